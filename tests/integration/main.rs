@@ -1,0 +1,1 @@
+//! Every test of the repository that crosses a crate, in one binary.
