@@ -1,0 +1,358 @@
+//! One logical call: serialise once, then sign and send until it is answered, refused or out of time.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Method};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::endpoint::Service;
+use crate::error::{Error, ErrorKind};
+use crate::retry::{Retry, RetryPolicy};
+use crate::signer::Signer;
+use crate::transport::{Timeouts, Transport, TransportError};
+use crate::Credentials;
+
+const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const X_AMZN_ERRORTYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+
+/// Makes signed calls over a transport, for one identity in one region.
+///
+/// It is cheap to create and holds no connection of its own; the transport may.
+#[derive(Clone)]
+pub struct Client<T> {
+    transport: T,
+    signer: Signer,
+    clock: fn() -> SystemTime,
+    timeouts: Timeouts,
+    retries: RetryPolicy,
+    deadline: Duration,
+    verbatim_rejections: bool,
+}
+
+/// The version of the AWS JSON protocol that a service speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonVersion {
+    /// `application/x-amz-json-1.0`: DynamoDB, SQS.
+    V1_0,
+    /// `application/x-amz-json-1.1`: EventBridge, Secrets Manager.
+    V1_1,
+}
+
+impl JsonVersion {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::V1_0 => "application/x-amz-json-1.0",
+            Self::V1_1 => "application/x-amz-json-1.1",
+        }
+    }
+}
+
+impl<T: Transport> Client<T> {
+    /// A client with a deadline of 3 s and the default [`Timeouts`] and [`RetryPolicy`].
+    pub fn new(transport: T, region: impl Into<String>, credentials: Credentials) -> Self {
+        Self {
+            transport,
+            signer: Signer::new(region, credentials),
+            clock: SystemTime::now,
+            timeouts: Timeouts::default(),
+            retries: RetryPolicy::default(),
+            deadline: Duration::from_secs(3),
+            verbatim_rejections: false,
+        }
+    }
+
+    /// The total budget of one logical call: all its attempts and the pauses between them.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The limits of one attempt; what is left of the deadline shortens them.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// How often and with which pauses calls are repeated.
+    #[must_use]
+    pub fn with_retries(mut self, retries: RetryPolicy) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The clock that dates signatures, for tests.
+    #[must_use]
+    pub fn with_clock(mut self, clock: fn() -> SystemTime) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Keeps the service's explanation in every [`ErrorKind::Rejected`]. For tools whose requests hold no personal data:
+    /// a service may quote the request in it.
+    #[must_use]
+    pub fn with_verbatim_rejections(mut self) -> Self {
+        self.verbatim_rejections = true;
+        self
+    }
+
+    /// A call of an AWS JSON service.
+    ///
+    /// `target` is the `x-amz-target`, for example `DynamoDB_20120810.PutItem`. An empty answer is read as `{}`.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn json<I, O>(
+        &self,
+        service: Service<'_>,
+        version: JsonVersion,
+        target: &str,
+        input: &I,
+        retry: Retry,
+    ) -> Result<O, Error>
+    where
+        I: Serialize + ?Sized,
+        O: DeserializeOwned,
+    {
+        let operation = target.rsplit('.').next().unwrap_or(target);
+        let call = Call {
+            service,
+            operation,
+            method: Method::POST,
+            path_and_query: "/",
+            content_type: version.content_type(),
+            target: Some(target),
+            protocol: Protocol::Json,
+        };
+        let body = serde_json::to_vec(input).map_err(|error| call.invalid_request(&error))?;
+        let answer = self.send(&call, body.into(), retry).await?;
+        answer.parse_json(&call)
+    }
+
+    /// A call of an AWS Query service: form-encoded parameters, XML back, which is returned as text.
+    ///
+    /// `version` is the API's version date, for example `2010-03-31` for SNS.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn query(
+        &self,
+        service: Service<'_>,
+        action: &str,
+        version: &str,
+        params: &[(&str, &str)],
+        retry: Retry,
+    ) -> Result<String, Error> {
+        let call = Call {
+            service,
+            operation: action,
+            method: Method::POST,
+            path_and_query: "/",
+            content_type: "application/x-www-form-urlencoded",
+            target: None,
+            protocol: Protocol::Query,
+        };
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("Action", action)
+            .append_pair("Version", version)
+            .extend_pairs(params)
+            .finish();
+        let answer = self.send(&call, body.into(), retry).await?;
+        String::from_utf8(answer.body.into()).map_err(|_| call.invalid_answer("it is not UTF-8", answer.attempts))
+    }
+
+    /// A call of an AWS REST service with JSON bodies, such as Lambda.
+    ///
+    /// `path_and_query` is already percent-encoded. An empty answer is read as `null`.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn rest_json<I>(
+        &self,
+        service: Service<'_>,
+        method: Method,
+        path_and_query: &str,
+        body: Option<&I>,
+        retry: Retry,
+    ) -> Result<serde_json::Value, Error>
+    where
+        I: Serialize + ?Sized,
+    {
+        let operation = format!("{method} {path_and_query}");
+        let call = Call {
+            service,
+            operation: &operation,
+            method,
+            path_and_query,
+            content_type: "application/json",
+            target: None,
+            protocol: Protocol::RestJson,
+        };
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map_err(|error| call.invalid_request(&error))?,
+            None => Vec::new(),
+        };
+        let answer = self.send(&call, body.into(), retry).await?;
+        answer.parse_json(&call)
+    }
+
+    /// Sends a call until an attempt is answered with 2xx or nothing allows another.
+    async fn send(&self, call: &Call<'_>, body: Bytes, retry: Retry) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let mut attempts = 0;
+        let mut effect_unknown = false;
+        loop {
+            let request = self.signed(call, body.clone()).map_err(|kind| {
+                Error::new(kind, call.service.signing_name, call.operation, attempts, effect_unknown)
+            })?;
+            attempts += 1;
+            let remaining = self.deadline.saturating_sub(started.elapsed());
+            let kind = match self.attempt(request, remaining).await {
+                Ok(answer) if answer.status().is_success() => {
+                    return Ok(Answer { body: answer.into_body(), attempts });
+                }
+                Ok(answer) => self.fault(call, &answer),
+                Err(kind) => kind,
+            };
+            effect_unknown |= kind.may_have_taken_effect();
+
+            let may_repeat = match retry {
+                Retry::Safe => kind.is_transient(),
+                Retry::OnlyIfNotSent => kind.is_transient_without_effect(),
+            };
+            let remaining = self.deadline.saturating_sub(started.elapsed());
+            match self.retries.pause_after(attempts) {
+                Some(pause) if may_repeat && pause < remaining => self.transport.sleep(pause).await,
+                _ => {
+                    return Err(Error::new(
+                        kind,
+                        call.service.signing_name,
+                        call.operation,
+                        attempts,
+                        effect_unknown,
+                    ));
+                }
+            }
+        }
+    }
+
+    /// One exchange, cut off when the call's budget ends: the transport's own limits bound each step, not their sum.
+    async fn attempt(
+        &self,
+        request: http::Request<Bytes>,
+        remaining: Duration,
+    ) -> Result<http::Response<Bytes>, ErrorKind> {
+        let timeouts = self.timeouts.at_most(remaining);
+        let mut exchange = pin!(self.transport.send(request, timeouts));
+        let mut budget = pin!(self.transport.sleep(remaining));
+        let outcome = poll_fn(|context| match exchange.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => budget.as_mut().poll(context).map(|()| None),
+        })
+        .await;
+        match outcome {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(TransportError::Timeout)) if timeouts != self.timeouts => Err(ErrorKind::DeadlineExceeded),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(ErrorKind::DeadlineExceeded),
+        }
+    }
+
+    fn signed(&self, call: &Call<'_>, body: Bytes) -> Result<http::Request<Bytes>, ErrorKind> {
+        let invalid = |reason: &dyn fmt::Display| ErrorKind::InvalidRequest { reason: reason.to_string() };
+        let uri = call.service.endpoint.uri(call.path_and_query).map_err(|error| invalid(&error))?;
+        let mut request = http::Request::new(body);
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(call.content_type));
+        if let Some(target) = call.target {
+            headers.insert(X_AMZ_TARGET, HeaderValue::from_str(target).map_err(|error| invalid(&error))?);
+        }
+        self.signer
+            .sign(&mut request, call.service.signing_name, (self.clock)())
+            .map_err(|error| invalid(&error))?;
+        Ok(request)
+    }
+
+    fn fault(&self, call: &Call<'_>, answer: &http::Response<Bytes>) -> ErrorKind {
+        let (status, body) = (answer.status(), answer.body());
+        match call.protocol {
+            Protocol::Query => ErrorKind::from_xml(status, body, self.verbatim_rejections),
+            Protocol::Json | Protocol::RestJson => {
+                let error_type = answer.headers().get(X_AMZN_ERRORTYPE).and_then(|value| value.to_str().ok());
+                ErrorKind::from_json(status, error_type, body, self.verbatim_rejections)
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Client<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("signer", &self.signer)
+            .field("timeouts", &self.timeouts)
+            .field("retries", &self.retries)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What stays the same over the attempts of one logical call.
+struct Call<'a> {
+    service: Service<'a>,
+    operation: &'a str,
+    method: Method,
+    path_and_query: &'a str,
+    content_type: &'static str,
+    target: Option<&'a str>,
+    protocol: Protocol,
+}
+
+#[derive(Clone, Copy)]
+enum Protocol {
+    Json,
+    Query,
+    RestJson,
+}
+
+impl Call<'_> {
+    fn invalid_request(&self, error: &serde_json::Error) -> Error {
+        let reason = format!("its input cannot be written as JSON: {error}");
+        Error::new(ErrorKind::InvalidRequest { reason }, self.service.signing_name, self.operation, 0, false)
+    }
+
+    fn invalid_answer(&self, reason: &str, attempts: u32) -> Error {
+        let reason = reason.to_owned();
+        Error::new(ErrorKind::InvalidAnswer { reason }, self.service.signing_name, self.operation, attempts, false)
+    }
+}
+
+/// A 2xx answer.
+struct Answer {
+    body: Bytes,
+    attempts: u32,
+}
+
+impl Answer {
+    fn parse_json<O: DeserializeOwned>(&self, call: &Call<'_>) -> Result<O, Error> {
+        let body: &[u8] = match (self.body.is_empty(), call.protocol) {
+            (false, _) => &self.body,
+            (true, Protocol::RestJson) => b"null",
+            (true, _) => b"{}",
+        };
+        // serde_json's message can quote the answer, so only where it failed is kept.
+        serde_json::from_slice(body).map_err(|error| {
+            let reason = format!("unexpected JSON at line {} column {}", error.line(), error.column());
+            call.invalid_answer(&reason, self.attempts)
+        })
+    }
+}
