@@ -12,15 +12,14 @@ use http::{HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::Credentials;
 use crate::endpoint::Service;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Retry, RetryPolicy};
 use crate::signer::Signer;
-use crate::transport::{Timeouts, Transport, TransportError};
-use crate::Credentials;
+use crate::transport::{Timeouts, Transport, TransportError, X_AMZN_ERRORTYPE};
 
 const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-const X_AMZN_ERRORTYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Makes signed calls over a transport, for one identity in one region.
 ///
@@ -232,13 +231,7 @@ impl<T: Transport> Client<T> {
             match self.retries.pause_after(attempts) {
                 Some(pause) if may_repeat && pause < remaining => self.transport.sleep(pause).await,
                 _ => {
-                    return Err(Error::new(
-                        kind,
-                        call.service.signing_name,
-                        call.operation,
-                        attempts,
-                        effect_unknown,
-                    ));
+                    return Err(Error::new(kind, call.service.signing_name, call.operation, attempts, effect_unknown));
                 }
             }
         }
@@ -277,9 +270,7 @@ impl<T: Transport> Client<T> {
         if let Some(target) = call.target {
             headers.insert(X_AMZ_TARGET, HeaderValue::from_str(target).map_err(|error| invalid(&error))?);
         }
-        self.signer
-            .sign(&mut request, call.service.signing_name, (self.clock)())
-            .map_err(|error| invalid(&error))?;
+        self.signer.sign(&mut request, call.service.signing_name, (self.clock)()).map_err(|error| invalid(&error))?;
         Ok(request)
     }
 

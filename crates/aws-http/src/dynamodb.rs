@@ -32,9 +32,7 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind).
     pub async fn get_item(&self, input: &GetItem<'_>) -> Result<GetItemOutput, Error> {
-        self.client
-            .json(self.service, JsonVersion::V1_0, "DynamoDB_20120810.GetItem", input, Retry::Safe)
-            .await
+        self.client.json(self.service, JsonVersion::V1_0, "DynamoDB_20120810.GetItem", input, Retry::Safe).await
     }
 
     /// `Query`: one page of a partition, of the table or of an index.
@@ -42,9 +40,7 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind).
     pub async fn query(&self, input: &Query<'_>) -> Result<QueryOutput, Error> {
-        self.client
-            .json(self.service, JsonVersion::V1_0, "DynamoDB_20120810.Query", input, Retry::Safe)
-            .await
+        self.client.json(self.service, JsonVersion::V1_0, "DynamoDB_20120810.Query", input, Retry::Safe).await
     }
 
     /// `PutItem`: creates or replaces an item.
@@ -327,7 +323,6 @@ impl<'de, 'a> Deserialize<'de> for Item<'a> {
 /// The names that an expression's `#placeholders` stand for.
 pub type Names<'a> = &'a [(&'a str, &'a str)];
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's serialize_with passes the field by reference")]
 fn names_as_map<S: Serializer>(names: &Names<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(names.len()))?;
     for (placeholder, name) in *names {

@@ -30,7 +30,10 @@ impl NativeTransport {
         tcp.set_connect_timeout(Some(Timeouts::default().connect));
         tcp.enforce_http(false);
         // The provider is named, so that another crate's choice of rustls features cannot make the default ambiguous.
-        #[expect(clippy::expect_used, reason = "fails only for a provider without TLS 1.2 and 1.3 suites; ring has both")]
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only for a provider without TLS 1.2 and 1.3 suites; ring has both"
+        )]
         let https = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
             .expect("ring supports the default TLS versions")

@@ -57,8 +57,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_cap_and_stay_below_their_ceiling() {
-        let policy =
-            RetryPolicy { attempts: 6, base: Duration::from_millis(50), cap: Duration::from_millis(300) };
+        let policy = RetryPolicy { attempts: 6, base: Duration::from_millis(50), cap: Duration::from_millis(300) };
         let ceilings: Vec<_> = (1..=5).map(|failed| policy.ceiling_after(failed).as_millis()).collect();
         assert_eq!(ceilings, [50, 100, 200, 300, 300]);
         for failed in 1..=5 {

@@ -4,9 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderName;
 
 /// The longest answer a transport takes. DynamoDB's `Query`, the largest in use, answers at most 1 MB a page.
 pub(crate) const MAX_ANSWER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Where the REST-JSON and, optionally, the JSON protocols name an error's type.
+pub(crate) const X_AMZN_ERRORTYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Carries one HTTP exchange, and waits.
 ///
