@@ -1,1 +1,361 @@
-//! Placeholder until this crate is written.
+//! The whole system on one machine: the real components and workers, a real PostgreSQL, and an emulator of AWS.
+//!
+//! [`LocalStack::start`] composes the parts; each is usable by itself. It serves `cargo xtask up` and `demo`, and the
+//! pipeline tests, which start instances of their own on free ports.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`backplane`] | the typed `infra/backplane.json` |
+//! | [`setup`] | what the machine needs: the Wasm target, the emulator, PostgreSQL |
+//! | [`artifacts`] | builds the components, the workers and the embedded host |
+//! | [`ministack`], [`postgres`] | the two servers, as child processes |
+//! | [`provision`] | creates the backplane in the emulator from `infra/backplane.json` |
+//! | [`pipe`] | plays the EventBridge pipe, which the emulator does not |
+//! | [`application`] | the Spin application, under `spin up` or in the embedded host |
+//!
+//! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
+//! the children of a program that was killed.
+
+pub mod application;
+pub mod artifacts;
+pub mod aws;
+pub mod backplane;
+pub mod http;
+pub mod ministack;
+pub mod pipe;
+pub mod postgres;
+mod process;
+pub mod progress;
+pub mod provision;
+pub mod setup;
+mod worker_logs;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use ::http::HeaderValue;
+use anyhow::{Context, Result, ensure};
+use aws_http::{Credentials, Endpoint};
+use futures::future::{try_join, try_join_all};
+use tokio::process::Command;
+
+use crate::application::{Application, ApplicationSettings, Host};
+use crate::artifacts::Artifacts;
+use crate::aws::Aws;
+use crate::backplane::{Backplane, Country};
+use crate::ministack::{Ministack, REGION};
+use crate::pipe::{Pipe, PipeSettings};
+use crate::postgres::Postgres;
+use crate::progress::Progress;
+use crate::provision::{Provisioned, WorkerCode, provision, register_workers};
+use crate::worker_logs::WorkerLogs;
+
+/// How many steps [`LocalStack::start`] reports.
+pub const STEPS: u32 = 5;
+
+/// How long the pipe's own receive may take: SQS's long poll and some more.
+const RECEIVE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What to start.
+pub struct Options {
+    /// The repository's root.
+    pub root: PathBuf,
+    /// Names the folder under `target/local-stack` for logs and data; its earlier content is removed.
+    pub instance: String,
+    /// What runs the application.
+    pub host: Host,
+    /// The application's port, or a free one.
+    pub port: Option<u16>,
+    /// What to provision, usually [`Backplane::shortened`].
+    pub backplane: Backplane,
+}
+
+/// A running system.
+pub struct LocalStack {
+    // Fields are dropped in this order, the reverse of their start.
+    application: Application,
+    pipe: Pipe,
+    _worker_logs: WorkerLogs,
+    ministack: Ministack,
+    _postgres: Option<Postgres>,
+    database_urls: BTreeMap<String, String>,
+    endpoint: Endpoint,
+    provisioned: Provisioned,
+    backplane: Backplane,
+    api_key: String,
+    directory: PathBuf,
+}
+
+impl LocalStack {
+    /// Starts everything; on failure, what was started is stopped again.
+    ///
+    /// # Errors
+    /// When a part does not start; the error names it and shows the end of its log.
+    pub async fn start(options: Options, artifacts: &Artifacts, progress: &Progress) -> Result<Self> {
+        let Options { root, instance, host, port, backplane } = options;
+        if let Some(port) = port {
+            application::require_free(port)?;
+        }
+        let directory = fresh_directory(&root, &instance)?;
+        let logs = directory.join("logs");
+
+        let step = progress.step("AWS emulator and PostgreSQL");
+        let given = given_database_urls(&backplane);
+        let program = setup::ministack_program(&root);
+        let start_postgres = async {
+            let needed = backplane.countries().any(|country| !given.contains_key(&country.code));
+            if needed { Postgres::start(&directory).await.map(Some) } else { Ok(None) }
+        };
+        let (postgres, ministack) = try_join(start_postgres, Ministack::start(&program, None, &directory)).await?;
+        step.done(&ministack.url());
+
+        let step = progress.step("backplane and databases");
+        let endpoint = ministack.endpoint()?;
+        let create_databases = prepare_databases(&backplane, given, postgres.as_ref(), artifacts);
+        let (provisioned, database_urls) = try_join(provision(&backplane, &endpoint), create_databases).await?;
+        step.done(&format!("provisioned from {}", backplane::FILE));
+
+        let step = progress.step("workers");
+        let packages = worker_packages(&backplane, artifacts).await?;
+        let code = packages.iter().filter_map(|(country, zip)| {
+            let database_url = database_urls.get(country)?;
+            Some((country.clone(), WorkerCode { zip, database_url }))
+        });
+        register_workers(&backplane, &endpoint, &code.collect()).await?;
+        let aws = Aws::root(endpoint.clone());
+        let worker_logs = WorkerLogs::start(aws, &backplane, &logs.join("workers.log"))?;
+        step.done(&backplane.countries().map(|country| country.function).collect::<Vec<_>>().join(", "));
+
+        let step = progress.step("application");
+        let api_key = random_key()?;
+        let application = Application::start(ApplicationSettings {
+            host,
+            root: &root,
+            edge_host: &artifacts.edge_host(),
+            port,
+            variables: variables(&backplane, &endpoint, &provisioned, &api_key)?,
+            log: logs.join("application.log"),
+        })
+        .await?;
+        step.done(&format!("{} by {}", application.url(), host.name()));
+
+        let step = progress.step("pipe");
+        let confirmation = &backplane.confirmation;
+        let pipe = Pipe::start(
+            PipeSettings {
+                aws: Aws::with_limit(endpoint.clone(), credentials(&provisioned, "pipe")?.clone(), RECEIVE_LIMIT),
+                queue_url: queue_url(&provisioned, &backplane.confirmation_queue.name)?.to_owned(),
+                destination: format!("{}{}", application.url(), confirmation.pipe.path),
+                api_key_header: confirmation.api_key_header.clone(),
+                api_key: HeaderValue::from_str(&api_key).context("the API key is no header value")?,
+                answer_limit: Duration::from_secs(backplane.durations.confirmation_answer),
+            },
+            &logs.join("pipe.log"),
+        )?;
+        step.done(&format!("{} to {}", backplane.confirmation_queue.name, confirmation.pipe.path));
+
+        Ok(Self {
+            application,
+            pipe,
+            _worker_logs: worker_logs,
+            ministack,
+            _postgres: postgres,
+            database_urls,
+            endpoint,
+            provisioned,
+            backplane,
+            api_key,
+            directory,
+        })
+    }
+
+    /// Stops everything in good order: first the pipe, which finishes the requests in flight.
+    pub async fn stop(self) {
+        let Self { pipe, .. } = self;
+        pipe.stop().await;
+    }
+
+    /// The application, for example `http://127.0.0.1:3000`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.application.url()
+    }
+
+    /// The emulator's URL.
+    #[must_use]
+    pub fn emulator_url(&self) -> String {
+        self.ministack.url()
+    }
+
+    /// The emulator as an endpoint for `aws-http`.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Calls as root, to look at the backplane.
+    #[must_use]
+    pub fn aws(&self) -> Aws {
+        Aws::root(self.endpoint.clone())
+    }
+
+    /// What was provisioned.
+    #[must_use]
+    pub const fn backplane(&self) -> &Backplane {
+        &self.backplane
+    }
+
+    /// The access key of a principal that is not a role, by its name in `infra/backplane.json`.
+    ///
+    /// # Errors
+    /// When there is no such principal.
+    pub fn credentials(&self, principal: &str) -> Result<&Credentials> {
+        credentials(&self.provisioned, principal)
+    }
+
+    /// The ARN of the topic.
+    #[must_use]
+    pub fn topic_arn(&self) -> &str {
+        &self.provisioned.topic_arn
+    }
+
+    /// The URL of every queue and dead-letter queue, by name.
+    #[must_use]
+    pub const fn queue_urls(&self) -> &BTreeMap<String, String> {
+        &self.provisioned.queue_urls
+    }
+
+    /// The URL of a country's database, by the country's code.
+    ///
+    /// # Errors
+    /// When there is no such country.
+    pub fn database_url(&self, country: &str) -> Result<&str> {
+        self.database_urls.get(country).map(String::as_str).with_context(|| format!("no database of {country}"))
+    }
+
+    /// The key with which the pipe calls the confirmation component.
+    #[must_use]
+    pub fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
+    /// The folder of the logs: `application.log`, `workers.log`, `pipe.log`, `ministack.log`, `postgres.log`.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.directory.join("logs")
+    }
+}
+
+/// Whether the environment names a database server for every country, so that none of our own is needed.
+#[must_use]
+pub fn databases_are_given(root: &Path) -> bool {
+    Backplane::load(root)
+        .is_ok_and(|backplane| given_database_urls(&backplane).len() == backplane.countries().count())
+}
+
+/// The URLs that the environment names, by country: `DATABASE_URL_PE` and so on.
+fn given_database_urls(backplane: &Backplane) -> BTreeMap<String, String> {
+    let given = |country: Country| Some((std::env::var(format!("DATABASE_URL_{}", country.code)).ok()?, country.code));
+    backplane.countries().filter_map(given).map(|(url, code)| (code, url)).collect()
+}
+
+/// Creates each country's database, unless one is given, and applies the migrations with the worker itself.
+async fn prepare_databases(
+    backplane: &Backplane,
+    mut urls: BTreeMap<String, String>,
+    postgres: Option<&Postgres>,
+    artifacts: &Artifacts,
+) -> Result<BTreeMap<String, String>> {
+    for country in backplane.countries() {
+        if let (None, Some(postgres)) = (urls.get(&country.code), postgres) {
+            postgres.create_database(&country.database).await?;
+            urls.insert(country.code, postgres.url(&country.database));
+        }
+    }
+    let urls = urls;
+    try_join_all(backplane.countries().map(async |country| {
+        let url = urls.get(&country.code).with_context(|| format!("no database of {}", country.code))?;
+        let worker = artifacts.worker(&country.function);
+        let mut migrate = Command::new(&worker);
+        migrate.arg("migrate").env("DATABASE_URL", url).stdin(Stdio::null()).kill_on_drop(true);
+        let output = migrate.output().await.with_context(|| format!("cannot run {}", worker.display()))?;
+        ensure!(
+            output.status.success(),
+            "`{} migrate` failed ({}): {}{}",
+            country.function,
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        Ok(())
+    }))
+    .await?;
+    Ok(urls)
+}
+
+async fn worker_packages(backplane: &Backplane, artifacts: &Artifacts) -> Result<BTreeMap<String, PathBuf>> {
+    try_join_all(backplane.countries().map(async |country| {
+        let artifacts = artifacts.clone();
+        let packed = tokio::task::spawn_blocking(move || artifacts.worker_package(&country.function)).await??;
+        Ok((country.code, packed))
+    }))
+    .await
+    .map(|packages| packages.into_iter().collect())
+}
+
+/// The values of `spin.toml`'s variables.
+fn variables(
+    backplane: &Backplane,
+    endpoint: &Endpoint,
+    provisioned: &Provisioned,
+    api_key: &str,
+) -> Result<BTreeMap<&'static str, String>> {
+    let (intake, confirmation) = (credentials(provisioned, "intake")?, credentials(provisioned, "confirmation")?);
+    let emulator = endpoint.to_string();
+    Ok(BTreeMap::from([
+        ("aws_region", REGION.to_owned()),
+        ("dynamodb_endpoint", emulator.clone()),
+        ("sns_endpoint", emulator.clone()),
+        ("eventbridge_endpoint", emulator),
+        ("appointments_table", backplane.table.name.clone()),
+        ("appointments_topic_arn", provisioned.topic_arn.clone()),
+        ("appointments_event_bus", backplane.bus.name.clone()),
+        ("intake_access_key_id", intake.access_key_id().to_owned()),
+        ("intake_secret_access_key", intake.secret_access_key().to_owned()),
+        ("confirmation_access_key_id", confirmation.access_key_id().to_owned()),
+        ("confirmation_secret_access_key", confirmation.secret_access_key().to_owned()),
+        ("internal_api_key", api_key.to_owned()),
+    ]))
+}
+
+fn credentials<'a>(provisioned: &'a Provisioned, principal: &str) -> Result<&'a Credentials> {
+    provisioned.credentials.get(principal).with_context(|| format!("no access key of a principal `{principal}`"))
+}
+
+fn queue_url<'a>(provisioned: &'a Provisioned, name: &str) -> Result<&'a str> {
+    provisioned.queue_urls.get(name).map(String::as_str).with_context(|| format!("no queue {name}"))
+}
+
+/// Creates the instance's empty folder.
+fn fresh_directory(root: &Path, instance: &str) -> Result<PathBuf> {
+    let directory = root.join("target").join("local-stack").join(instance);
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    let logs = directory.join("logs");
+    std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    Ok(directory)
+}
+
+/// 256 random bits in hexadecimal.
+fn random_key() -> Result<String> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+    Ok(bytes.iter().fold(String::new(), |mut key, byte| {
+        let _ = write!(key, "{byte:02x}");
+        key
+    }))
+}

@@ -1,0 +1,125 @@
+//! The Spin application: under `spin up`, or in the embedded host.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use crate::process::{self, Launch, Process, free_port, on_path};
+
+/// How long the application may take to start; the embedded host compiles the components once.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// What runs the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// The `spin` command.
+    Spin,
+    /// `crates/edge-host`.
+    Embedded,
+}
+
+impl Host {
+    /// `spin` where it is on the `PATH`, else the embedded host.
+    #[must_use]
+    pub fn detect() -> Self {
+        if on_path("spin").is_some() { Self::Spin } else { Self::Embedded }
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spin => "spin up",
+            Self::Embedded => "the embedded host",
+        }
+    }
+}
+
+/// Says clearly when the port that was asked for is taken.
+pub(crate) fn require_free(port: u16) -> Result<()> {
+    process::require_free(port, "the application", "stop it, or choose another port with --port")
+}
+
+/// The running application.
+#[derive(Debug)]
+pub struct Application {
+    process: Process,
+    port: u16,
+}
+
+/// How to start an [`Application`].
+pub struct ApplicationSettings<'a> {
+    /// What runs it.
+    pub host: Host,
+    /// The repository's root, with `spin.toml`.
+    pub root: &'a Path,
+    /// The built embedded host.
+    pub edge_host: &'a Path,
+    /// The port to listen on, or a free one.
+    pub port: Option<u16>,
+    /// Spin variables by name, as in `spin.toml`.
+    pub variables: BTreeMap<&'static str, String>,
+    /// Where the output of the host and the components goes.
+    pub log: PathBuf,
+}
+
+impl Application {
+    /// Starts the application and waits until its health check answers.
+    ///
+    /// # Errors
+    /// When the port is taken, `spin` was asked for and is missing, or the application does not become healthy.
+    pub async fn start(settings: ApplicationSettings<'_>) -> Result<Self> {
+        let ApplicationSettings { host, root, edge_host, port, variables, log } = settings;
+        let port = match port {
+            Some(port) => {
+                require_free(port)?;
+                port
+            }
+            None => free_port()?,
+        };
+        let listen = format!("127.0.0.1:{port}");
+        let manifest = root.join("spin.toml").to_string_lossy().into_owned();
+        let arguments = ["--from", &manifest, "--listen", &listen].map(ToOwned::to_owned);
+        let (program, args) = match host {
+            Host::Embedded => (edge_host.to_owned(), arguments.to_vec()),
+            Host::Spin => {
+                let spin = on_path("spin").context("`spin` is not on the PATH: install it, or use --host embedded")?;
+                (spin, std::iter::once("up".to_owned()).chain(arguments).collect())
+            }
+        };
+        // A clean environment: a variable that somebody has set for another application must not reach this one.
+        let inherited = ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        let variables =
+            variables.into_iter().map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value));
+        let process = Process::start(Launch {
+            name: host.name(),
+            program: &program,
+            args,
+            environment: inherited.chain(variables).collect(),
+            clean_environment: true,
+            user: None,
+            directory: root,
+            log,
+            stop_signal: Signal::TERM,
+        })?;
+        let mut application = Self { process, port };
+        let health = format!("{}/health", application.url());
+        application.process.until_ready(START_LIMIT, async || crate::http::answers_success(&health).await).await?;
+        Ok(application)
+    }
+
+    /// Where it answers, for example `http://127.0.0.1:3000`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The id of the host's process, for measurements.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+}

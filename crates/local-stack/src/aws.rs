@@ -1,0 +1,128 @@
+//! Calls to the emulator, over `aws-http`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_http::native::NativeTransport;
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts};
+use http::Method;
+use serde_json::Value;
+
+use crate::ministack::REGION;
+
+/// The time limit of a call, a long poll excluded.
+const CALL_LIMIT: Duration = Duration::from_secs(15);
+
+/// One identity's calls to every service of the emulator.
+#[derive(Clone)]
+pub struct Aws {
+    client: Client<NativeTransport>,
+    endpoint: Endpoint,
+}
+
+impl Aws {
+    /// Calls as the emulator's root, whose key is not checked: to provision and to look at things.
+    #[must_use]
+    pub fn root(endpoint: Endpoint) -> Self {
+        Self::new(endpoint, Credentials::from_keys("test", "test", None))
+    }
+
+    /// Calls with the rights of an identity.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
+        Self::with_limit(endpoint, credentials, CALL_LIMIT)
+    }
+
+    /// As [`Aws::new`], for calls that may wait longer.
+    #[must_use]
+    pub fn with_limit(endpoint: Endpoint, credentials: Credentials, limit: Duration) -> Self {
+        let client = Client::new(NativeTransport::new(), REGION, credentials)
+            .with_deadline(limit)
+            .with_timeouts(Timeouts { first_byte: limit, ..Timeouts::default() })
+            .with_verbatim_rejections();
+        Self { client, endpoint }
+    }
+
+    /// A DynamoDB operation.
+    ///
+    /// # Errors
+    /// When the call fails, by whatever cause; so for the other services.
+    pub async fn dynamodb(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.json("dynamodb", JsonVersion::V1_0, "DynamoDB_20120810", operation, input).await
+    }
+
+    /// An SQS operation.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn sqs(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.json("sqs", JsonVersion::V1_0, "AmazonSQS", operation, input).await
+    }
+
+    /// An EventBridge operation.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn events(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.json("events", JsonVersion::V1_1, "AWSEvents", operation, input).await
+    }
+
+    /// A CloudWatch Logs operation.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn logs(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.json("logs", JsonVersion::V1_1, "Logs_20140328", operation, input).await
+    }
+
+    /// An SNS operation; the answer is XML.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn sns(&self, action: &str, params: &[(&str, &str)]) -> Result<String> {
+        self.query("sns", "2010-03-31", action, params).await
+    }
+
+    /// An IAM operation; the answer is XML.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn iam(&self, action: &str, params: &[(&str, &str)]) -> Result<String> {
+        self.query("iam", "2010-05-08", action, params).await
+    }
+
+    /// A `POST` to Lambda's REST interface.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn lambda(&self, path: &str, body: &Value) -> Result<Value> {
+        let service = self.endpoint.service("lambda");
+        let answer = self.client.rest_json(service, Method::POST, path, Some(body), Retry::Safe).await;
+        answer.with_context(|| format!("Lambda: POST {path}"))
+    }
+
+    async fn json(
+        &self,
+        service: &'static str,
+        version: JsonVersion,
+        prefix: &str,
+        operation: &str,
+        input: &Value,
+    ) -> Result<Value> {
+        let target = format!("{prefix}.{operation}");
+        let service = self.endpoint.service(service);
+        let answer = self.client.json(service, version, &target, input, Retry::Safe).await;
+        answer.with_context(|| target)
+    }
+
+    async fn query(
+        &self,
+        service: &'static str,
+        version: &str,
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> Result<String> {
+        let answer = self.client.query(self.endpoint.service(service), action, version, params, Retry::Safe).await;
+        answer.with_context(|| format!("{service}: {action}"))
+    }
+}

@@ -1,0 +1,516 @@
+//! The typed reading of `infra/backplane.json`, the one source of names, durations and policies.
+//!
+//! Terraform reads the same file with `jsondecode(file(…))`. Its shape:
+//!
+//! - `countries`: ISO 3166-1 alpha-2 codes. A further country is one entry here and one worker crate.
+//! - `durations_seconds`: every duration of the system, in seconds, once. `republish_delays[n]` is what passes between
+//!   the write (n = 0) or the n-th republishing and the next; after the last one the system gives up.
+//! - `local.durations_seconds`: what the local stack shortens, so that a retry can be watched. It can override
+//!   durations and nothing else.
+//! - `table`, `topic`, `country_queue`, `worker`, `bus`, `confirmation_queue`, `confirmation`: the resources.
+//! - `principals`: who acts, and the IAM statements each one gets. A statement names resources by the logical names of
+//!   [`Resource`], never by ARN or by physical name; Terraform and [`provision`](crate::provision) resolve them.
+//!
+//! Two placeholders derive what exists once per country: `{COUNTRY}` is the code as it is (`PE`), `{country}` the code
+//! in lower case (`pe`). Two more refer to a name that stands elsewhere in the file: `{worker.event_source}` and
+//! `{confirmation.event_source}`. In the list of an event pattern, which belongs to no country, an element with a
+//! placeholder per country stands for one element for each country.
+//!
+//! The condition on `events:source` is `StringEqualsIfExists`: AWS always supplies the key for `PutEvents`, so there it
+//! is as strict as `StringEquals`; the emulator does not supply it and would refuse every event.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The path of the file inside the repository.
+pub const FILE: &str = "infra/backplane.json";
+
+/// `infra/backplane.json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backplane {
+    /// ISO 3166-1 alpha-2 codes, upper case.
+    pub countries: Vec<String>,
+    /// As deployed on AWS; [`Backplane::shortened`] applies the local ones.
+    #[serde(rename = "durations_seconds")]
+    pub durations: Durations,
+    local: Local,
+    /// The DynamoDB table of appointments.
+    pub table: Table,
+    /// The SNS topic of requests and cancellations.
+    pub topic: Topic,
+    country_queue: CountryQueue,
+    worker: Worker,
+    /// The EventBridge bus of outcomes.
+    pub bus: Bus,
+    /// The queue between the bus and the confirmation component.
+    pub confirmation_queue: ConfirmationQueue,
+    /// How outcomes and the republish schedule reach the confirmation component.
+    pub confirmation: Confirmation,
+    /// Who acts, by logical name: `intake`, `confirmation`, `worker`, `pipe`, `republisher`.
+    pub principals: BTreeMap<String, Principal>,
+}
+
+/// Every duration of the system, in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Durations {
+    /// How long a received message stays hidden: the pause between two deliveries of a message that fails.
+    pub visibility_timeout: u64,
+    /// The worker function's time limit. AWS advises a visibility timeout of at least six times this.
+    pub worker_timeout: u64,
+    /// How long an event source mapping waits to fill a batch: not at all.
+    pub batching_window: u64,
+    /// How long a message may wait in a queue.
+    pub queue_retention: u64,
+    /// How long a message may wait in a dead-letter queue; SQS keeps none longer than 14 days.
+    pub dead_letter_retention: u64,
+    /// `ReceiveMessageWaitTimeSeconds` of the confirmation queue, for consumers that send no wait time.
+    pub confirmation_receive_wait: u64,
+    /// How long an API destination waits for the confirmation component: AWS fixes it at 5 s.
+    pub confirmation_answer: u64,
+    /// How long the bus's archive keeps events.
+    pub archive_retention: u64,
+    /// How often the schedule calls the republisher.
+    pub republish_interval: u64,
+    /// What passes before the first republishing, between the further ones, and after the last until giving up.
+    pub republish_delays: Vec<u64>,
+}
+
+/// What the local stack overrides: durations, and nothing else (the type has no other field).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Local {
+    durations_seconds: Map<String, Value>,
+}
+
+/// The DynamoDB table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Physical name.
+    pub name: String,
+    /// `PAY_PER_REQUEST`: bookings come in bursts.
+    pub billing_mode: String,
+    /// Partition key.
+    pub partition_key: KeyAttribute,
+    /// Sort key.
+    pub sort_key: KeyAttribute,
+    /// Attribute with the Unix time, in seconds, after which DynamoDB may delete an item.
+    pub time_to_live_attribute: String,
+    /// The sparse index of what waits for its country's answer.
+    pub index: Index,
+}
+
+/// A global secondary index.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    /// Physical name.
+    pub name: String,
+    /// Partition key.
+    pub partition_key: KeyAttribute,
+    /// Sort key.
+    pub sort_key: KeyAttribute,
+    /// Attributes copied to the index besides the keys of index and table.
+    pub projected_attributes: Vec<String>,
+}
+
+/// A key attribute and its DynamoDB type.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyAttribute {
+    /// Attribute name.
+    pub name: String,
+    /// `S` or `N`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// The SNS topic.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Physical name.
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CountryQueue {
+    name: String,
+    dead_letter_queue: String,
+    delivery_dead_letter_queue: String,
+    max_receive_count: u32,
+    subscription: Subscription,
+}
+
+/// How a country's queue subscribes to the topic.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subscription {
+    /// The queue gets the message as published, not inside SNS's envelope.
+    pub raw_message_delivery: bool,
+    /// SNS filter policy on message attributes.
+    pub filter_policy: Value,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Worker {
+    function: String,
+    database: String,
+    database_user: String,
+    event_source: String,
+    batch_size: u32,
+    function_response_types: Vec<String>,
+}
+
+/// The EventBridge bus.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bus {
+    /// Physical name.
+    pub name: String,
+    /// Name of the archive that keeps its events.
+    pub archive: String,
+    /// The rule that feeds the confirmation queue.
+    pub rule: Rule,
+}
+
+/// An EventBridge rule.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Physical name.
+    pub name: String,
+    /// What it matches, each country's placeholders expanded.
+    pub event_pattern: Value,
+}
+
+/// The queue between the bus and the confirmation component.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmationQueue {
+    /// Physical name.
+    pub name: String,
+    /// Where a message ends that was received too often.
+    pub dead_letter_queue: String,
+    /// Where an event ends that EventBridge could not deliver to the queue (AWS only).
+    pub delivery_dead_letter_queue: String,
+    /// How often a message is received before it goes to the dead-letter queue.
+    pub max_receive_count: u32,
+}
+
+/// How AWS reaches the confirmation component.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// `Source` of the events that the component publishes.
+    pub event_source: String,
+    /// Name of the EventBridge connection that holds the API key (AWS only).
+    pub connection: String,
+    /// Header that carries the API key.
+    pub api_key_header: String,
+    /// The pipe from the confirmation queue.
+    pub pipe: Pipe,
+    /// The republish schedule.
+    pub republish: Republish,
+}
+
+/// The EventBridge pipe to the confirmation component.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipe {
+    /// Physical name.
+    pub name: String,
+    /// Name of its API destination.
+    pub destination: String,
+    /// Path at the Spin application.
+    pub path: String,
+    /// Messages in a request.
+    pub batch_size: u32,
+    /// `<$.body>`: the request's body is the message's body, unchanged.
+    pub input_template: String,
+}
+
+/// The schedule that republishes what was left behind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Republish {
+    /// Name of the rule's target, one for each country.
+    pub name: String,
+    /// Name of its API destination.
+    pub destination: String,
+    /// Path at the Spin application.
+    pub path: String,
+}
+
+/// What kind of identity a principal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// A Wasm component, which signs its calls itself.
+    Component,
+    /// A role of a country's worker function; there is one for each country.
+    CountryWorker,
+    /// A role that an AWS service assumes.
+    Service,
+}
+
+/// Somebody who acts on the backplane, and what is allowed to them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principal {
+    /// What kind of identity it is.
+    pub kind: PrincipalKind,
+    /// Name of its IAM role or user, with placeholders where there is one for each country.
+    pub name: String,
+    /// Which AWS service assumes the role, for [`PrincipalKind::Service`].
+    #[serde(default)]
+    pub service: Option<String>,
+    /// All that it may do.
+    pub statements: Vec<Statement>,
+}
+
+/// An IAM statement with the effect `Allow`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// IAM `Sid`.
+    pub sid: String,
+    /// IAM actions, none with a wildcard.
+    pub actions: Vec<String>,
+    /// What they are allowed on.
+    pub resources: Vec<Resource>,
+    /// IAM condition, with placeholders.
+    #[serde(default)]
+    pub condition: Option<Value>,
+}
+
+/// A resource by its logical name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// The DynamoDB table.
+    Table,
+    /// Its index of pending appointments.
+    TableIndex,
+    /// The SNS topic.
+    Topic,
+    /// The EventBridge bus.
+    Bus,
+    /// The country's own queue.
+    CountryQueue,
+    /// The log streams of the country's own function.
+    WorkerLogGroup,
+    /// The confirmation queue.
+    ConfirmationQueue,
+    /// The pipe's API destination.
+    ConfirmationsDestination,
+    /// The republish schedule's API destination.
+    RepublishDestination,
+}
+
+/// The names of one country, placeholders expanded.
+#[derive(Debug, Clone)]
+pub struct Country {
+    /// `PE`.
+    pub code: String,
+    /// The queue of its requests.
+    pub queue: String,
+    /// Where a message ends that was received too often.
+    pub dead_letter_queue: String,
+    /// Where a message ends that SNS could not deliver (AWS only).
+    pub delivery_dead_letter_queue: String,
+    /// How often a message is received before it goes to the dead-letter queue.
+    pub max_receive_count: u32,
+    /// How the queue subscribes to the topic.
+    pub subscription: Subscription,
+    /// The worker function, which is also the name of its crate and binary.
+    pub function: String,
+    /// The database.
+    pub database: String,
+    /// The worker's database user on RDS.
+    pub database_user: String,
+    /// `Source` of the worker's events.
+    pub event_source: String,
+    /// Messages in a batch.
+    pub batch_size: u32,
+    /// `FunctionResponseTypes` of the event source mapping.
+    pub function_response_types: Vec<String>,
+}
+
+/// Why `infra/backplane.json` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackplaneError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Where it was expected.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not what this type describes.
+    #[error("{FILE}: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// The `local` block names something that is no duration.
+    #[error("{FILE}: local.durations_seconds: {0}; only a duration of `durations_seconds` can be overridden")]
+    NoDuration(serde_json::Error),
+}
+
+impl Backplane {
+    /// Reads `infra/backplane.json` under the repository's root.
+    ///
+    /// # Errors
+    /// When the file is missing, has an unknown or missing field, or overrides something that is no duration.
+    pub fn load(root: &Path) -> Result<Self, BackplaneError> {
+        let path = root.join(FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text),
+            Err(source) => Err(BackplaneError::Unreadable { path, source }),
+        }
+    }
+
+    /// Reads the text of `infra/backplane.json`.
+    ///
+    /// # Errors
+    /// As [`Backplane::load`], save a missing file.
+    pub fn parse(text: &str) -> Result<Self, BackplaneError> {
+        let backplane: Self = serde_json::from_str(text)?;
+        backplane.durations.overridden(&backplane.local.durations_seconds)?;
+        Ok(backplane)
+    }
+
+    /// The same backplane with the durations of the `local` block.
+    ///
+    /// # Errors
+    /// Never for a value that [`Backplane::parse`] returned.
+    pub fn shortened(mut self) -> Result<Self, BackplaneError> {
+        self.durations = self.durations.overridden(&self.local.durations_seconds)?;
+        Ok(self)
+    }
+
+    /// Each country with its names.
+    pub fn countries(&self) -> impl Iterator<Item = Country> {
+        self.countries.iter().map(|code| self.country(code))
+    }
+
+    fn country(&self, code: &str) -> Country {
+        let fill = |template: &str| self.fill(template, code);
+        Country {
+            code: code.to_owned(),
+            queue: fill(&self.country_queue.name),
+            dead_letter_queue: fill(&self.country_queue.dead_letter_queue),
+            delivery_dead_letter_queue: fill(&self.country_queue.delivery_dead_letter_queue),
+            max_receive_count: self.country_queue.max_receive_count,
+            subscription: Subscription {
+                raw_message_delivery: self.country_queue.subscription.raw_message_delivery,
+                filter_policy: map_strings(&self.country_queue.subscription.filter_policy, &|text| vec![fill(text)]),
+            },
+            function: fill(&self.worker.function),
+            database: fill(&self.worker.database),
+            database_user: fill(&self.worker.database_user),
+            event_source: fill(&self.worker.event_source),
+            batch_size: self.worker.batch_size,
+            function_response_types: self.worker.function_response_types.clone(),
+        }
+    }
+
+    /// The rule's event pattern: an element with a country's placeholder becomes one element for each country.
+    #[must_use]
+    pub fn event_pattern(&self) -> Value {
+        map_strings(&self.bus.rule.event_pattern, &|text| {
+            let mut each: Vec<String> = self.countries.iter().map(|code| self.fill(text, code)).collect();
+            each.dedup();
+            each
+        })
+    }
+
+    /// The name of a principal, for a country where there is one for each.
+    #[must_use]
+    pub fn principal_name(&self, principal: &Principal, country: Option<&str>) -> String {
+        country.map_or_else(|| principal.name.clone(), |code| self.fill(&principal.name, code))
+    }
+
+    /// The IAM policy document of a principal, its resources resolved to ARNs by `arn`.
+    ///
+    /// # Errors
+    /// When `arn` fails.
+    pub fn policy<E>(
+        &self,
+        principal: &Principal,
+        country: Option<&str>,
+        arn: impl Fn(Resource) -> Result<String, E>,
+    ) -> Result<Value, E> {
+        let statements = principal
+            .statements
+            .iter()
+            .map(|statement| {
+                let resources =
+                    statement.resources.iter().map(|resource| arn(*resource)).collect::<Result<Vec<_>, E>>()?;
+                let mut document = serde_json::json!({
+                    "Sid": statement.sid,
+                    "Effect": "Allow",
+                    "Action": statement.actions,
+                    "Resource": resources,
+                });
+                if let (Some(condition), Some(document)) = (&statement.condition, document.as_object_mut()) {
+                    let condition = map_strings(condition, &|text| vec![self.fill(text, country.unwrap_or_default())]);
+                    document.insert("Condition".to_owned(), condition);
+                }
+                Ok(document)
+            })
+            .collect::<Result<Vec<_>, E>>()?;
+        Ok(serde_json::json!({ "Version": "2012-10-17", "Statement": statements }))
+    }
+
+    /// Expands the placeholders of a template. References come first, since what they name may hold a country's.
+    fn fill(&self, template: &str, code: &str) -> String {
+        template
+            .replace("{worker.event_source}", &self.worker.event_source)
+            .replace("{confirmation.event_source}", &self.confirmation.event_source)
+            .replace("{COUNTRY}", code)
+            .replace("{country}", &code.to_ascii_lowercase())
+    }
+}
+
+impl Durations {
+    fn overridden(&self, overrides: &Map<String, Value>) -> Result<Self, BackplaneError> {
+        let mut merged = match serde_json::to_value(self)? {
+            Value::Object(merged) => merged,
+            _ => Map::new(),
+        };
+        merged.extend(overrides.iter().map(|(name, value)| (name.clone(), value.clone())));
+        serde_json::from_value(Value::Object(merged)).map_err(BackplaneError::NoDuration)
+    }
+
+    /// [`Durations::visibility_timeout`].
+    #[must_use]
+    pub fn visibility(&self) -> Duration {
+        Duration::from_secs(self.visibility_timeout)
+    }
+}
+
+/// Rebuilds a JSON value with each string replaced by what `expand` makes of it; inside an array it may become several.
+fn map_strings(value: &Value, expand: &impl Fn(&str) -> Vec<String>) -> Value {
+    match value {
+        Value::String(text) => expand(text).into_iter().next().map_or(Value::Null, Value::String),
+        Value::Array(items) => items
+            .iter()
+            .flat_map(|item| match item {
+                Value::String(text) => expand(text).into_iter().map(Value::String).collect(),
+                other => vec![map_strings(other, expand)],
+            })
+            .collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, member)| (name.clone(), map_strings(member, expand))).collect()
+        }
+        other => other.clone(),
+    }
+}

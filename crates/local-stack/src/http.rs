@@ -1,0 +1,51 @@
+//! Plain HTTP calls to what runs locally.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_http::native::NativeTransport;
+use aws_http::{Timeouts, Transport, TransportError};
+use bytes::Bytes;
+
+/// The time limit of each step of a call.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A client with a connection pool of its own.
+#[derive(Clone, Default)]
+pub struct Http(NativeTransport);
+
+impl Http {
+    /// Sends a request and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
+        self.send_within(request, LIMIT).await
+    }
+
+    /// As [`Http::send`], with a limit of one's own on each step.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send_within(
+        &self,
+        request: http::Request<Bytes>,
+        limit: Duration,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        self.0.send(request, Timeouts { connect: limit, first_byte: limit, between_bytes: limit }).await
+    }
+
+    /// `GET`s a URL.
+    ///
+    /// # Errors
+    /// When the URL is malformed, or there is no answer.
+    pub async fn get(&self, url: &str) -> Result<http::Response<Bytes>> {
+        let request = http::Request::get(url).body(Bytes::new()).with_context(|| format!("not a URL: {url}"))?;
+        self.send(request).await.with_context(|| format!("GET {url}"))
+    }
+}
+
+/// Whether a `GET` of the URL is answered with 2xx.
+pub(crate) async fn answers_success(url: &str) -> bool {
+    Http::default().get(url).await.is_ok_and(|answer| answer.status().is_success())
+}

@@ -1,0 +1,92 @@
+//! The AWS emulator, as a child process.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_http::Endpoint;
+use rustix::process::Signal;
+
+use crate::process::{Launch, Process, free_port, require_free};
+
+/// The region and the account of the local stack.
+pub const REGION: &str = "us-east-1";
+/// The emulator's account.
+pub const ACCOUNT: &str = "000000000000";
+
+/// How long the emulator may take to start; it needs about a second.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running emulator: DynamoDB, SNS, SQS, EventBridge, IAM, Lambda and CloudWatch Logs on one port.
+///
+/// It verifies signatures, identity policies, execution roles and queue policies (`AUTH=true`).
+#[derive(Debug)]
+pub struct Ministack {
+    process: Process,
+    port: u16,
+}
+
+impl Ministack {
+    /// Starts the emulator on `port`, or on a free one, and waits until it is ready.
+    ///
+    /// `directory` gets its log and its temporary files. The environment is a clean one, since functions inherit it.
+    ///
+    /// # Errors
+    /// When the port is taken, or the emulator does not become ready.
+    pub async fn start(program: &Path, port: Option<u16>, directory: &Path) -> Result<Self> {
+        let port = match port {
+            Some(port) => {
+                require_free(port, "the AWS emulator", "stop that program, or leave the choice of a port to us")?;
+                port
+            }
+            None => free_port()?,
+        };
+        let temporary = directory.join("tmp");
+        std::fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
+        let inherited = ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        let settings = [
+            ("TMPDIR", temporary.to_string_lossy().into_owned()),
+            ("GATEWAY_PORT", port.to_string()),
+            ("BIND_HOST", "127.0.0.1".to_owned()),
+            ("AUTH", "true".to_owned()),
+            ("LOG_LEVEL", "WARNING".to_owned()),
+            ("MINISTACK_ACCOUNT_ID", ACCOUNT.to_owned()),
+            ("MINISTACK_REGION", REGION.to_owned()),
+            ("IOT_MTLS_ENABLED", "0".to_owned()),
+            ("SFTP_ENABLED", "0".to_owned()),
+        ];
+        let process = Process::start(Launch {
+            name: "ministack",
+            program,
+            args: Vec::new(),
+            environment: inherited.chain(settings.map(|(name, value)| (name.to_owned(), value))).collect(),
+            clean_environment: true,
+            user: None,
+            directory,
+            log: Self::log(directory),
+            stop_signal: Signal::TERM,
+        })?;
+        let mut ministack = Self { process, port };
+        let ready = format!("http://127.0.0.1:{port}/_ministack/ready");
+        ministack.process.until_ready(START_LIMIT, async || crate::http::answers_success(&ready).await).await?;
+        Ok(ministack)
+    }
+
+    fn log(directory: &Path) -> PathBuf {
+        directory.join("logs").join("ministack.log")
+    }
+
+    /// Where every service answers, for example `http://127.0.0.1:4566`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// [`Ministack::url`] for `aws-http`.
+    ///
+    /// # Errors
+    /// Never for a running emulator.
+    pub fn endpoint(&self) -> Result<Endpoint> {
+        Endpoint::parse(&self.url()).context("the emulator's endpoint")
+    }
+}

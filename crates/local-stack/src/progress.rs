@@ -1,0 +1,74 @@
+//! Says what is being done, and how long it took.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::time::Instant;
+
+/// Numbered steps on standard error, or nothing at all.
+#[derive(Debug)]
+pub struct Progress {
+    total: Option<u32>,
+    begun: Cell<u32>,
+}
+
+/// A step that has begun. Dropped without [`Step::done`], it failed.
+#[derive(Debug)]
+pub struct Step {
+    label: Option<String>,
+    started: Instant,
+}
+
+impl Progress {
+    /// For people who wait: `[3/7] …`.
+    #[must_use]
+    pub const fn steps(total: u32) -> Self {
+        Self { total: Some(total), begun: Cell::new(0) }
+    }
+
+    /// For tests.
+    #[must_use]
+    pub const fn silent() -> Self {
+        Self { total: None, begun: Cell::new(0) }
+    }
+
+    /// Begins the next step, which is soon over and prints nothing itself.
+    pub fn step(&self, what: &str) -> Step {
+        self.begin(what, false)
+    }
+
+    /// Begins the next step, during which other programs print.
+    pub fn noisy_step(&self, what: &str) -> Step {
+        self.begin(what, true)
+    }
+
+    /// Tells more about the step that is going on, in a line of its own.
+    pub fn note(&self, text: &str) {
+        if self.total.is_some() {
+            let _ = writeln!(std::io::stderr().lock(), "      {text}");
+        }
+    }
+
+    fn begin(&self, what: &str, noisy: bool) -> Step {
+        let number = self.begun.get() + 1;
+        self.begun.set(number);
+        let label = self.total.map(|total| format!("[{number}/{total}] {what}"));
+        let mut output = std::io::stderr().lock();
+        // A progress line that cannot be written is no reason to stop.
+        let _ = match &label {
+            Some(label) if noisy => writeln!(output, "{label} …"),
+            _ => Ok(()),
+        };
+        Step { label, started: Instant::now() }
+    }
+}
+
+impl Step {
+    /// The step is over; `detail` may say what came out.
+    pub fn done(self, detail: &str) {
+        if let Some(label) = &self.label {
+            let seconds = self.started.elapsed().as_secs_f64();
+            let separator = if detail.is_empty() { "" } else { ": " };
+            let _ = writeln!(std::io::stderr().lock(), "{label}{separator}{detail} … {seconds:.1} s");
+        }
+    }
+}

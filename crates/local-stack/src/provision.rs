@@ -1,0 +1,361 @@
+//! Creates the backplane in the emulator, exactly as `infra/backplane.json` describes it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use aws_http::{Credentials, Endpoint};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::future::{try_join, try_join_all, try_join4};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::aws::Aws;
+use crate::backplane::{Backplane, Country, Principal, PrincipalKind, Resource, Table};
+use crate::ministack::{ACCOUNT, REGION};
+
+/// What the application and the tests need to know of a provisioned backplane.
+pub struct Provisioned {
+    /// The ARN of the topic.
+    pub topic_arn: String,
+    /// The URL of each queue and dead-letter queue, by its name.
+    pub queue_urls: BTreeMap<String, String>,
+    /// The access key of each principal that is not a role, by its logical name in `infra/backplane.json`.
+    pub credentials: BTreeMap<String, Credentials>,
+}
+
+/// What a country's worker is registered with.
+pub struct WorkerCode<'a> {
+    /// The zip with the executable `bootstrap`.
+    pub zip: &'a Path,
+    /// The country's database.
+    pub database_url: &'a str,
+}
+
+/// Creates everything that no function's code depends on.
+///
+/// Calls that do not depend on each other run at the same time.
+///
+/// # Errors
+/// When the emulator refuses a call.
+pub async fn provision(backplane: &Backplane, endpoint: &Endpoint) -> Result<Provisioned> {
+    let aws = Aws::root(endpoint.clone());
+    let (topic_arn, queue_urls, credentials, ()) = try_join4(
+        create_messaging(&aws, backplane),
+        create_queues(&aws, backplane),
+        create_principals(&aws, backplane),
+        create_table(&aws, &backplane.table),
+    )
+    .await?;
+    try_join(subscribe(&aws, backplane, &topic_arn), route_outcomes(&aws, backplane)).await?;
+    Ok(Provisioned { topic_arn, queue_urls, credentials })
+}
+
+/// Registers each country's worker as a `provided.al2023` function that consumes its queue.
+///
+/// # Errors
+/// When a zip cannot be read, a country has no entry in `code`, or the emulator refuses a call.
+pub async fn register_workers(
+    backplane: &Backplane,
+    endpoint: &Endpoint,
+    code: &BTreeMap<String, WorkerCode<'_>>,
+) -> Result<()> {
+    let aws = Aws::root(endpoint.clone());
+    let countries: Vec<Country> = backplane.countries().collect();
+    try_join_all(countries.iter().map(|country| async {
+        let code = code.get(&country.code).with_context(|| format!("no worker for {}", country.code))?;
+        register_worker(&aws, backplane, endpoint, country, code).await
+    }))
+    .await?;
+    Ok(())
+}
+
+async fn create_table(aws: &Aws, table: &Table) -> Result<()> {
+    let index = &table.index;
+    let keys = [&table.partition_key, &table.sort_key, &index.partition_key, &index.sort_key];
+    let schema = |partition: &str, sort: &str| {
+        json!([{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}])
+    };
+    aws.dynamodb(
+        "CreateTable",
+        &json!({
+            "TableName": table.name,
+            "BillingMode": table.billing_mode,
+            "AttributeDefinitions": keys.map(|key| json!({"AttributeName": key.name, "AttributeType": key.kind})),
+            "KeySchema": schema(&table.partition_key.name, &table.sort_key.name),
+            "GlobalSecondaryIndexes": [{
+                "IndexName": index.name,
+                "KeySchema": schema(&index.partition_key.name, &index.sort_key.name),
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": index.projected_attributes},
+            }],
+        }),
+    )
+    .await?;
+    let expiry = json!({"AttributeName": table.time_to_live_attribute, "Enabled": true});
+    aws.dynamodb("UpdateTimeToLive", &json!({"TableName": table.name, "TimeToLiveSpecification": expiry})).await?;
+    Ok(())
+}
+
+/// Creates the topic, whose ARN is returned, the bus and its rule.
+async fn create_messaging(aws: &Aws, backplane: &Backplane) -> Result<String> {
+    let topic = async {
+        aws.sns("CreateTopic", &[("Name", &backplane.topic.name)]).await?;
+        Ok(arn("sns", &backplane.topic.name))
+    };
+    let bus = async {
+        let name = &backplane.bus.name;
+        aws.events("CreateEventBus", &json!({"Name": name})).await?;
+        let rule = json!({
+            "Name": backplane.bus.rule.name,
+            "EventBusName": name,
+            "EventPattern": backplane.event_pattern().to_string(),
+        });
+        aws.events("PutRule", &rule).await
+    };
+    let (topic, _) = try_join(topic, bus).await?;
+    Ok(topic)
+}
+
+/// Creates each queue and its dead-letter queue; their URLs by name.
+async fn create_queues(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<String, String>> {
+    let durations = &backplane.durations;
+    let country_queues = backplane.countries().map(|country| Queue {
+        policy: delivery_policy("sns.amazonaws.com", &arn("sns", &backplane.topic.name), &country.queue),
+        max_receive_count: country.max_receive_count,
+        receive_wait: 0,
+        name: country.queue,
+        dead_letter_queue: country.dead_letter_queue,
+    });
+    let confirmation = &backplane.confirmation_queue;
+    let confirmation_queue = Queue {
+        policy: delivery_policy("events.amazonaws.com", &rule_arn(backplane), &confirmation.name),
+        max_receive_count: confirmation.max_receive_count,
+        receive_wait: durations.confirmation_receive_wait,
+        name: confirmation.name.clone(),
+        dead_letter_queue: confirmation.dead_letter_queue.clone(),
+    };
+    let created = country_queues.chain([confirmation_queue]).map(async |queue| {
+        let dead_letters = json!({"MessageRetentionPeriod": durations.dead_letter_retention.to_string()});
+        let dead_letter_url = create_queue(aws, &queue.dead_letter_queue, dead_letters).await?;
+        let redrive = json!({
+            "deadLetterTargetArn": arn("sqs", &queue.dead_letter_queue),
+            "maxReceiveCount": queue.max_receive_count,
+        });
+        let attributes = json!({
+            "VisibilityTimeout": durations.visibility_timeout.to_string(),
+            "MessageRetentionPeriod": durations.queue_retention.to_string(),
+            "ReceiveMessageWaitTimeSeconds": queue.receive_wait.to_string(),
+            "RedrivePolicy": redrive.to_string(),
+            "Policy": queue.policy.to_string(),
+        });
+        let url = create_queue(aws, &queue.name, attributes).await?;
+        anyhow::Ok([(queue.dead_letter_queue, dead_letter_url), (queue.name, url)])
+    });
+    Ok(try_join_all(created).await?.into_iter().flatten().collect())
+}
+
+struct Queue {
+    name: String,
+    dead_letter_queue: String,
+    max_receive_count: u32,
+    receive_wait: u64,
+    policy: Value,
+}
+
+/// The queue policy that lets one source deliver through a service, and nobody else.
+fn delivery_policy(service: &str, source_arn: &str, queue: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "DeliverFromSource",
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sqs:SendMessage",
+            "Resource": arn("sqs", queue),
+            "Condition": {"ArnEquals": {"aws:SourceArn": source_arn}},
+        }],
+    })
+}
+
+async fn create_queue(aws: &Aws, name: &str, attributes: Value) -> Result<String> {
+    let created = aws.sqs("CreateQueue", &json!({"QueueName": name, "Attributes": attributes})).await?;
+    let url = created.get("QueueUrl").and_then(Value::as_str);
+    Ok(url.with_context(|| format!("CreateQueue {name} answered no QueueUrl"))?.to_owned())
+}
+
+async fn subscribe(aws: &Aws, backplane: &Backplane, topic_arn: &str) -> Result<()> {
+    try_join_all(backplane.countries().map(async |country| {
+        let raw = country.subscription.raw_message_delivery.to_string();
+        let filter = country.subscription.filter_policy.to_string();
+        aws.sns(
+            "Subscribe",
+            &[
+                ("TopicArn", topic_arn),
+                ("Protocol", "sqs"),
+                ("Endpoint", &arn("sqs", &country.queue)),
+                ("Attributes.entry.1.key", "RawMessageDelivery"),
+                ("Attributes.entry.1.value", &raw),
+                ("Attributes.entry.2.key", "FilterPolicy"),
+                ("Attributes.entry.2.value", &filter),
+            ],
+        )
+        .await
+    }))
+    .await?;
+    Ok(())
+}
+
+async fn route_outcomes(aws: &Aws, backplane: &Backplane) -> Result<()> {
+    let target = json!({"Id": "confirmation-queue", "Arn": arn("sqs", &backplane.confirmation_queue.name)});
+    let rule = json!({"Rule": backplane.bus.rule.name, "EventBusName": backplane.bus.name, "Targets": [target]});
+    let answer = aws.events("PutTargets", &rule).await?;
+    match answer.get("FailedEntryCount").and_then(Value::as_u64) {
+        None | Some(0) => Ok(()),
+        Some(_) => bail!("EventBridge refused the confirmation queue as a target: {answer}"),
+    }
+}
+
+/// Creates a role for each country's worker, and for everybody else a user with an access key.
+async fn create_principals(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<String, Credentials>> {
+    let credentials = try_join_all(backplane.principals.iter().map(async |(logical_name, principal)| {
+        if principal.kind == PrincipalKind::CountryWorker {
+            create_worker_roles(aws, backplane, principal).await?;
+            return anyhow::Ok(None);
+        }
+        // On AWS a service assumes a role; here this program plays the service, with the rights of that role.
+        let credentials = create_user(aws, backplane, principal).await?;
+        Ok(Some((logical_name.clone(), credentials)))
+    }))
+    .await?;
+    Ok(credentials.into_iter().flatten().collect())
+}
+
+async fn create_worker_roles(aws: &Aws, backplane: &Backplane, principal: &Principal) -> Result<()> {
+    let trust = json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    })
+    .to_string();
+    try_join_all(backplane.countries().map(async |country| {
+        let name = backplane.principal_name(principal, Some(&country.code));
+        aws.iam("CreateRole", &[("RoleName", &name), ("AssumeRolePolicyDocument", &trust)]).await?;
+        let arn = |resource| resource_arn(backplane, resource, Some(&country));
+        let policy = backplane.policy(principal, Some(&country.code), arn)?.to_string();
+        aws.iam("PutRolePolicy", &[("RoleName", &name), ("PolicyName", &name), ("PolicyDocument", &policy)]).await
+    }))
+    .await?;
+    Ok(())
+}
+
+async fn create_user(aws: &Aws, backplane: &Backplane, principal: &Principal) -> Result<Credentials> {
+    /// The part of the answer to `CreateAccessKey` that is read.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        create_access_key_result: Created,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Created {
+        access_key: AccessKey,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct AccessKey {
+        access_key_id: String,
+        secret_access_key: String,
+    }
+
+    let name = backplane.principal_name(principal, None);
+    aws.iam("CreateUser", &[("UserName", &name)]).await?;
+    let policy = backplane.policy(principal, None, |resource| resource_arn(backplane, resource, None))?.to_string();
+    let put_policy = [("UserName", name.as_str()), ("PolicyName", &name), ("PolicyDocument", &policy)];
+    let create_key = [("UserName", name.as_str())];
+    let (_, created) = try_join(aws.iam("PutUserPolicy", &put_policy), aws.iam("CreateAccessKey", &create_key)).await?;
+    // Without the answer in the error: it holds the secret.
+    let answer: Answer =
+        quick_xml::de::from_str(&created).map_err(|_| anyhow::anyhow!("the answer to CreateAccessKey is unreadable"))?;
+    let key = answer.create_access_key_result.access_key;
+    Ok(Credentials::from_keys(key.access_key_id, key.secret_access_key, None))
+}
+
+async fn register_worker(
+    aws: &Aws,
+    backplane: &Backplane,
+    endpoint: &Endpoint,
+    country: &Country,
+    code: &WorkerCode<'_>,
+) -> Result<()> {
+    let zip = tokio::fs::read(code.zip).await.with_context(|| format!("cannot read {}", code.zip.display()))?;
+    let worker = backplane.principals.get("worker").context("infra/backplane.json names no principal `worker`")?;
+    let role = backplane.principal_name(worker, Some(&country.code));
+    let log_group = json!({"logGroupName": log_group(country)});
+    let function = json!({
+        "FunctionName": country.function,
+        "Runtime": "provided.al2023",
+        "Handler": "bootstrap",
+        "Role": format!("arn:aws:iam::{ACCOUNT}:role/{role}"),
+        "Timeout": backplane.durations.worker_timeout,
+        "Code": {"ZipFile": BASE64.encode(zip)},
+        "Environment": {"Variables": {
+            "DATABASE_URL": code.database_url,
+            "EVENT_BUS_NAME": backplane.bus.name,
+            "MAX_RECEIVE_COUNT": country.max_receive_count.to_string(),
+            "AWS_ENDPOINT_URL": endpoint.to_string(),
+        }},
+    });
+    try_join(aws.logs("CreateLogGroup", &log_group), aws.lambda("/2015-03-31/functions", &function)).await?;
+    aws.lambda(
+        "/2015-03-31/event-source-mappings/",
+        &json!({
+            "FunctionName": country.function,
+            "EventSourceArn": arn("sqs", &country.queue),
+            "BatchSize": country.batch_size,
+            "MaximumBatchingWindowInSeconds": backplane.durations.batching_window,
+            "FunctionResponseTypes": country.function_response_types,
+        }),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The CloudWatch log group of a country's worker.
+#[must_use]
+pub fn log_group(country: &Country) -> String {
+    format!("/aws/lambda/{}", country.function)
+}
+
+fn arn(service: &str, name: &str) -> String {
+    format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{name}")
+}
+
+fn rule_arn(backplane: &Backplane) -> String {
+    arn("events", &format!("rule/{}/{}", backplane.bus.name, backplane.bus.rule.name))
+}
+
+/// The ARN behind a logical name.
+fn resource_arn(backplane: &Backplane, resource: Resource, country: Option<&Country>) -> Result<String> {
+    let table = || arn("dynamodb", &format!("table/{}", backplane.table.name));
+    Ok(match (resource, country) {
+        (Resource::Table, _) => table(),
+        (Resource::TableIndex, _) => format!("{}/index/{}", table(), backplane.table.index.name),
+        (Resource::Topic, _) => arn("sns", &backplane.topic.name),
+        (Resource::Bus, _) => arn("events", &format!("event-bus/{}", backplane.bus.name)),
+        (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
+        (Resource::ConfirmationsDestination, _) => destination_arn(&backplane.confirmation.pipe.destination),
+        (Resource::RepublishDestination, _) => destination_arn(&backplane.confirmation.republish.destination),
+        (Resource::CountryQueue, Some(country)) => arn("sqs", &country.queue),
+        (Resource::WorkerLogGroup, Some(country)) => arn("logs", &format!("log-group:{}:*", log_group(country))),
+        (Resource::CountryQueue | Resource::WorkerLogGroup, None) => {
+            bail!("only a principal of the kind country_worker can be allowed something on {resource:?}")
+        }
+    })
+}
+
+/// AWS appends an id of its own to the name of an API destination.
+fn destination_arn(name: &str) -> String {
+    arn("events", &format!("api-destination/{name}/*"))
+}

@@ -1,0 +1,92 @@
+//! Copies what the workers print from CloudWatch Logs, where Lambda puts it, to a file beside the other logs.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::aws::Aws;
+use crate::backplane::Backplane;
+use crate::provision::log_group;
+
+/// How often CloudWatch Logs is asked.
+const POLL: Duration = Duration::from_millis(200);
+
+/// How far back each question reaches, in milliseconds: the emulator writes a stream's lines a moment after their time.
+const OVERLAP_MS: i64 = 10_000;
+
+/// A running copy; it stops when it is dropped.
+pub(crate) struct WorkerLogs(JoinHandle<()>);
+
+impl Drop for WorkerLogs {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Deserialize)]
+struct Found {
+    #[serde(default)]
+    events: Vec<LogEvent>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogEvent {
+    log_stream_name: String,
+    timestamp: i64,
+    message: String,
+}
+
+impl WorkerLogs {
+    pub(crate) fn start(aws: Aws, backplane: &Backplane, log: &Path) -> Result<Self> {
+        let mut output = File::options().create(true).append(true).open(log).context("cannot write the workers' log")?;
+        let mut groups: Vec<Group> =
+            backplane.countries().map(|country| Group { name: log_group(&country), since: 0, copied: HashSet::new() }).collect();
+        Ok(Self(tokio::spawn(async move {
+            loop {
+                for group in &mut groups {
+                    // The next round asks again, and nothing is skipped until it was written.
+                    let _ = group.copy(&aws, &mut output).await;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        })))
+    }
+}
+
+struct Group {
+    name: String,
+    since: i64,
+    /// Streams that were copied: the emulator writes one stream for each invocation, all at once.
+    copied: HashSet<String>,
+}
+
+impl Group {
+    async fn copy(&mut self, aws: &Aws, output: &mut File) -> Result<()> {
+        let question = json!({"logGroupName": self.name, "startTime": self.since.saturating_sub(OVERLAP_MS).max(0)});
+        let found: Found = serde_json::from_value(aws.logs("FilterLogEvents", &question).await?)?;
+        let new: Vec<&LogEvent> =
+            found.events.iter().filter(|event| !self.copied.contains(&event.log_stream_name)).collect();
+        let mut text = String::new();
+        for event in &new {
+            // Lambda's own lines (START, END, REPORT) tell nothing here.
+            if event.message.starts_with('{') {
+                text.push_str(&event.message);
+                text.push('\n');
+            }
+        }
+        output.write_all(text.as_bytes())?;
+        let (latest, streams): (Vec<i64>, Vec<String>) =
+            new.iter().map(|event| (event.timestamp, event.log_stream_name.clone())).unzip();
+        self.since = latest.into_iter().fold(self.since, i64::max);
+        self.copied.extend(streams);
+        Ok(())
+    }
+}
