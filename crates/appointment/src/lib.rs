@@ -1,1 +1,37 @@
-//! Placeholder until this crate is written.
+//! The booking domain: what an appointment is, how its state moves, and the messages about it.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number, and nothing here knows of HTTP, AWS or SQL: callers
+//! hand in the instant and the random bytes. That keeps every rule of the system testable as a pure function:
+//!
+//! - [`InsuredId`], [`ScheduleId`], [`Country`], [`AppointmentId`], [`Timestamp`], [`TraceContext`]: values whose only
+//!   constructors validate, so that whoever holds one need not check again.
+//! - [`Status`] and [`StatusEvent`]: the state machine, one function ([`Status::on`]) from which the conditions of the
+//!   database are derived ([`StatusEvent::moves_from`]).
+//! - [`AppointmentMessage`]: what intake publishes for the countries; [`OutcomeEvent`]: what a country answers;
+//!   [`StatusChanged`]: what the rest of the clinic may listen to.
+//! - [`AppointmentRequest`] and [`InvalidRequest`]: the body of a booking, with all of its faults at once.
+
+mod country;
+mod event;
+mod identifiers;
+mod message;
+mod record;
+mod request;
+mod state;
+mod timestamp;
+mod trace;
+
+pub use country::{Country, UnknownCountry};
+pub use event::{
+    Envelope, InvalidOutcomeEvent, Outcome, OutcomeDetail, OutcomeEvent, STATUS_CHANGED_DETAIL_TYPE,
+    STATUS_CHANGED_SOURCE, StatusChanged,
+};
+pub use identifiers::{
+    AppointmentId, InsuredId, InvalidAppointmentId, InvalidInsuredId, InvalidScheduleId, ScheduleId,
+};
+pub use message::{AppointmentMessage, Command, Version1};
+pub use record::{Appointment, HistoryEntry, Reason};
+pub use request::{AppointmentRequest, FieldError, FieldErrorCode, InvalidRequest};
+pub use state::{Status, StatusEvent, Transition, UnknownStatus};
+pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use trace::{InvalidTraceparent, TraceContext};

@@ -1,0 +1,185 @@
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    AppointmentId, Command, Country, InsuredId, Reason, ScheduleId, Status, StatusEvent, Timestamp, TraceContext,
+    Version1,
+};
+
+/// The source of [`StatusChanged`] on EventBridge. The rule that feeds the confirmation queue matches the workers'
+/// sources only, so that these never come back in a loop.
+pub const STATUS_CHANGED_SOURCE: &str = "appointments.confirmation";
+
+/// The detail-type of [`StatusChanged`].
+pub const STATUS_CHANGED_DETAIL_TYPE: &str = "AppointmentStatusChanged";
+
+/// An event as EventBridge delivers it to a target
+/// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>); the members that nobody here reads are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope<Detail> {
+    /// Who reports.
+    pub source: String,
+    /// What kind of event it is.
+    #[serde(rename = "detail-type")]
+    pub detail_type: String,
+    /// The event itself.
+    pub detail: Detail,
+}
+
+/// What a country answers to a command: the detail-type of its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The slot is booked.
+    #[serde(rename = "AppointmentCompleted")]
+    Completed,
+    /// The request is refused, with a reason.
+    #[serde(rename = "AppointmentRejected")]
+    Rejected,
+    /// The appointment is cancelled, and its slot free.
+    #[serde(rename = "AppointmentCancelled")]
+    Cancelled,
+    /// The command could not be processed, however often it was tried.
+    #[serde(rename = "AppointmentFailed")]
+    Failed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Completed, Self::Rejected, Self::Cancelled, Self::Failed];
+
+    /// The detail-type on EventBridge.
+    #[must_use]
+    pub const fn detail_type(self) -> &'static str {
+        match self {
+            Self::Completed => "AppointmentCompleted",
+            Self::Rejected => "AppointmentRejected",
+            Self::Cancelled => "AppointmentCancelled",
+            Self::Failed => "AppointmentFailed",
+        }
+    }
+}
+
+/// The `detail` of a country's event, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeDetail {
+    /// Always 1.
+    pub version: Version1,
+    /// The same for every resend of the same outcome of the same command ([`OutcomeEvent::new`]).
+    pub event_id: Uuid,
+    /// The appointment.
+    pub appointment_id: AppointmentId,
+    /// Whose it is.
+    pub insured_id: InsuredId,
+    /// The slot.
+    pub schedule_id: ScheduleId,
+    /// The country that answers.
+    #[serde(rename = "countryISO")]
+    pub country: Country,
+    /// The command that is answered.
+    pub command: Command,
+    /// Why, where the outcome is `AppointmentRejected` or `AppointmentFailed`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+    /// When the country decided.
+    pub occurred_at: Timestamp,
+    /// The trace of the booking.
+    pub traceparent: TraceContext,
+}
+
+/// A country's answer to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutcomeEvent {
+    /// What it answers.
+    pub outcome: Outcome,
+    /// About which appointment, and why.
+    pub detail: OutcomeDetail,
+}
+
+/// An envelope that is not a country's answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidOutcomeEvent {
+    /// The detail-type is none of the four outcomes.
+    #[error("the detail-type is not an outcome of an appointment")]
+    UnknownDetailType,
+    /// The source is not the worker of the country in the detail.
+    #[error("the source is not the worker of the country that the detail names")]
+    ForeignSource,
+    /// A rejection without a reason, or a reason without a rejection or failure.
+    #[error("a reason must be given for a rejection, and only for a rejection or a failure")]
+    ReasonMismatch,
+}
+
+impl OutcomeEvent {
+    /// The id of the event that answers `command` of `appointment` with `outcome`: a UUID version 5.
+    #[must_use]
+    pub fn event_id(appointment: AppointmentId, outcome: Outcome, command: Command) -> Uuid {
+        appointment.derive(&format!("{}/{}", outcome.detail_type(), command.as_str()))
+    }
+
+    /// What the event does to the appointment's status.
+    #[must_use]
+    pub const fn status_event(&self) -> StatusEvent {
+        match (self.outcome, self.detail.command) {
+            (Outcome::Completed, _) => StatusEvent::Completed,
+            (Outcome::Rejected, _) => StatusEvent::Rejected,
+            (Outcome::Cancelled, _) => StatusEvent::Cancelled,
+            (Outcome::Failed, Command::Request) => StatusEvent::RequestFailed,
+            (Outcome::Failed, Command::Cancellation) => StatusEvent::CancellationFailed,
+        }
+    }
+}
+
+impl TryFrom<Envelope<OutcomeDetail>> for OutcomeEvent {
+    type Error = InvalidOutcomeEvent;
+
+    fn try_from(envelope: Envelope<OutcomeDetail>) -> Result<Self, InvalidOutcomeEvent> {
+        let outcome = Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.detail_type() == envelope.detail_type)
+            .ok_or(InvalidOutcomeEvent::UnknownDetailType)?;
+        let detail = envelope.detail;
+        if envelope.source != detail.country.event_source() {
+            return Err(InvalidOutcomeEvent::ForeignSource);
+        }
+        let reason_fits = match outcome {
+            Outcome::Rejected => detail.reason.is_some(),
+            Outcome::Failed => true,
+            Outcome::Completed | Outcome::Cancelled => detail.reason.is_none(),
+        };
+        if !reason_fits {
+            return Err(InvalidOutcomeEvent::ReasonMismatch);
+        }
+        Ok(Self { outcome, detail })
+    }
+}
+
+/// The `detail` of the event that tells the rest of the clinic that an appointment's status changed, as JSON.
+///
+/// It may be delivered more than once; consumers recognise a repetition by `eventId`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusChanged {
+    /// Always 1.
+    pub version: Version1,
+    /// The id of the event that changed the status; the same for every resend.
+    pub event_id: Uuid,
+    /// The appointment.
+    pub appointment_id: AppointmentId,
+    /// Whose it is.
+    pub insured_id: InsuredId,
+    /// The slot.
+    pub schedule_id: ScheduleId,
+    /// The country.
+    #[serde(rename = "countryISO")]
+    pub country: Country,
+    /// The status that the appointment reached.
+    pub status: Status,
+    /// Why, where the status is `rejected` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+    /// When the status changed.
+    pub occurred_at: Timestamp,
+    /// The trace of the booking.
+    pub traceparent: TraceContext,
+}

@@ -1,0 +1,79 @@
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
+
+use crate::{AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
+
+/// Version 1 of a message's shape. Any other number is refused, so that a reader never guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Version1;
+
+impl Serialize for Version1 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version1 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            1 => Ok(Self),
+            other => Err(de::Error::custom(format_args!("message version {other} is not supported, only version 1"))),
+        }
+    }
+}
+
+/// What a country is asked to do: the `type` of a message to it, and the `command` of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Command {
+    /// Book the slot.
+    #[serde(rename = "appointment.requested")]
+    Request,
+    /// Free the slot.
+    #[serde(rename = "appointment.cancellation_requested")]
+    Cancellation,
+}
+
+impl Command {
+    /// The text in messages: `appointment.requested` or `appointment.cancellation_requested`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "appointment.requested",
+            Self::Cancellation => "appointment.cancellation_requested",
+        }
+    }
+}
+
+/// The message that is published on the topic for the country of an appointment, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppointmentMessage {
+    /// Always 1.
+    pub version: Version1,
+    /// What is asked for.
+    #[serde(rename = "type")]
+    pub command: Command,
+    /// The same for every publication of the same command of the same appointment.
+    pub event_id: Uuid,
+    /// The appointment.
+    pub appointment_id: AppointmentId,
+    /// Whose it is.
+    pub insured_id: InsuredId,
+    /// The slot.
+    pub schedule_id: ScheduleId,
+    /// The country: the topic's subscriptions filter by it.
+    #[serde(rename = "countryISO")]
+    pub country: Country,
+    /// When the person asked.
+    pub occurred_at: Timestamp,
+    /// The trace of the booking.
+    pub traceparent: TraceContext,
+}
+
+impl AppointmentMessage {
+    /// The id of every message that gives `command` for `appointment`: a UUID version 5.
+    #[must_use]
+    pub fn event_id(appointment: AppointmentId, command: Command) -> Uuid {
+        appointment.derive(command.as_str())
+    }
+}

@@ -1,0 +1,77 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AppointmentId, Country, InsuredId, ScheduleId, Status, Timestamp};
+
+/// Why an appointment was rejected or failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Rejected: another person holds the slot.
+    SlotTaken,
+    /// Rejected: the same person holds the slot already.
+    AlreadyBooked,
+    /// Failed: the country's system could not process the request, however often it was tried.
+    ProcessingFailed,
+    /// Failed: the country did not answer, however often the request was published.
+    NotProcessed,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::SlotTaken, Self::AlreadyBooked, Self::ProcessingFailed, Self::NotProcessed];
+
+    /// The text in answers, in the databases and in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SlotTaken => "slot_taken",
+            Self::AlreadyBooked => "already_booked",
+            Self::ProcessingFailed => "processing_failed",
+            Self::NotProcessed => "not_processed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// An appointment as the insured person sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Appointment {
+    /// Its identity.
+    pub appointment_id: AppointmentId,
+    /// Whose it is.
+    pub insured_id: InsuredId,
+    /// The slot.
+    pub schedule_id: ScheduleId,
+    /// The country whose system decides.
+    #[serde(rename = "countryISO")]
+    pub country: Country,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its status last changed.
+    pub updated_at: Timestamp,
+    /// Why it was rejected or failed; only then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+}
+
+/// One step of an appointment's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// The status that the appointment reached.
+    pub status: Status,
+    /// When it did.
+    pub at: Timestamp,
+    /// Why, where the status is `rejected` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+}

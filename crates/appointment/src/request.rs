@@ -1,0 +1,198 @@
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Country, InsuredId, ScheduleId};
+
+/// A person's request for a slot: the body of `POST /appointments`, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppointmentRequest {
+    /// Who asks.
+    pub insured_id: InsuredId,
+    /// For which slot.
+    pub schedule_id: ScheduleId,
+    /// In which country.
+    pub country: Country,
+}
+
+/// What is wrong with one member of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldErrorCode {
+    /// The member is missing.
+    Required,
+    /// The value is of another JSON type.
+    InvalidType,
+    /// The text does not have the form that is asked for.
+    InvalidFormat,
+    /// The number lies outside of its range.
+    OutOfRange,
+    /// The text is none of the values to choose from.
+    UnsupportedValue,
+    /// There is no such member.
+    UnknownField,
+    /// The member stands there more than once.
+    DuplicateField,
+}
+
+impl FieldErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 7] = [
+        Self::Required,
+        Self::InvalidType,
+        Self::InvalidFormat,
+        Self::OutOfRange,
+        Self::UnsupportedValue,
+        Self::UnknownField,
+        Self::DuplicateField,
+    ];
+}
+
+/// One fault of a request: which member, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The name of the member as the body writes it; of an unknown one at most the first 64 characters.
+    pub field: String,
+    /// What is wrong.
+    pub code: FieldErrorCode,
+}
+
+/// Why a body is not a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvalidRequest {
+    /// The body is empty.
+    Empty,
+    /// The body is not JSON; where the text stops making sense, counted from 1.
+    NotJson {
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+    },
+    /// The body is JSON, but not an object.
+    NotAnObject,
+    /// The body is an object with these faults, in the order of the body, missing members last.
+    Fields(Vec<FieldError>),
+}
+
+impl AppointmentRequest {
+    /// Reads a body and reports all of its faults at once.
+    ///
+    /// # Errors
+    ///
+    /// See [`InvalidRequest`].
+    pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(InvalidRequest::Empty);
+        }
+        let members = match serde_json::from_slice::<Members>(body) {
+            Ok(members) => members.0,
+            Err(error) if error.is_data() => return Err(InvalidRequest::NotAnObject),
+            Err(error) => return Err(InvalidRequest::NotJson { line: error.line(), column: error.column() }),
+        };
+
+        let mut faults = Vec::new();
+        let mut insured_id = None;
+        let mut schedule_id = None;
+        let mut country = None;
+        for (name, value) in members {
+            let fault = match name.as_str() {
+                "insuredId" => assign(&mut insured_id, insured_id_from(&value)),
+                "scheduleId" => assign(&mut schedule_id, schedule_id_from(&value)),
+                "countryISO" => assign(&mut country, country_from(&value)),
+                _ => Some(FieldErrorCode::UnknownField),
+            };
+            if let Some(code) = fault {
+                faults.push(FieldError { field: name.chars().take(64).collect(), code });
+            }
+        }
+        for (field, missing) in [
+            ("insuredId", insured_id.is_none()),
+            ("scheduleId", schedule_id.is_none()),
+            ("countryISO", country.is_none()),
+        ] {
+            if missing {
+                faults.push(FieldError { field: field.to_owned(), code: FieldErrorCode::Required });
+            }
+        }
+        match (insured_id, schedule_id, country) {
+            (Some(Some(insured_id)), Some(Some(schedule_id)), Some(Some(country))) if faults.is_empty() => {
+                Ok(Self { insured_id, schedule_id, country })
+            }
+            _ => Err(InvalidRequest::Fields(faults)),
+        }
+    }
+}
+
+/// Keeps the value of a member (`Some(None)` if it is there but invalid) and says what is wrong with it.
+fn assign<T>(slot: &mut Option<Option<T>>, value: Result<T, FieldErrorCode>) -> Option<FieldErrorCode> {
+    if slot.is_some() {
+        return Some(FieldErrorCode::DuplicateField);
+    }
+    match value {
+        Ok(value) => {
+            *slot = Some(Some(value));
+            None
+        }
+        Err(code) => {
+            *slot = Some(None);
+            Some(code)
+        }
+    }
+}
+
+fn insured_id_from(value: &Value) -> Result<InsuredId, FieldErrorCode> {
+    let text = value.as_str().ok_or(FieldErrorCode::InvalidType)?;
+    text.parse().map_err(|_| FieldErrorCode::InvalidFormat)
+}
+
+fn schedule_id_from(value: &Value) -> Result<ScheduleId, FieldErrorCode> {
+    let Value::Number(number) = value else { return Err(FieldErrorCode::InvalidType) };
+    if let Some(number) = number.as_u64() {
+        return ScheduleId::try_from(number).map_err(|_| FieldErrorCode::OutOfRange);
+    }
+    match number.as_f64() {
+        // JSON Schema, and so OpenAPI, counts 100.0 as an integer. The range is checked first: within it `f64` is exact.
+        Some(float) if float.fract() == 0.0 && (1.0..=9_007_199_254_740_991.0).contains(&float) =>
+        {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and checked to fit")]
+            ScheduleId::try_from(float as u64).map_err(|_| FieldErrorCode::OutOfRange)
+        }
+        Some(float) if float.fract() == 0.0 => Err(FieldErrorCode::OutOfRange),
+        _ => Err(FieldErrorCode::InvalidType),
+    }
+}
+
+fn country_from(value: &Value) -> Result<Country, FieldErrorCode> {
+    let text = value.as_str().ok_or(FieldErrorCode::InvalidType)?;
+    text.parse().map_err(|_| FieldErrorCode::UnsupportedValue)
+}
+
+/// The members of a JSON object in their order, repeated names included (a map would drop all but the last).
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}

@@ -1,0 +1,149 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where an appointment stands, written in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Accepted; the country has not decided yet.
+    Pending,
+    /// The country could not process the request. Not final: a redriven request overtakes it.
+    Failed,
+    /// The country booked the slot.
+    Completed,
+    /// The country refused the request, with a reason.
+    Rejected,
+    /// The person cancelled; the country has not confirmed yet.
+    Cancelling,
+    /// Cancelled; the slot is free for others.
+    Cancelled,
+}
+
+/// Something that happened to an appointment and may move its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatusEvent {
+    /// The country booked the slot.
+    Completed,
+    /// The country refused the request.
+    Rejected,
+    /// The country confirmed a cancellation.
+    Cancelled,
+    /// The country could not process the request, or nobody answered it in time.
+    RequestFailed,
+    /// The country could not process the cancellation.
+    CancellationFailed,
+    /// The person asks to cancel.
+    CancellationRequested,
+}
+
+/// What an event does to a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transition {
+    /// The status becomes this one.
+    Moves(Status),
+    /// The event is a repetition, or something later overtook it: nothing changes, and that is fine.
+    Stays,
+    /// Nothing changes, and the event contradicts what was decided before: a country decided twice, which is an error
+    /// of the system.
+    Contradicts,
+    /// Nothing changes, and a person has to look: a cancellation that the country could not process.
+    NeedsOperator,
+    /// The person asks for what is not possible any more: to cancel what was rejected.
+    Refused,
+}
+
+impl Status {
+    /// Every status, by rank.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Failed, Self::Completed, Self::Rejected, Self::Cancelling, Self::Cancelled];
+
+    /// The text in answers, in the database and in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Events only move an appointment to a higher rank, so that every order and repetition of its events ends the same.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Failed => 1,
+            Self::Completed | Self::Rejected => 2,
+            Self::Cancelling => 3,
+            Self::Cancelled => 4,
+        }
+    }
+
+    /// What `event` does to an appointment in this status. This is the one truth about how states move.
+    #[must_use]
+    pub fn on(self, event: StatusEvent) -> Transition {
+        let target = match event {
+            StatusEvent::Completed => Self::Completed,
+            StatusEvent::Rejected => Self::Rejected,
+            StatusEvent::Cancelled => Self::Cancelled,
+            StatusEvent::RequestFailed => Self::Failed,
+            StatusEvent::CancellationFailed if self == Self::Cancelling => return Transition::NeedsOperator,
+            StatusEvent::CancellationFailed => return Transition::Stays,
+            StatusEvent::CancellationRequested if self == Self::Rejected => return Transition::Refused,
+            StatusEvent::CancellationRequested => Self::Cancelling,
+        };
+        if self.rank() < target.rank() {
+            Transition::Moves(target)
+        } else if self.rank() == target.rank() && self != target {
+            Transition::Contradicts
+        } else {
+            Transition::Stays
+        }
+    }
+
+    /// Whether the country still owes an answer, so that the appointment stands in the index `pending`.
+    #[must_use]
+    pub const fn awaits_country(self) -> bool {
+        matches!(self, Self::Pending | Self::Cancelling)
+    }
+}
+
+impl StatusEvent {
+    /// Every event.
+    pub const ALL: [Self; 6] = [
+        Self::Completed,
+        Self::Rejected,
+        Self::Cancelled,
+        Self::RequestFailed,
+        Self::CancellationFailed,
+        Self::CancellationRequested,
+    ];
+
+    /// The statuses that this event moves, from which the condition of the database update is made.
+    pub fn moves_from(self) -> impl Iterator<Item = Status> {
+        Status::ALL.into_iter().filter(move |status| matches!(status.on(self), Transition::Moves(_)))
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// The text is not a status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a status: expected pending, failed, completed, rejected, cancelling or cancelled")]
+pub struct UnknownStatus;
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
+    }
+}
