@@ -1,2 +1,121 @@
-//! Placeholder until this crate is written.
-fn main() {}
+//! `cargo xtask …`: everything that people do with this repository besides editing it.
+
+mod demo;
+mod test;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use local_stack::application::Host;
+use local_stack::progress::Progress;
+use local_stack::setup;
+
+/// Runs the medical appointment backend on this machine, and tests it.
+///
+/// Everything is real but AWS itself, which is emulated: the WebAssembly components, the countries' workers and
+/// PostgreSQL. `demo` is the place to begin.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the machine lacks: the Wasm target, the AWS emulator; check for PostgreSQL.
+    ///
+    /// Safe to run twice: what is there is left alone. Nothing outside this repository's `target` folder and the Rust
+    /// toolchain is touched. The other commands do this first by themselves.
+    Setup,
+    /// Build and start the whole system, and leave it running until Ctrl-C.
+    ///
+    /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the
+    /// workers, and the application. A server that exists is used instead of a new one where DATABASE_URL_PE or
+    /// DATABASE_URL_CL name it. Logs are under target/local-stack/<port>/logs.
+    Up(Start),
+    /// Start the whole system, book one slot in each country, and show each hop with its time.
+    ///
+    /// Ends with status 0 when both bookings are completed, each with its row in its own country's database.
+    Demo {
+        #[command(flatten)]
+        start: Start,
+        /// Leave the system running afterwards, until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run every test: builds all parts, then runs `cargo test` over the workspace.
+    ///
+    /// Examples:
+    ///   cargo xtask test                      everything
+    ///   cargo xtask test pipeline::           the tests of the whole pipeline
+    ///   cargo xtask test -- --nocapture       with what the tests print
+    #[command(verbatim_doc_comment)]
+    Test {
+        /// Passed on to `cargo test`: a part of the tests' names, and after `--` options of the test program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(Args)]
+struct Start {
+    /// The application's port on 127.0.0.1.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// What runs the application; without this, `spin` where it is installed, else the embedded host.
+    #[arg(long, value_enum)]
+    host: Option<HostChoice>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum HostChoice {
+    /// `spin up`, as in production.
+    Spin,
+    /// crates/edge-host, which needs nothing installed.
+    Embedded,
+}
+
+impl Start {
+    fn host(&self) -> Host {
+        match self.host {
+            None => Host::detect(),
+            Some(HostChoice::Spin) => Host::Spin,
+            Some(HostChoice::Embedded) => Host::Embedded,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().task).await {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(task: Task) -> Result<ExitCode> {
+    let root = root()?;
+    match task {
+        Task::Setup => {
+            setup::run(&root, &Progress::steps(setup::STEPS))?;
+            println!("This machine is ready: try `cargo xtask demo`.");
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Up(start) => up::run(&root, &start).await,
+        Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
+        Task::Test { arguments } => test::run(&root, &arguments),
+    }
+}
+
+/// The repository's root: xtask is built inside it.
+fn root() -> Result<PathBuf> {
+    let manifest = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(manifest.parent().context("xtask lies in a folder of the repository")?.to_owned())
+}

@@ -111,6 +111,11 @@ impl Application {
         Ok(application)
     }
 
+    /// Whether it has ended by itself, and how.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        self.process.ended()
+    }
+
     /// Where it answers, for example `http://127.0.0.1:3000`.
     #[must_use]
     pub fn url(&self) -> String {

@@ -80,7 +80,7 @@ pub struct LocalStack {
     pipe: Pipe,
     _worker_logs: WorkerLogs,
     ministack: Ministack,
-    _postgres: Option<Postgres>,
+    postgres: Option<Postgres>,
     database_urls: BTreeMap<String, String>,
     endpoint: Endpoint,
     provisioned: Provisioned,
@@ -162,7 +162,7 @@ impl LocalStack {
             pipe,
             _worker_logs: worker_logs,
             ministack,
-            _postgres: postgres,
+            postgres,
             database_urls,
             endpoint,
             provisioned,
@@ -170,6 +170,22 @@ impl LocalStack {
             api_key,
             directory,
         })
+    }
+
+    /// Waits until a part ends by itself, and says which and why.
+    pub async fn until_a_part_ends(&mut self) -> String {
+        const LOOK: Duration = Duration::from_millis(250);
+        loop {
+            let ended = self
+                .application
+                .ended()
+                .or_else(|| self.ministack.ended())
+                .or_else(|| self.postgres.as_mut().and_then(Postgres::ended));
+            if let Some(ended) = ended {
+                return ended;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Stops everything in good order: first the pipe, which finishes the requests in flight.

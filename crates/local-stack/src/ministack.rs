@@ -72,6 +72,11 @@ impl Ministack {
         Ok(ministack)
     }
 
+    /// Whether it has ended by itself, and how.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        self.process.ended()
+    }
+
     fn log(directory: &Path) -> PathBuf {
         directory.join("logs").join("ministack.log")
     }

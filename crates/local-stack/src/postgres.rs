@@ -89,6 +89,11 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// Whether it has ended by itself, and how.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        self.process.ended()
+    }
+
     /// Creates an empty database.
     ///
     /// # Errors

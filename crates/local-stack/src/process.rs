@@ -86,8 +86,17 @@ impl Process {
     }
 
     /// Whether the process has ended, and how.
-    pub(crate) fn exited(&mut self) -> io::Result<Option<ExitStatus>> {
+    fn exited(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
+    }
+
+    /// Whether the process has ended by itself, and how: a sentence with the end of its log.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        match self.exited() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(format!("{} has ended ({status}). {}", self.name, self.log_tail())),
+            Err(error) => Some(format!("cannot tell whether {} runs: {error}", self.name)),
+        }
     }
 
     /// The process's id.
@@ -96,7 +105,7 @@ impl Process {
     }
 
     /// The end of the log, introduced by its path.
-    pub(crate) fn log_tail(&self) -> String {
+    fn log_tail(&self) -> String {
         format!("Its log, {}, ends:\n{}", self.log.display(), tail(&self.log).unwrap_or_else(|error| error.to_string()))
     }
 

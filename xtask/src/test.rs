@@ -1,0 +1,31 @@
+//! `cargo xtask test`.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use local_stack::application::Host;
+use local_stack::artifacts::Artifacts;
+use local_stack::backplane::Backplane;
+use local_stack::progress::Progress;
+use local_stack::setup;
+
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
+    let progress = Progress::steps(setup::STEPS + 2);
+    setup::run(root, &progress)?;
+    let backplane = Backplane::load(root)?;
+    let step = progress.noisy_step("building components, workers and host");
+    Artifacts::build(root, &backplane, Host::Embedded)?;
+    step.done("");
+
+    let step = progress.noisy_step("cargo test");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["test", "--workspace"])
+        .args(arguments)
+        .current_dir(root)
+        .status()
+        .context("cannot run cargo test")?;
+    step.done(if status.success() { "passed" } else { "failed" });
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

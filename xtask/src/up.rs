@@ -1,0 +1,107 @@
+//! `cargo xtask up`, and the start that `demo` shares with it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use local_stack::artifacts::Artifacts;
+use local_stack::backplane::Backplane;
+use local_stack::progress::Progress;
+use local_stack::{LocalStack, Options, setup};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::Start;
+
+pub(crate) async fn run(root: &Path, start: &Start) -> Result<ExitCode> {
+    let interrupted = interruption()?;
+    tokio::pin!(interrupted);
+    let mut stack = tokio::select! {
+        stack = begin(root, start) => stack?,
+        () = &mut interrupted => return Ok(stopped_early()),
+    };
+    explain(&stack);
+    wait(&mut stack, interrupted).await?;
+    stack.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets up, builds and starts everything.
+pub(crate) async fn begin(root: &Path, start: &Start) -> Result<LocalStack> {
+    let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS);
+    let host = start.host();
+    let (owned_root, progress) = (root.to_owned(), progress);
+    // On a thread of its own, so that Ctrl-C is noticed while it builds.
+    let (artifacts, backplane, progress) = tokio::task::spawn_blocking(move || -> Result<_> {
+        setup::run(&owned_root, &progress)?;
+        let backplane = Backplane::load(&owned_root)?.shortened()?;
+        let step = progress.noisy_step("building components, workers and host");
+        let artifacts = Artifacts::build(&owned_root, &backplane, host)?;
+        step.done("");
+        Ok((artifacts, backplane, progress))
+    })
+    .await??;
+    let options = Options {
+        root: root.to_owned(),
+        instance: start.port.to_string(),
+        host,
+        port: Some(start.port),
+        backplane,
+    };
+    LocalStack::start(options, &artifacts, &progress).await
+}
+
+/// Says where everything is.
+pub(crate) fn explain(stack: &LocalStack) {
+    let url = stack.url();
+    println!(
+        "
+The application answers at {url}. Try:
+
+  curl -i {url}/appointments -H 'content-type: application/json' \\
+    -d '{{\"insuredId\":\"00123\",\"scheduleId\":100,\"countryISO\":\"PE\"}}'
+  curl {url}/appointments/00123
+"
+    );
+    for country in stack.backplane().countries() {
+        if let Ok(database) = stack.database_url(&country.code) {
+            // A server of somebody's own may have a password in its URL.
+            let shown = if database.contains("@127.0.0.1") { database } else { "as given in the environment" };
+            println!("  Database {}   {shown}", country.code);
+        }
+    }
+    println!("  AWS emulator  {} (root's access key: test / test)", stack.emulator_url());
+    println!("  Logs          {}", stack.logs().display());
+    println!("\nCtrl-C stops everything.");
+}
+
+/// Waits for Ctrl-C; fails when a part ends by itself.
+pub(crate) async fn wait(stack: &mut LocalStack, interrupted: impl Future<Output = ()>) -> Result<()> {
+    tokio::select! {
+        ended = stack.until_a_part_ends() => bail!("{ended}"),
+        () = interrupted => {
+            println!("\nStopping …");
+            Ok(())
+        }
+    }
+}
+
+/// Ends with Ctrl-C, a request to terminate, or the terminal's end.
+pub(crate) fn interruption() -> Result<impl Future<Output = ()>> {
+    let context = "cannot listen for signals";
+    let mut interrupt = signal(SignalKind::interrupt()).context(context)?;
+    let mut terminate = signal(SignalKind::terminate()).context(context)?;
+    let mut hangup = signal(SignalKind::hangup()).context(context)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+pub(crate) fn stopped_early() -> ExitCode {
+    println!("\nStopped before everything had started.");
+    // As a shell reports a program that was interrupted.
+    ExitCode::from(130)
+}
