@@ -1,0 +1,114 @@
+//! `edge-host`: serves a Spin application's HTTP components on this machine, without the `spin` CLI.
+
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use edge_host::{EdgeHost, Error, Manifest};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serve the HTTP components of a Spin application
+///
+/// Reads the same spin.toml (manifest v2) as `spin up`. Components are compiled on the first start and taken from the
+/// cache after that. Whatever the manifest uses that edge-host does not implement is refused by name.
+///
+/// Spin variables come from the environment alone, so that no secret shows in the list of processes: the variable
+/// `internal_api_key` is set by SPIN_VARIABLE_INTERNAL_API_KEY.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example:\n  SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN=arn:… edge-host --listen 127.0.0.1:3000"
+)]
+struct Options {
+    /// The application's manifest
+    #[arg(long, value_name = "FILE", default_value = "spin.toml")]
+    from: PathBuf,
+
+    /// The address to serve on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+
+    /// How many threads serve requests [default: one a processor]
+    #[arg(long, value_name = "NUMBER")]
+    threads: Option<NonZero<usize>>,
+
+    /// How many instances may run at once; further requests wait for up to 2 s
+    #[arg(long, value_name = "NUMBER", default_value_t = edge_host::DEFAULT_INSTANCES,
+        value_parser = clap::value_parser!(u32).range(1..=1024))]
+    instances: u32,
+
+    /// Where compiled components are kept [default: target/edge-host-cache beside the manifest]
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
+
+    /// How long a request may take before it is answered with 500
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
+    request_timeout: Duration,
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; write for example 30s, 500ms or 2m")),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("edge-host: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Error> {
+    // From here on a signal no longer ends the process by itself, also while components are compiled.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Worker)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Worker)?;
+
+    let mut builder = EdgeHost::builder(Manifest::from_file(&options.from)?)
+        .listen(options.listen)
+        .instances(options.instances)
+        .request_timeout(options.request_timeout);
+    if let Some(threads) = options.threads {
+        builder = builder.threads(threads);
+    }
+    if let Some(folder) = options.cache {
+        builder = builder.cache_folder(folder);
+    }
+    let host = tokio::select! {
+        host = builder.start() => host?,
+        _ = interrupt.recv() => std::process::exit(130),
+        _ = terminate.recv() => std::process::exit(143),
+    };
+
+    println!("Serving {}", host.url());
+    println!("Routes of {}:", host.application_name());
+    let width = host.routes().iter().map(|(route, _)| route.len()).max().unwrap_or_default();
+    for (route, component) in host.routes() {
+        println!("  {route:width$}  {component}");
+    }
+
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("Stopping; requests in flight have 10 s to finish (again to stop at once)");
+    tokio::select! {
+        cut_off = host.shutdown() => {
+            if cut_off > 0 {
+                eprintln!("{cut_off} requests or connections were cut off");
+            }
+        }
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

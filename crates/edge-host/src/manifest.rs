@@ -1,0 +1,323 @@
+//! Spin's manifest, version 2 (`spin.toml`).
+//!
+//! What this host does not implement is refused by name: an application that runs here must behave as it does under
+//! `spin up`, and a setting without effect would break that silently. Only `[component.<name>.build]` is read and not
+//! acted upon, since it concerns `spin build` alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::error::{Error, ManifestError};
+use crate::variables::{self, Declaration};
+
+/// A Spin manifest that this host can serve.
+#[derive(Debug)]
+pub struct Manifest {
+    /// The manifest's own path, for messages.
+    pub(crate) path: PathBuf,
+    /// The application's name.
+    pub(crate) name: String,
+    pub(crate) variables: BTreeMap<String, Declaration>,
+    /// Route patterns and the component that serves each, in the manifest's order.
+    pub(crate) routes: Vec<(String, String)>,
+    pub(crate) components: BTreeMap<String, Component>,
+}
+
+/// One `[component.<name>]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Component {
+    /// Relative to the manifest's folder as written; made absolute by [`Manifest::parse`].
+    pub(crate) source: PathBuf,
+    #[serde(rename = "description")]
+    _description: Option<String>,
+    #[serde(default)]
+    pub(crate) variables: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) allowed_outbound_hosts: Vec<String>,
+    build: Option<Build>,
+}
+
+impl Component {
+    /// The command that builds the component, for the message that it is not built.
+    pub(crate) fn build_command(&self) -> Option<String> {
+        self.build.as_ref().map(|build| match &build.command {
+            Commands::One(command) => command.clone(),
+            Commands::Many(commands) => commands.join(" && "),
+        })
+    }
+}
+
+/// What `spin build` and `spin watch` do.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Build {
+    command: Commands,
+    #[serde(rename = "workdir")]
+    _workdir: Option<String>,
+    #[serde(default, rename = "watch")]
+    _watch: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Commands {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Document {
+    application: Application,
+    #[serde(default)]
+    variables: BTreeMap<String, Declaration>,
+    #[serde(default)]
+    trigger: Triggers,
+    #[serde(default)]
+    component: BTreeMap<String, Component>,
+}
+
+#[derive(Deserialize)]
+struct Application {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Triggers {
+    #[serde(default)]
+    http: Vec<HttpTrigger>,
+}
+
+#[derive(Deserialize)]
+struct HttpTrigger {
+    route: String,
+    component: ComponentReference,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ComponentReference {
+    Name(String),
+    Inline(Box<Component>),
+}
+
+/// The keys of one kind of table.
+struct Keys {
+    /// Those that this host reads.
+    read: &'static [&'static str],
+    /// Those that Spin has besides.
+    unsupported: &'static [&'static str],
+}
+
+const MANIFEST: Keys =
+    Keys { read: &["spin_manifest_version", "application", "variables", "trigger", "component"], unsupported: &[] };
+const APPLICATION: Keys =
+    Keys { read: &["name", "version", "description", "authors"], unsupported: &["targets", "tool", "trigger"] };
+const VARIABLE: Keys = Keys { read: &["description", "required", "default", "secret"], unsupported: &[] };
+const HTTP_TRIGGER: Keys =
+    Keys { read: &["id", "route", "component"], unsupported: &["components", "executor", "static_response"] };
+const COMPONENT: Keys = Keys {
+    read: &["source", "description", "variables", "environment", "allowed_outbound_hosts", "build"],
+    unsupported: &[
+        "ai_models",
+        "allowed_http_hosts",
+        "dependencies",
+        "dependencies_inherit_configuration",
+        "exclude_files",
+        "files",
+        "key_value_stores",
+        "profile",
+        "sqlite_databases",
+        "targets",
+        "tool",
+    ],
+};
+const BUILD: Keys = Keys { read: &["command", "workdir", "watch"], unsupported: &[] };
+
+/// Under this prefix Spin itself answers.
+const RESERVED_ROUTES: &str = "/.well-known/spin";
+
+impl Manifest {
+    /// Reads a manifest from its file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadManifest`] and [`Error::Manifest`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::ReadManifest { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads a manifest from its text. Component sources are relative to the folder of `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`].
+    pub fn parse(text: &str, path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let at_path = |source| Error::Manifest { path: path.clone(), source };
+
+        let table: Table = text.parse().map_err(|error| at_path(ManifestError::Toml(error)))?;
+        check_keys(&table).map_err(at_path)?;
+        let document: Document = toml::from_str(text).map_err(|error| at_path(ManifestError::Toml(error)))?;
+        check_variables(&document).map_err(at_path)?;
+        let (routes, mut components) =
+            routes_and_components(document.trigger.http, document.component).map_err(at_path)?;
+        for component in components.values_mut() {
+            component.source = folder.join(&component.source);
+        }
+        Ok(Self { name: document.application.name, variables: document.variables, routes, components, path })
+    }
+}
+
+/// Refuses every key that this host does not read, at every level.
+fn check_keys(manifest: &Table) -> Result<(), ManifestError> {
+    // The version first: another version has other keys.
+    match manifest.get("spin_manifest_version") {
+        Some(Value::Integer(2)) => {}
+        Some(Value::String(version)) if version == "2" => {}
+        found => {
+            let found = found.map_or_else(|| "missing".to_owned(), ToString::to_string);
+            return Err(ManifestError::Version { found });
+        }
+    }
+    MANIFEST.check("the manifest", manifest)?;
+    if let Some(application) = table(manifest, "application") {
+        APPLICATION.check("[application]", application)?;
+    }
+    for (name, declaration) in tables(table(manifest, "variables")) {
+        VARIABLE.check(&format!("[variables] {name}"), declaration)?;
+    }
+    for (kind, triggers) in table(manifest, "trigger").into_iter().flatten() {
+        if kind != "http" {
+            return Err(ManifestError::Unsupported {
+                place: "the manifest".to_owned(),
+                key: format!("trigger.{kind}"),
+            });
+        }
+        for trigger in triggers.as_array().into_iter().flatten().filter_map(Value::as_table) {
+            check_trigger(trigger)?;
+        }
+    }
+    for (name, component) in tables(table(manifest, "component")) {
+        check_component(&format!("[component.{name}]"), component)?;
+    }
+    Ok(())
+}
+
+fn check_trigger(trigger: &Table) -> Result<(), ManifestError> {
+    let place = match trigger.get("route") {
+        Some(Value::String(route)) => format!("[[trigger.http]] of route \"{route}\""),
+        _ => "[[trigger.http]]".to_owned(),
+    };
+    HTTP_TRIGGER.check(&place, trigger)?;
+    if let Some(private) = table(trigger, "route").and_then(|route| route.keys().next()) {
+        let component = trigger.get("component").and_then(Value::as_str).unwrap_or("(inline)");
+        let place = format!("[[trigger.http]] of component \"{component}\"");
+        return Err(ManifestError::Unsupported { place, key: format!("route.{private}") });
+    }
+    match table(trigger, "component") {
+        Some(inline) => check_component(&format!("the inline component in {place}"), inline),
+        None => Ok(()),
+    }
+}
+
+fn check_component(place: &str, component: &Table) -> Result<(), ManifestError> {
+    COMPONENT.check(place, component)?;
+    if let Some(remote) = table(component, "source").and_then(|source| source.keys().next()) {
+        return Err(ManifestError::Unsupported { place: place.to_owned(), key: format!("source.{remote}") });
+    }
+    match table(component, "build") {
+        Some(build) => BUILD.check(&format!("{place} build"), build),
+        None => Ok(()),
+    }
+}
+
+impl Keys {
+    fn check(&self, place: &str, table: &Table) -> Result<(), ManifestError> {
+        for key in table.keys() {
+            if self.unsupported.contains(&key.as_str()) {
+                return Err(ManifestError::Unsupported { place: place.to_owned(), key: key.clone() });
+            }
+            if !self.read.contains(&key.as_str()) {
+                let known = format!("`{}`", self.read.join("`, `"));
+                return Err(ManifestError::Unknown { place: place.to_owned(), key: key.clone(), known });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn table<'a>(parent: &'a Table, key: &str) -> Option<&'a Table> {
+    parent.get(key).and_then(Value::as_table)
+}
+
+fn tables(parent: Option<&Table>) -> impl Iterator<Item = (&String, &Table)> {
+    parent.into_iter().flatten().filter_map(|(name, value)| Some((name, value.as_table()?)))
+}
+
+fn check_variables(document: &Document) -> Result<(), ManifestError> {
+    let name_rule = "a variable's name is lower_snake_case and starts with a letter";
+    for (name, declaration) in &document.variables {
+        let invalid = |reason: &str| ManifestError::Invalid {
+            place: "[variables]".to_owned(),
+            key: name.clone(),
+            reason: reason.to_owned(),
+        };
+        if !variables::is_valid_name(name) {
+            return Err(invalid(name_rule));
+        }
+        if !declaration.required && declaration.default.is_none() {
+            return Err(invalid("a variable is `required = true` or has a `default`"));
+        }
+    }
+    for (component, declared) in &document.component {
+        if let Some(name) = declared.variables.keys().find(|name| !variables::is_valid_name(name)) {
+            let place = format!("[component.{component}.variables]");
+            return Err(ManifestError::Invalid { place, key: name.clone(), reason: name_rule.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+type RoutesAndComponents = (Vec<(String, String)>, BTreeMap<String, Component>);
+
+/// Gives inline components a name, and checks that routes are ones of their own and components exist.
+fn routes_and_components(
+    triggers: Vec<HttpTrigger>,
+    mut components: BTreeMap<String, Component>,
+) -> Result<RoutesAndComponents, ManifestError> {
+    let mut routes: Vec<(String, String)> = Vec::with_capacity(triggers.len());
+    for (index, trigger) in triggers.into_iter().enumerate() {
+        let place = || format!("[[trigger.http]] of route \"{}\"", trigger.route);
+        let invalid =
+            |key: &str, reason: String| ManifestError::Invalid { place: place(), key: key.to_owned(), reason };
+        if trigger.route.starts_with(RESERVED_ROUTES) {
+            return Err(invalid("route", format!("{RESERVED_ROUTES} is Spin's own")));
+        }
+        if routes.iter().any(|(route, _)| *route == trigger.route) {
+            return Err(invalid("route", "another trigger has the same route".to_owned()));
+        }
+        let name = match trigger.component {
+            ComponentReference::Name(name) if components.contains_key(&name) => name,
+            ComponentReference::Name(name) => {
+                return Err(invalid("component", format!("there is no [component.{name}]")));
+            }
+            ComponentReference::Inline(component) => {
+                let name = format!("inline-{index}");
+                components.insert(name.clone(), *component);
+                name
+            }
+        };
+        routes.push((trigger.route, name));
+    }
+    Ok((routes, components))
+}
