@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::message::json_text;
 use crate::{
     AppointmentId, Command, Country, InsuredId, Reason, ScheduleId, Status, StatusEvent, Timestamp, TraceContext,
     Version1,
@@ -85,6 +86,14 @@ pub struct OutcomeDetail {
     pub occurred_at: Timestamp,
     /// The trace of the booking.
     pub traceparent: TraceContext,
+}
+
+impl OutcomeDetail {
+    /// The detail as it is put on the bus.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json_text(self)
+    }
 }
 
 /// A country's answer to a command.
@@ -182,4 +191,12 @@ pub struct StatusChanged {
     pub occurred_at: Timestamp,
     /// The trace of the booking.
     pub traceparent: TraceContext,
+}
+
+impl StatusChanged {
+    /// The detail as it is put on the bus.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json_text(self)
+    }
 }

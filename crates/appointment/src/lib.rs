@@ -30,7 +30,7 @@ pub use identifiers::{
     AppointmentId, InsuredId, InvalidAppointmentId, InvalidInsuredId, InvalidScheduleId, ScheduleId,
 };
 pub use message::{AppointmentMessage, Command, Version1};
-pub use record::{Appointment, HistoryEntry, Reason};
+pub use record::{Appointment, HistoryEntry, Reason, UnknownReason};
 pub use request::{AppointmentRequest, FieldError, FieldErrorCode, InvalidRequest};
 pub use state::{Status, StatusEvent, Transition, UnknownStatus};
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -22,6 +22,12 @@ impl<'de> Deserialize<'de> for Version1 {
     }
 }
 
+/// The JSON text of a message.
+#[expect(clippy::expect_used, reason = "strings, numbers and enums under string keys always serialise")]
+pub(crate) fn json_text(message: &impl Serialize) -> String {
+    serde_json::to_string(message).expect("a message serialises")
+}
+
 /// What a country is asked to do: the `type` of a message to it, and the `command` of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Command {
@@ -71,6 +77,12 @@ pub struct AppointmentMessage {
 }
 
 impl AppointmentMessage {
+    /// The message as it is published.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json_text(self)
+    }
+
     /// The id of every message that gives `command` for `appointment`: a UUID version 5.
     #[must_use]
     pub fn event_id(appointment: AppointmentId, command: Command) -> Uuid {

@@ -1,1 +1,24 @@
-//! Placeholder until this crate is written.
+//! The booking domain on AWS: how appointments lie in DynamoDB, travel over SNS and are announced on EventBridge.
+//!
+//! Both components of the Spin application stand on this crate, so that the shape of an item, the conditions of its writes
+//! and the texts of the messages each stand once:
+//!
+//! - [`AppointmentsTable`]: the table `appointments`. Conditions are derived from [`appointment::StatusEvent::moves_from`].
+//! - [`CommandTopic`]: the topic that fans commands out to the countries.
+//! - [`StatusBus`]: the bus on which changes of status are announced.
+//! - [`RepublishSchedule`]: from when, and how often, an unanswered command is published again.
+
+mod bus;
+mod item;
+mod republish;
+mod table;
+mod topic;
+
+pub use bus::{AnnounceError, StatusBus};
+pub use item::{InvalidItem, KeptAppointment};
+pub use republish::{GIVEN_UP_SHARD, InvalidSchedule, RepublishSchedule, SHARDS_PER_COUNTRY, pending_shard};
+pub use table::{
+    Applied, AppointmentsTable, Booked, Cancelled, IDEMPOTENCY_PERIOD, MAX_READS_PER_PAGE, Page, PageRequest,
+    StoreError,
+};
+pub use topic::CommandTopic;

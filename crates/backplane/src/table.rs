@@ -1,0 +1,475 @@
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use appointment::{
+    Appointment, AppointmentId, HistoryEntry, InsuredId, OutcomeEvent, Reason, Status, StatusEvent, Timestamp,
+    TraceContext, Transition,
+};
+use aws_http::dynamodb::{
+    DynamoDb, GetItem, Item, OnConditionFailure, PutItem, Query, ReturnValues, TransactWriteItem, TransactWriteItems,
+    UpdateItem,
+};
+use aws_http::{Client, Endpoint, Error, ErrorKind, Retry, Transport};
+
+use crate::item::{
+    APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, KeptAppointment, appointment_key, attribute, history_value,
+    pending_item,
+};
+use crate::republish::{RepublishSchedule, pending_shard};
+
+/// How long an `Idempotency-Key` is kept.
+pub const IDEMPOTENCY_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many pages of the table one page of a filtered list may read, because DynamoDB applies its limit before a filter.
+pub const MAX_READS_PER_PAGE: u32 = 4;
+
+/// The attributes of a list's entries: everything but the history. `status` is a reserved word in expressions.
+const LIST_PROJECTION: &str =
+    "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent";
+
+const STATUS_NAME: &[(&str, &str)] = &[("#status", attribute::STATUS)];
+
+/// The DynamoDB table `appointments`: partition key `insuredId`, sort key `sk` (`appointment#<uuid>` or
+/// `idempotency#<key>`), and the sparse index `pending`.
+#[derive(Clone, Copy, Debug)]
+pub struct AppointmentsTable<'a, T> {
+    dynamodb: DynamoDb<'a, T>,
+    name: &'a str,
+}
+
+/// Why the table could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// What the table holds is not what this version writes.
+    #[error(transparent)]
+    InvalidItem(#[from] InvalidItem),
+}
+
+/// How a booking was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Booked {
+    /// It is new.
+    New,
+    /// The same key came with the same request before; this is the appointment as it was accepted then.
+    Replayed(Appointment),
+    /// The same key came with another request before.
+    KeyReused,
+}
+
+/// What became of a person's wish to cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The appointment is now `cancelling`, and its country has to be told.
+    Requested(KeptAppointment),
+    /// The appointment was `cancelling` before.
+    AlreadyRequested(KeptAppointment),
+    /// The appointment is `cancelled`.
+    Done(KeptAppointment),
+    /// The appointment was rejected, so that there is nothing to cancel.
+    Refused,
+    /// There is no such appointment.
+    NotFound,
+}
+
+/// What a country's outcome did to the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// The status moved.
+    Moved(KeptAppointment),
+    /// The same event moved it before: nothing changed now.
+    Repeated(KeptAppointment),
+    /// Something later moved it before: nothing changed.
+    Overtaken(Status),
+    /// Nothing changed, and a country decided twice: the status that stands.
+    Contradicted(Status),
+    /// Nothing changed, and a person has to look: the cancellation could not be processed.
+    NeedsOperator,
+    /// There is no such appointment, or it is another country's or another slot's.
+    Unknown,
+}
+
+/// Which page of a person's list to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most this many appointments, from 1 to 100.
+    pub limit: u32,
+    /// Only those in this status.
+    pub status: Option<Status>,
+    /// Only those older than this one.
+    pub after: Option<AppointmentId>,
+}
+
+/// A page of a person's list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The appointments.
+    pub appointments: Vec<Appointment>,
+    /// Where the next page starts, if there may be one.
+    pub next: Option<AppointmentId>,
+}
+
+impl<'a, T: Transport> AppointmentsTable<'a, T> {
+    /// The table of this name.
+    pub fn new(client: &'a Client<T>, endpoint: &'a Endpoint, name: &'a str) -> Self {
+        Self { dynamodb: DynamoDb::new(client, endpoint), name }
+    }
+
+    /// Keeps a new appointment in `pending`: one write.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Call`]. The appointment may have been kept all the same ([`Error::took_effect_unknown`]).
+    pub async fn book(
+        &self,
+        appointment: &Appointment,
+        trace: TraceContext,
+        schedule: &RepublishSchedule,
+    ) -> Result<(), StoreError> {
+        let put = self.new_appointment(appointment, trace, schedule);
+        match self.dynamodb.put_item(&put, Retry::Safe).await {
+            Ok(_) => Ok(()),
+            // The id is fresh, so that only our own first try, whose answer was lost, can have written it.
+            Err(error) if error.took_effect_unknown() && is_condition_failed(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps a new appointment in `pending` under an `Idempotency-Key`: one transaction, and none that is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::book`].
+    pub async fn book_once(
+        &self,
+        appointment: &Appointment,
+        idempotency_key: &str,
+        trace: TraceContext,
+        schedule: &RepublishSchedule,
+    ) -> Result<Booked, StoreError> {
+        let id = appointment.appointment_id.to_string();
+        let now = appointment.created_at;
+        let key_item = Item::new()
+            .with(attribute::INSURED_ID, appointment.insured_id.as_str())
+            .with(attribute::SORT_KEY, format!("{IDEMPOTENCY_PREFIX}{idempotency_key}"))
+            .with(attribute::APPOINTMENT_ID, &id)
+            .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
+            .with(attribute::COUNTRY, appointment.country.code())
+            .with(attribute::CREATED_AT, now.to_string())
+            .with(attribute::EXPIRES_AT, (now + IDEMPOTENCY_PERIOD).unix_seconds());
+        let transaction = TransactWriteItems {
+            transact_items: vec![
+                TransactWriteItem::Put(PutItem {
+                    table_name: self.name,
+                    item: key_item,
+                    // DynamoDB deletes what expired within days only, so that the time is checked too.
+                    condition_expression: Some("attribute_not_exists(sk) OR expiresAt <= :now"),
+                    expression_attribute_values: Item::new().with(":now", now.unix_seconds()),
+                    on_condition_failure: OnConditionFailure::AllOld,
+                    ..PutItem::default()
+                }),
+                TransactWriteItem::Put(self.new_appointment(appointment, trace, schedule)),
+            ],
+            client_request_token: Some(&id),
+        };
+        let error = match self.dynamodb.transact_write_items(&transaction).await {
+            Ok(()) => return Ok(Booked::New),
+            Err(error) => error,
+        };
+        let ErrorKind::TransactionCanceled { reasons } = error.kind() else { return Err(error.into()) };
+        let Some(kept) = reasons.first().filter(|reason| reason.is_condition_failed()).and_then(|r| r.item.as_ref())
+        else {
+            return Err(error.into());
+        };
+        let first: Appointment = Self::accepted_under_key(kept, appointment.insured_id)?;
+        Ok(if first.appointment_id == appointment.appointment_id {
+            Booked::New
+        } else if first.schedule_id == appointment.schedule_id && first.country == appointment.country {
+            Booked::Replayed(first)
+        } else {
+            Booked::KeyReused
+        })
+    }
+
+    /// The appointment as it was accepted with an idempotency key, from the key's item.
+    fn accepted_under_key(item: &Item<'_>, insured_id: InsuredId) -> Result<Appointment, InvalidItem> {
+        let invalid = |attribute| InvalidItem { attribute };
+        let created_at =
+            item.s(attribute::CREATED_AT).and_then(|text| text.parse().ok()).ok_or(invalid(attribute::CREATED_AT))?;
+        Ok(Appointment {
+            appointment_id: item
+                .s(attribute::APPOINTMENT_ID)
+                .and_then(|text| text.parse().ok())
+                .ok_or(invalid(attribute::APPOINTMENT_ID))?,
+            insured_id,
+            schedule_id: item
+                .n::<u64>(attribute::SCHEDULE_ID)
+                .and_then(|number| number.try_into().ok())
+                .ok_or(invalid(attribute::SCHEDULE_ID))?,
+            country: item
+                .s(attribute::COUNTRY)
+                .and_then(|text| text.parse().ok())
+                .ok_or(invalid(attribute::COUNTRY))?,
+            status: Status::Pending,
+            created_at,
+            updated_at: created_at,
+            reason: None,
+        })
+    }
+
+    fn new_appointment<'b>(
+        &'b self,
+        appointment: &'b Appointment,
+        trace: TraceContext,
+        schedule: &RepublishSchedule,
+    ) -> PutItem<'b> {
+        let shard = pending_shard(appointment.country, appointment.appointment_id);
+        PutItem {
+            table_name: self.name,
+            item: pending_item(appointment, trace, shard, schedule.first(appointment.created_at)),
+            condition_expression: Some("attribute_not_exists(sk)"),
+            ..PutItem::default()
+        }
+    }
+
+    /// Reads one appointment with its history, and sees every write that was answered before.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn get(
+        &self,
+        insured_id: &InsuredId,
+        appointment_id: AppointmentId,
+    ) -> Result<Option<KeptAppointment>, StoreError> {
+        let get = GetItem {
+            table_name: self.name,
+            key: appointment_key(insured_id, appointment_id),
+            consistent_read: true,
+            ..GetItem::default()
+        };
+        match self.dynamodb.get_item(&get).await?.item {
+            Some(item) => Ok(Some(KeptAppointment::from_item(&item)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads a page of a person's appointments, newest first, and sees every write that was answered before.
+    ///
+    /// Without a filter one page is one read that reads no more than it answers. With one, at most
+    /// [`MAX_READS_PER_PAGE`] reads are made, so that a page may hold fewer than `limit`, even none, and yet have a next.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn list(&self, insured_id: &InsuredId, page: PageRequest) -> Result<Page, StoreError> {
+        let mut appointments = Vec::new();
+        let mut after = page.after;
+        for _ in 0..MAX_READS_PER_PAGE {
+            let found = u32::try_from(appointments.len()).unwrap_or(page.limit);
+            let mut values =
+                Item::new().with(":insured", insured_id.as_str()).with(":appointments", APPOINTMENT_PREFIX);
+            if let Some(status) = page.status {
+                values.insert(":status", status.as_str());
+            }
+            let query = Query {
+                table_name: self.name,
+                key_condition_expression: "insuredId = :insured AND begins_with(sk, :appointments)",
+                filter_expression: page.status.map(|_| "#status = :status"),
+                projection_expression: Some(LIST_PROJECTION),
+                expression_attribute_names: STATUS_NAME,
+                expression_attribute_values: values,
+                consistent_read: true,
+                scan_index_forward: Some(false),
+                limit: Some(page.limit.saturating_sub(found)),
+                exclusive_start_key: after.map(|id| appointment_key(insured_id, id)),
+                ..Query::default()
+            };
+            let output = self.dynamodb.query(&query).await?;
+            for item in &output.items {
+                appointments.push(KeptAppointment::from_item(item)?.appointment);
+            }
+            after = match &output.last_evaluated_key {
+                None => None,
+                Some(key) => Some(
+                    key.s(attribute::SORT_KEY)
+                        .and_then(|key| key.strip_prefix(APPOINTMENT_PREFIX))
+                        .and_then(|id| id.parse().ok())
+                        .ok_or(InvalidItem { attribute: attribute::SORT_KEY })?,
+                ),
+            };
+            if after.is_none() || appointments.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX) {
+                break;
+            }
+        }
+        Ok(Page { appointments, next: after })
+    }
+
+    /// Moves an appointment to `cancelling` where its state allows it.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn request_cancellation(
+        &self,
+        insured_id: &InsuredId,
+        appointment_id: AppointmentId,
+        trace: TraceContext,
+        now: Timestamp,
+        schedule: &RepublishSchedule,
+    ) -> Result<Cancelled, StoreError> {
+        let mut change = StatusChange::new(StatusEvent::CancellationRequested, Status::Cancelling, None, now);
+        change.values.insert(":trace", trace.to_string());
+        change.values.insert(":since", schedule.first(now).to_string());
+        change.values.insert(":attempt", 0_u32);
+        let update = UpdateItem {
+            table_name: self.name,
+            key: appointment_key(insured_id, appointment_id),
+            update_expression: "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
+                                traceparent = :trace, pendingShard = shard, pendingSince = :since, \
+                                pendingAttempt = :attempt REMOVE reason",
+            condition_expression: Some(&change.condition),
+            expression_attribute_names: STATUS_NAME,
+            expression_attribute_values: change.values,
+            return_values: ReturnValues::AllNew,
+            on_condition_failure: OnConditionFailure::AllOld,
+        };
+        let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
+            Ok(output) => {
+                let item = output.attributes.unwrap_or_default();
+                return Ok(Cancelled::Requested(KeptAppointment::from_item(&item)?));
+            }
+            Err(error) => error,
+        };
+        let unknown = error.took_effect_unknown();
+        let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
+        let kept = KeptAppointment::from_item(&item)?;
+        Ok(match kept.appointment.status {
+            // Our own first try, whose answer was lost, may have written this: then the country has not been told.
+            Status::Cancelling if unknown => Cancelled::Requested(kept),
+            Status::Cancelled => Cancelled::Done(kept),
+            Status::Rejected => Cancelled::Refused,
+            _ => Cancelled::AlreadyRequested(kept),
+        })
+    }
+
+    /// Applies a country's outcome: one conditional write, whose condition is derived from the state machine.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn apply(&self, event: &OutcomeEvent, now: Timestamp) -> Result<Applied, StoreError> {
+        let detail = &event.detail;
+        let status_event = event.status_event();
+        let key = appointment_key(&detail.insured_id, detail.appointment_id);
+        let Some(target) = target_of(status_event) else {
+            // No state moves by this event, so that there is nothing to write: the row decides who has to know.
+            return Ok(match self.get(&detail.insured_id, detail.appointment_id).await? {
+                None => Applied::Unknown,
+                Some(kept) => outcome_without_move(kept, status_event, None),
+            });
+        };
+        let mut change = StatusChange::new(status_event, target, detail.reason, now);
+        let event_id = detail.event_id.to_string();
+        change.values.insert(":event", event_id.clone());
+        change.values.insert(":country", detail.country.code());
+        change.values.insert(":schedule", detail.schedule_id.get());
+        change.condition.push_str(" AND countryISO = :country AND scheduleId = :schedule");
+        let update = UpdateItem {
+            table_name: self.name,
+            key,
+            update_expression: match detail.reason {
+                Some(_) => {
+                    "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
+                     lastEventId = :event, reason = :reason REMOVE pendingShard, pendingSince, pendingAttempt"
+                }
+                None => {
+                    "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
+                     lastEventId = :event REMOVE reason, pendingShard, pendingSince, pendingAttempt"
+                }
+            },
+            condition_expression: Some(&change.condition),
+            expression_attribute_names: STATUS_NAME,
+            expression_attribute_values: change.values,
+            return_values: ReturnValues::AllNew,
+            on_condition_failure: OnConditionFailure::AllOld,
+        };
+        let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
+            Ok(output) => {
+                let item = output.attributes.unwrap_or_default();
+                return Ok(Applied::Moved(KeptAppointment::from_item(&item)?));
+            }
+            Err(error) => error,
+        };
+        let Some(item) = condition_failed_item(error)? else { return Ok(Applied::Unknown) };
+        let kept = KeptAppointment::from_item(&item)?;
+        if kept.appointment.country != detail.country || kept.appointment.schedule_id != detail.schedule_id {
+            return Ok(Applied::Unknown);
+        }
+        Ok(outcome_without_move(kept, status_event, Some(&event_id)))
+    }
+}
+
+/// What an event means for a row that it did not move.
+fn outcome_without_move(kept: KeptAppointment, event: StatusEvent, event_id: Option<&str>) -> Applied {
+    if event_id.is_some() && kept.last_event_id.as_deref() == event_id {
+        return Applied::Repeated(kept);
+    }
+    match kept.appointment.status.on(event) {
+        Transition::NeedsOperator => Applied::NeedsOperator,
+        Transition::Contradicts => Applied::Contradicted(kept.appointment.status),
+        _ => Applied::Overtaken(kept.appointment.status),
+    }
+}
+
+/// The status that an event leads to, from wherever it moves.
+fn target_of(event: StatusEvent) -> Option<Status> {
+    Status::ALL.into_iter().find_map(|status| match status.on(event) {
+        Transition::Moves(target) => Some(target),
+        _ => None,
+    })
+}
+
+/// The parts of an update that every change of status has, made from the state machine.
+struct StatusChange {
+    condition: String,
+    values: Item<'static>,
+}
+
+impl StatusChange {
+    fn new(event: StatusEvent, target: Status, reason: Option<Reason>, now: Timestamp) -> Self {
+        let mut condition = String::from("#status IN (");
+        let mut values = Item::new();
+        for (number, status) in event.moves_from().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(condition, "{separator}:from{number}");
+            values.insert(format!(":from{number}"), status.as_str());
+        }
+        condition.push(')');
+        values.insert(":status", target.as_str());
+        values.insert(":now", now.to_string());
+        values.insert(":entry", history_value(&HistoryEntry { status: target, at: now, reason }));
+        if let Some(reason) = reason {
+            values.insert(":reason", reason.as_str());
+        }
+        Self { condition, values }
+    }
+}
+
+fn is_condition_failed(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConditionFailed { .. })
+}
+
+/// The item because of which a condition failed, `None` where there is none; any other error stays one.
+fn condition_failed_item(error: Error) -> Result<Option<Item<'static>>, StoreError> {
+    if !is_condition_failed(&error) {
+        return Err(error.into());
+    }
+    match error.into_kind() {
+        ErrorKind::ConditionFailed { item } => Ok(item),
+        _ => Ok(None),
+    }
+}
