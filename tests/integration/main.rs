@@ -1,1 +1,13 @@
 //! Every test of the repository that crosses a crate, in one binary.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect fails by panicking"
+)]
+
+mod aws_http;
+mod backplane;
+mod edge_host;
+mod signing;

@@ -243,6 +243,7 @@ impl<T: Transport> Client<T> {
         request: http::Request<Bytes>,
         remaining: Duration,
     ) -> Result<http::Response<Bytes>, ErrorKind> {
+        let began = Instant::now();
         let timeouts = self.timeouts.at_most(remaining);
         let mut exchange = pin!(self.transport.send(request, timeouts));
         let mut budget = pin!(self.transport.sleep(remaining));
@@ -253,7 +254,8 @@ impl<T: Transport> Client<T> {
         .await;
         match outcome {
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(TransportError::Timeout)) if timeouts != self.timeouts => Err(ErrorKind::DeadlineExceeded),
+            // The limits were shortened to what is left, so a passed limit can be the deadline itself.
+            Some(Err(TransportError::Timeout)) if began.elapsed() >= remaining => Err(ErrorKind::DeadlineExceeded),
             Some(Err(error)) => Err(error.into()),
             None => Err(ErrorKind::DeadlineExceeded),
         }
