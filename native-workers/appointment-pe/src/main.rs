@@ -1,2 +1,9 @@
-//! Placeholder until this crate is written.
-fn main() {}
+//! The appointment system of Peru: a Lambda function for its queue. See `country-worker`.
+
+use std::process::ExitCode;
+
+use appointment::Country;
+
+fn main() -> ExitCode {
+    country_worker::run(Country::Peru)
+}

@@ -1,0 +1,126 @@
+use std::env;
+use std::process::ExitCode;
+
+use appointment::Country;
+use aws_lambda_events::event::sqs::SqsEvent;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde::{Deserialize, Serialize};
+
+use crate::{Database, DatabaseUrl, EventBridge, Settings, Worker, log, migrate};
+
+/// The appointment system of one country.
+///
+/// Without a command it runs as an AWS Lambda function (provided.al2023) for batches of the country's SQS queue: it
+/// decides about each appointment in the country's database, and reports the outcome on the event bus.
+#[derive(Parser)]
+#[command(version, after_long_help = ENVIRONMENT)]
+struct Arguments {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Mode {
+    /// Apply the embedded migrations to the database of DATABASE_URL, and exit.
+    ///
+    /// Safe to repeat, and at the same time from several places. Needs DATABASE_URL only.
+    Migrate,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  DATABASE_URL       the country's database: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+  EVENT_BUS_NAME     the EventBridge bus for outcomes, for example appointments
+  MAX_RECEIVE_COUNT  how often the queue delivers a message; on the last delivery of a command that cannot be
+                     decided, AppointmentFailed is reported
+  WORKER_MODE        `migrate`: as a Lambda function, each invocation applies the migrations
+  AWS_…              credentials, region and (locally) AWS_ENDPOINT_URL, as Lambda sets them
+
+Examples:
+  DATABASE_URL=postgres://postgres@127.0.0.1:5432/appointments_pe appointment-pe migrate";
+
+/// The program of the worker of `country`: reads its arguments and environment, and runs until it is stopped.
+#[must_use]
+pub fn run(country: Country) -> ExitCode {
+    let name = format!("appointment-{}", country.code().to_ascii_lowercase());
+    let matches = Arguments::command().display_name(name.clone()).bin_name(name.clone()).get_matches();
+    let mode = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments.mode,
+        Err(error) => error.exit(),
+    };
+    log::start(name);
+    let finished = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::from)
+        .and_then(|runtime| runtime.block_on(start(country, mode)));
+    match finished {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(country = country.code(), error = %error, "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(country: Country, mode: Option<Mode>) -> Result<(), Error> {
+    let variable = |name: &str| env::var(name).ok();
+    if let Some(Mode::Migrate) = mode {
+        return apply_migrations(country, &DatabaseUrl::read(variable)?).await.map(|_| ());
+    }
+    if variable("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return Err(
+            "AWS_LAMBDA_RUNTIME_API is not set: without a command this is a Lambda function, which only Lambda \
+                    starts (--help shows the commands)"
+                .into(),
+        );
+    }
+    match variable("WORKER_MODE").as_deref() {
+        None | Some("") => serve(country, Settings::read(variable)?).await,
+        Some("migrate") => serve_migrations(country, DatabaseUrl::read(variable)?).await,
+        Some(_) => Err("the environment variable WORKER_MODE is malformed: expected migrate, or nothing".into()),
+    }
+}
+
+/// Processes batches until Lambda stops the execution environment.
+async fn serve(country: Country, settings: Settings) -> Result<(), Error> {
+    let database = Database::new(settings.database_url);
+    // A function whose start fails is throttled; a batch that fails comes again.
+    let (connected, bus) =
+        futures::future::join(database.connect(), EventBridge::from_environment(settings.event_bus_name)).await;
+    if let Err(error) = connected {
+        tracing::warn!(country = country.code(), error = %error, "started without a database: the next batch tries again");
+    }
+    let span_id = || fastrand::u64(..).to_be_bytes();
+    let worker = &Worker::new(country, settings.max_receive_count, database, bus, span_id);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
+        worker.process(event.payload).await.map_err(Error::from)
+    }))
+    .await
+}
+
+/// What an invocation in migrate mode answers; what it is asked does not matter.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Migrated {
+    schema_version: i64,
+}
+
+#[derive(Deserialize)]
+struct Anything {}
+
+async fn serve_migrations(country: Country, url: DatabaseUrl) -> Result<(), Error> {
+    let url = &url;
+    lambda_runtime::run(service_fn(|_: LambdaEvent<Anything>| async move {
+        let schema_version = apply_migrations(country, url).await?;
+        Ok::<_, Error>(Migrated { schema_version })
+    }))
+    .await
+}
+
+async fn apply_migrations(country: Country, url: &DatabaseUrl) -> Result<i64, Error> {
+    let schema_version = migrate(url).await?;
+    tracing::info!(country = country.code(), schema_version, "the database's schema is up to date");
+    Ok(schema_version)
+}

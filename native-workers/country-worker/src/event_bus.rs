@@ -1,0 +1,124 @@
+use std::future::Future;
+use std::time::Duration;
+
+use appointment::OutcomeEvent;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::error::ProvideErrorMetadata as _;
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use futures::StreamExt as _;
+
+/// `PutEvents` takes this many entries (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>).
+const ENTRIES_PER_CALL: usize = 10;
+
+/// How many calls of one batch are under way at once.
+const CALLS_IN_FLIGHT: usize = 8;
+
+/// The longest wait for one try of `PutEvents`, and for all of its tries: with the database's, within the function's
+/// 30 s (`infra/backplane.json`).
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The port to the event bus.
+pub trait EventBus: Send + Sync {
+    /// Puts `events` on the bus, and answers for each of them, in their order, whether the bus took it.
+    fn put(&self, events: &[OutcomeEvent]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
+}
+
+/// The bus did not take an event, or its answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}")]
+pub struct NotAccepted {
+    /// The code of the error as EventBridge gives it (`ThrottlingException`), or what kept its answer from coming.
+    pub code: String,
+}
+
+/// Amazon EventBridge.
+#[derive(Debug, Clone)]
+pub struct EventBridge {
+    client: Client,
+    bus_name: String,
+}
+
+impl EventBridge {
+    /// A bus as the environment of a Lambda function describes it: credentials from `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, the region from `AWS_REGION`, and another endpoint than the
+    /// region's from `AWS_ENDPOINT_URL`.
+    pub async fn from_environment(bus_name: String) -> Self {
+        let http_client =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let timeouts =
+            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
+        let config = aws_config::from_env()
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+            .http_client(http_client)
+            .retry_config(RetryConfig::standard())
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        Self::new(Client::new(&config), bus_name)
+    }
+
+    /// A bus reached through `client`.
+    #[must_use]
+    pub const fn new(client: Client, bus_name: String) -> Self {
+        Self { client, bus_name }
+    }
+
+    fn entry(&self, event: &OutcomeEvent) -> Result<PutEventsRequestEntry, NotAccepted> {
+        let detail = serde_json::to_string(&event.detail)
+            .map_err(|_| NotAccepted { code: "DetailNotSerializable".to_owned() })?;
+        Ok(PutEventsRequestEntry::builder()
+            .event_bus_name(&self.bus_name)
+            .source(event.detail.country.event_source())
+            .detail_type(event.outcome.detail_type())
+            .detail(detail)
+            .build())
+    }
+
+    /// One call, for up to ten events.
+    async fn call(&self, events: &[OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
+        let entries = match events.iter().map(|event| self.entry(event)).collect::<Result<Vec<_>, _>>() {
+            Ok(entries) => entries,
+            Err(error) => return vec![Err(error); events.len()],
+        };
+        match self.client.put_events().set_entries(Some(entries)).send().await {
+            Ok(answer) => {
+                let mut answers = answer.entries().iter().map(|entry| match entry.error_code() {
+                    None => Ok(()),
+                    Some(code) => Err(NotAccepted { code: code.to_owned() }),
+                });
+                events
+                    .iter()
+                    .map(|_| answers.next().unwrap_or_else(|| Err(NotAccepted { code: "NoAnswer".to_owned() })))
+                    .collect()
+            }
+            Err(error) => {
+                let code = error.code().map_or_else(|| kind(&error).to_owned(), ToOwned::to_owned);
+                tracing::error!(event_bus = self.bus_name, code, "PutEvents failed: none of its events is accepted");
+                vec![Err(NotAccepted { code }); events.len()]
+            }
+        }
+    }
+}
+
+/// The kind of a failure for which EventBridge gave no code.
+fn kind<E, R>(error: &aws_sdk_eventbridge::error::SdkError<E, R>) -> &'static str {
+    use aws_sdk_eventbridge::error::SdkError;
+    match error {
+        SdkError::ConstructionFailure(_) => "RequestNotBuilt",
+        SdkError::TimeoutError(_) => "TimedOut",
+        SdkError::DispatchFailure(_) => "Unreachable",
+        _ => "InvalidAnswer",
+    }
+}
+
+impl EventBus for EventBridge {
+    async fn put(&self, events: &[OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
+        let calls: Vec<_> = events.chunks(ENTRIES_PER_CALL).map(|chunk| self.call(chunk)).collect();
+        futures::stream::iter(calls).buffered(CALLS_IN_FLIGHT).concat().await
+    }
+}

@@ -1,0 +1,347 @@
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use appointment::{
+    AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeDetail, OutcomeEvent, Reason, Timestamp,
+    Version1,
+};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+
+use crate::inbox::{self, Unreadable};
+use crate::log::milliseconds;
+use crate::{Decision, Decisions, EventBus, NotAccepted, Verdict};
+
+/// Draws the random bytes of a span id (W3C Trace Context).
+type SpanIds = Box<dyn Fn() -> [u8; 8] + Send + Sync>;
+
+/// Processes batches of one country's commands.
+pub struct Worker<D, B> {
+    country: Country,
+    max_receive_count: u32,
+    decisions: D,
+    bus: B,
+    span_ids: SpanIds,
+}
+
+/// A message that has to come again has no id by which to say so. The invocation has to fail, which returns the whole
+/// batch: a batch item failure with an empty identifier is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message that failed has no messageId: the whole batch has to come again")]
+pub struct UnidentifiedFailure;
+
+/// What became of the messages about one appointment.
+#[derive(Debug, Clone)]
+enum Fate {
+    /// The outcome is on the bus: the messages are done with.
+    Reported { command: Command, outcome: Outcome, reason: Option<Reason> },
+    /// The messages have to come again.
+    ToComeAgain(Failure),
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Unreadable(Unreadable),
+    #[error("undecided")]
+    Undecided,
+    #[error("panicked")]
+    Panicked,
+    #[error("event_not_accepted: {0}")]
+    NotAccepted(NotAccepted),
+}
+
+impl<D: Decisions, B: EventBus> Worker<D, B> {
+    /// A worker of `country`, whose queue delivers a message `max_receive_count` times. `span_ids` draws the random
+    /// bytes of a span id for each event.
+    pub fn new(
+        country: Country,
+        max_receive_count: u32,
+        decisions: D,
+        bus: B,
+        span_ids: impl Fn() -> [u8; 8] + Send + Sync + 'static,
+    ) -> Self {
+        Self { country, max_receive_count, decisions, bus, span_ids: Box::new(span_ids) }
+    }
+
+    /// Decides and reports a batch, and names the messages that have to come again: one that is no command for this
+    /// country, one whose event was not accepted, and each message of a batch that could not be decided.
+    ///
+    /// # Errors
+    ///
+    /// A message that has to come again has no id; then the whole batch has to.
+    pub async fn process(&self, event: SqsEvent) -> Result<SqsBatchResponse, UnidentifiedFailure> {
+        let started = Instant::now();
+        let records = event.records;
+        let mut messages: Vec<Result<AppointmentMessage, Unreadable>> = records
+            .iter()
+            .map(|record| isolated(|| inbox::read(self.country, record)).unwrap_or(Err(Unreadable::Panicked)))
+            .collect();
+        let commands = fold(&mut messages);
+
+        let (decided, sql_duration) = self.decide(&commands).await;
+        let mut fates = HashMap::with_capacity(commands.len());
+        let mut events = Vec::with_capacity(commands.len());
+        for command in commands.values() {
+            let built = match decided.get(&command.appointment_id) {
+                Some(decision) => isolated(|| self.answer(command, *decision)),
+                None => Ok(None),
+            };
+            let failure = match built {
+                Ok(Some(event)) => {
+                    events.push(event);
+                    continue;
+                }
+                Ok(None) => Failure::Undecided,
+                Err(Panicked) => Failure::Panicked,
+            };
+            fates.insert(command.appointment_id, Fate::ToComeAgain(failure));
+        }
+        events.extend(self.last_words(&records, &messages, &fates));
+
+        let publishing = Instant::now();
+        let answers = if events.is_empty() { Vec::new() } else { self.bus.put(&events).await };
+        let put_events_duration = publishing.elapsed();
+        for (event, answer) in events.iter().zip(answers) {
+            settle(&mut fates, event, answer);
+        }
+
+        let answer = respond(&records, &messages, &fates, &Report { country: self.country, started });
+        let failed = answer.as_ref().map_or(records.len(), |response| response.batch_item_failures.len());
+        let trace_ids: HashSet<String> =
+            messages.iter().flatten().map(|message| message.traceparent.trace_id()).collect();
+        tracing::info!(
+            country = self.country.code(),
+            batch_size = records.len(),
+            succeeded = records.len() - failed,
+            failed,
+            sql_duration_ms = milliseconds(sql_duration),
+            put_events_duration_ms = milliseconds(put_events_duration),
+            duration_ms = milliseconds(started.elapsed()),
+            trace_ids = trace_ids.into_iter().collect::<Vec<_>>().join(" "),
+            "batch processed"
+        );
+        answer
+    }
+
+    /// The decisions, and how long they took. A batch that could not be decided has none.
+    async fn decide(
+        &self,
+        commands: &BTreeMap<AppointmentId, AppointmentMessage>,
+    ) -> (HashMap<AppointmentId, Decision>, Duration) {
+        if commands.is_empty() {
+            return (HashMap::new(), Duration::ZERO);
+        }
+        let started = Instant::now();
+        let decided = self.decisions.decide(&commands.values().collect::<Vec<_>>()).await.unwrap_or_else(|error| {
+            tracing::error!(country = self.country.code(), error = %error, "batch undecided: all of it has to come again");
+            HashMap::new()
+        });
+        (decided, started.elapsed())
+    }
+
+    /// The event that answers `command` with `decision`; none where nothing was decided.
+    fn answer(&self, command: &AppointmentMessage, decision: Decision) -> Option<OutcomeEvent> {
+        let (outcome, reason) = match decision.verdict {
+            Verdict::Booked => (Outcome::Completed, None),
+            Verdict::Rejected(reason) => (Outcome::Rejected, Some(reason)),
+            Verdict::Cancelled => (Outcome::Cancelled, None),
+            Verdict::Unclassified => return None,
+        };
+        Some(self.event(command, outcome, reason, decision.decided_at))
+    }
+
+    fn event(
+        &self,
+        command: &AppointmentMessage,
+        outcome: Outcome,
+        reason: Option<Reason>,
+        occurred_at: Timestamp,
+    ) -> OutcomeEvent {
+        OutcomeEvent {
+            outcome,
+            detail: OutcomeDetail {
+                version: Version1,
+                event_id: OutcomeEvent::event_id(command.appointment_id, outcome, command.command),
+                appointment_id: command.appointment_id,
+                insured_id: command.insured_id,
+                schedule_id: command.schedule_id,
+                country: self.country,
+                command: command.command,
+                reason,
+                occurred_at,
+                traceparent: command.traceparent.child((self.span_ids)()),
+            },
+        }
+    }
+
+    /// `AppointmentFailed` for each undecided command that the queue delivered for the last time: the person hears of
+    /// it, while the message itself moves to the dead-letter queue.
+    fn last_words(
+        &self,
+        records: &[SqsMessage],
+        messages: &[Result<AppointmentMessage, Unreadable>],
+        fates: &HashMap<AppointmentId, Fate>,
+    ) -> Vec<OutcomeEvent> {
+        let now = Timestamp::from(SystemTime::now());
+        let undecided = |message: &AppointmentMessage| {
+            matches!(fates.get(&message.appointment_id), Some(Fate::ToComeAgain(Failure::Undecided)))
+        };
+        let mut said = HashSet::new();
+        records
+            .iter()
+            .zip(messages)
+            .filter(|(record, _)| receive_count(record) >= self.max_receive_count)
+            .filter_map(|(_, message)| message.as_ref().ok())
+            .filter(|message| undecided(message) && said.insert((message.appointment_id, message.command)))
+            .filter_map(|message| {
+                isolated(|| self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now)).ok()
+            })
+            .collect()
+    }
+}
+
+impl<D: fmt::Debug, B: fmt::Debug> fmt::Debug for Worker<D, B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Worker")
+            .field("country", &self.country)
+            .field("max_receive_count", &self.max_receive_count)
+            .field("decisions", &self.decisions)
+            .field("bus", &self.bus)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One command an appointment: a cancellation wins over the request. A message that names another person or slot than
+/// the first one for its appointment is none.
+fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<AppointmentId, AppointmentMessage> {
+    let mut commands: BTreeMap<AppointmentId, AppointmentMessage> = BTreeMap::new();
+    for entry in messages {
+        let Ok(message) = entry else { continue };
+        let command = commands.entry(message.appointment_id).or_insert_with(|| message.clone());
+        if (command.insured_id, command.schedule_id) != (message.insured_id, message.schedule_id) {
+            *entry = Err(Unreadable::Contradictory);
+        } else if message.command == Command::Cancellation && command.command == Command::Request {
+            *command = message.clone();
+        }
+    }
+    commands
+}
+
+/// Notes what became of an appointment when its event was put on the bus. A failure that was reported still is one.
+fn settle(fates: &mut HashMap<AppointmentId, Fate>, event: &OutcomeEvent, answer: Result<(), NotAccepted>) {
+    let detail = &event.detail;
+    match fates.entry(detail.appointment_id) {
+        Entry::Vacant(fate) => {
+            let (command, outcome, reason) = (detail.command, event.outcome, detail.reason);
+            fate.insert(match answer {
+                Ok(()) => Fate::Reported { command, outcome, reason },
+                Err(error) => Fate::ToComeAgain(Failure::NotAccepted(error)),
+            });
+        }
+        Entry::Occupied(_) => {
+            let accepted = answer.is_ok();
+            tracing::error!(
+                trace_id = detail.traceparent.trace_id(),
+                appointment_id = %detail.appointment_id,
+                country = detail.country.code(),
+                command = detail.command.as_str(),
+                event_accepted = accepted,
+                "appointment given up: delivered for the last time, and undecided"
+            );
+        }
+    }
+}
+
+/// What the lines about the messages of a batch have in common.
+struct Report {
+    country: Country,
+    started: Instant,
+}
+
+/// Logs what became of each message, and names the ones that have to come again.
+fn respond(
+    records: &[SqsMessage],
+    messages: &[Result<AppointmentMessage, Unreadable>],
+    fates: &HashMap<AppointmentId, Fate>,
+    report: &Report,
+) -> Result<SqsBatchResponse, UnidentifiedFailure> {
+    let mut response = SqsBatchResponse::default();
+    let mut unidentified = false;
+    for (record, message) in records.iter().zip(messages) {
+        let fate = match message {
+            Ok(message) => fates.get(&message.appointment_id).cloned(),
+            Err(kind) => Some(Fate::ToComeAgain(Failure::Unreadable(*kind))),
+        };
+        // A bus that answers for fewer events than it was given has not accepted the rest.
+        let fate = fate.unwrap_or(Fate::ToComeAgain(Failure::NotAccepted(NotAccepted { code: "NoAnswer".to_owned() })));
+        report.log(record, message.as_ref().ok(), &fate);
+        if matches!(fate, Fate::ToComeAgain(_)) {
+            match record.message_id.as_deref().filter(|id| !id.is_empty()) {
+                Some(id) => response.add_failure(id),
+                None => unidentified = true,
+            }
+        }
+    }
+    if unidentified { Err(UnidentifiedFailure) } else { Ok(response) }
+}
+
+impl Report {
+    fn log(&self, record: &SqsMessage, message: Option<&AppointmentMessage>, fate: &Fate) {
+        let message_id = record.message_id.as_deref().unwrap_or_default();
+        let country = self.country.code();
+        let duration_ms = milliseconds(self.started.elapsed());
+        match (message, fate) {
+            (Some(message), Fate::Reported { command, outcome, reason }) => tracing::info!(
+                trace_id = message.traceparent.trace_id(),
+                appointment_id = %message.appointment_id,
+                country,
+                // The answered command: a cancellation answers the request beside it too.
+                command = command.as_str(),
+                outcome = outcome.detail_type(),
+                reason = reason.map(Reason::as_str),
+                message_id,
+                duration_ms,
+                "appointment decided and reported"
+            ),
+            (Some(message), Fate::ToComeAgain(failure)) => tracing::warn!(
+                trace_id = message.traceparent.trace_id(),
+                appointment_id = %message.appointment_id,
+                country,
+                command = message.command.as_str(),
+                failure = %failure,
+                message_id,
+                receive_count = receive_count(record),
+                duration_ms,
+                "message has to come again"
+            ),
+            (None, Fate::ToComeAgain(failure)) => tracing::error!(
+                country,
+                failure = %failure,
+                message_id,
+                receive_count = receive_count(record),
+                duration_ms,
+                "message is no command for this country"
+            ),
+            // What could not be read is never reported.
+            (None, Fate::Reported { .. }) => {}
+        }
+    }
+}
+
+/// How often the queue has delivered the message, this delivery included.
+fn receive_count(record: &SqsMessage) -> u32 {
+    record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+struct Panicked;
+
+/// Runs what concerns one message alone, so that a panic in it does not take the batch along. The panic itself is logged
+/// by the hook.
+fn isolated<T>(step: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // Unwind-safe: the steps only read what they share, and what they return is dropped with the panic.
+    catch_unwind(AssertUnwindSafe(step)).map_err(|_payload| Panicked)
+}
