@@ -51,7 +51,7 @@ pub struct Backplane {
     pub confirmation_queue: ConfirmationQueue,
     /// How outcomes and the republish schedule reach the confirmation component.
     pub confirmation: Confirmation,
-    /// Who acts, by logical name: `intake`, `confirmation`, `worker`, `pipe`, `republisher`.
+    /// Who acts, by logical name: `intake`, `confirmation`, `worker`, `migration`, `pipe`, `republisher`.
     pub principals: BTreeMap<String, Principal>,
 }
 
@@ -163,6 +163,7 @@ pub struct Subscription {
 #[serde(deny_unknown_fields)]
 struct Worker {
     function: String,
+    migration_function: String,
     database: String,
     database_user: String,
     event_source: String,
@@ -242,6 +243,8 @@ pub struct Pipe {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Republish {
+    /// Name of the rule on the default bus.
+    pub rule: String,
     /// Name of the rule's target, one for each country.
     pub name: String,
     /// Name of its API destination.
@@ -256,7 +259,7 @@ pub struct Republish {
 pub enum PrincipalKind {
     /// A Wasm component, which signs its calls itself.
     Component,
-    /// A role of a country's worker function; there is one for each country.
+    /// A role of a country's function (the worker, the migration); there is one for each country.
     CountryWorker,
     /// A role that an AWS service assumes.
     Service,
@@ -308,6 +311,16 @@ pub enum Resource {
     CountryQueue,
     /// The log streams of the country's own function.
     WorkerLogGroup,
+    /// The log streams of the function that applies the country's migrations.
+    MigrationLogGroup,
+    /// The worker's user of the country's database (RDS IAM authentication; AWS only).
+    WorkerDatabaseUser,
+    /// The master password of the country's database, kept by RDS in Secrets Manager (AWS only).
+    DatabaseMasterSecret,
+    /// The network interfaces through which Lambda puts a function into a VPC (AWS only).
+    NetworkAttachment,
+    /// What describes a VPC, for which IAM knows no narrower resource than `*` (AWS only).
+    NetworkDescription,
     /// The confirmation queue.
     ConfirmationQueue,
     /// The pipe's API destination.
@@ -333,6 +346,8 @@ pub struct Country {
     pub subscription: Subscription,
     /// The worker function, which is also the name of its crate and binary.
     pub function: String,
+    /// The function that applies the migrations, from the same zip.
+    pub migration_function: String,
     /// The database.
     pub database: String,
     /// The worker's database user on RDS.
@@ -414,6 +429,7 @@ impl Backplane {
                 filter_policy: map_strings(&self.country_queue.subscription.filter_policy, &|text| vec![fill(text)]),
             },
             function: fill(&self.worker.function),
+            migration_function: fill(&self.worker.migration_function),
             database: fill(&self.worker.database),
             database_user: fill(&self.worker.database_user),
             event_source: fill(&self.worker.event_source),

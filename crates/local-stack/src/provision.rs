@@ -347,11 +347,27 @@ fn resource_arn(backplane: &Backplane, resource: Resource, country: Option<&Coun
         (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
         (Resource::ConfirmationsDestination, _) => destination_arn(&backplane.confirmation.pipe.destination),
         (Resource::RepublishDestination, _) => destination_arn(&backplane.confirmation.republish.destination),
+        (Resource::NetworkAttachment, _) => arn("ec2", "*/*"),
+        (Resource::NetworkDescription, _) => "*".to_owned(),
         (Resource::CountryQueue, Some(country)) => arn("sqs", &country.queue),
         (Resource::WorkerLogGroup, Some(country)) => arn("logs", &format!("log-group:{}:*", log_group(country))),
-        (Resource::CountryQueue | Resource::WorkerLogGroup, None) => {
-            bail!("only a principal of the kind country_worker can be allowed something on {resource:?}")
+        (Resource::MigrationLogGroup, Some(country)) => {
+            arn("logs", &format!("log-group:/aws/lambda/{}:*", country.migration_function))
         }
+        (Resource::WorkerDatabaseUser, Some(country)) => {
+            arn("rds-db", &format!("dbuser:{}/{}", country.database, country.database_user))
+        }
+        (Resource::DatabaseMasterSecret, Some(country)) => {
+            arn("secretsmanager", &format!("secret:rds!{}", country.database))
+        }
+        (
+            Resource::CountryQueue
+            | Resource::WorkerLogGroup
+            | Resource::MigrationLogGroup
+            | Resource::WorkerDatabaseUser
+            | Resource::DatabaseMasterSecret,
+            None,
+        ) => bail!("only a principal of the kind country_worker can be allowed something on {resource:?}"),
     })
 }
 
