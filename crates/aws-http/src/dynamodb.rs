@@ -527,3 +527,74 @@ pub enum TransactWriteItem<'a> {
     /// Changes attributes of an item.
     Update(UpdateItem<'a>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Outcome = Result<(), serde_json::Error>;
+
+    #[test]
+    fn attribute_values_have_the_wire_format() -> Outcome {
+        let item = Item::new()
+            .with("s", "é\"")
+            .with("n", 9_007_199_254_740_991_u64)
+            .with("b", true)
+            .with("null", AttributeValue::Null(true))
+            .with("l", vec!["a".into(), (-1_i64).into()])
+            .with("m", Item::new().with("in", "x"))
+            .with("ss", AttributeValue::StringSet(vec!["a".into(), "b".into()]))
+            .with("ns", AttributeValue::NumberSet(vec!["1".into()]));
+        let wire = r#"{"s":{"S":"é\""},"n":{"N":"9007199254740991"},"b":{"BOOL":true},"null":{"NULL":true},"l":{"L":[{"S":"a"},{"N":"-1"}]},"m":{"M":{"in":{"S":"x"}}},"ss":{"SS":["a","b"]},"ns":{"NS":["1"]}}"#;
+        assert_eq!(serde_json::to_string(&item)?, wire);
+        assert_eq!(serde_json::from_str::<Item<'_>>(wire)?, item);
+        assert_eq!(item.n::<u64>("n"), Some(9_007_199_254_740_991));
+        assert_eq!(item.n::<u8>("n"), None, "a number that does not fit is none of this type");
+        assert_eq!(item.s("n"), None, "a number is no string");
+        assert!(serde_json::from_str::<Item<'_>>(r#"{"x":{"B":"AA=="}}"#).is_err(), "binary is not in use");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_sent() -> Outcome {
+        let get = GetItem { table_name: "t", key: [("k", "1".into())].into(), ..Default::default() };
+        assert_eq!(serde_json::to_string(&get)?, r#"{"TableName":"t","Key":{"k":{"S":"1"}}}"#);
+
+        let update = UpdateItem {
+            table_name: "t",
+            key: [("k", "1".into())].into(),
+            update_expression: "SET #s = :s",
+            condition_expression: Some("#s <> :s"),
+            expression_attribute_names: &[("#s", "status")],
+            expression_attribute_values: [(":s", "failed".into())].into(),
+            return_values: ReturnValues::AllNew,
+            on_condition_failure: OnConditionFailure::AllOld,
+        };
+        let wire = r##"{"TableName":"t","Key":{"k":{"S":"1"}},"UpdateExpression":"SET #s = :s","ConditionExpression":"#s <> :s","ExpressionAttributeNames":{"#s":"status"},"ExpressionAttributeValues":{":s":{"S":"failed"}},"ReturnValues":"ALL_NEW","ReturnValuesOnConditionCheckFailure":"ALL_OLD"}"##;
+        assert_eq!(serde_json::to_string(&update)?, wire);
+
+        let transaction = TransactWriteItems {
+            transact_items: vec![TransactWriteItem::Update(update)],
+            client_request_token: Some("token"),
+        };
+        assert_eq!(
+            serde_json::to_string(&transaction)?,
+            format!(r#"{{"TransactItems":[{{"Update":{wire}}}],"ClientRequestToken":"token"}}"#)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn setting_an_attribute_again_replaces_it() {
+        let mut item = Item::new().with("a", "1").with("b", "2").with("a", "3");
+        assert_eq!((item.len(), item.s("a")), (2, Some("3")));
+        assert_eq!(item.remove("a"), Some("3".into()));
+        assert!(item.get("a").is_none() && !item.is_empty());
+    }
+
+    #[test]
+    fn debug_shows_names_and_types_only() {
+        let item = Item::new().with("insuredId", "00123").with("n", 100_u64).with("b", true);
+        assert_eq!(format!("{item:?}"), r#"{"insuredId": S(…), "n": N(…), "b": BOOL(…)}"#);
+    }
+}

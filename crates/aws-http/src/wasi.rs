@@ -188,7 +188,7 @@ async fn read(incoming: &IncomingResponse) -> Result<http::Response<Bytes>, Tran
             Err(StreamError::LastOperationFailed(error)) => {
                 return Err(match http_error_code(&error) {
                     Some(code) => broken(&code),
-                    None => interrupted("reading it failed"),
+                    None => interrupted("reading the answer failed"),
                 });
             }
         }
@@ -243,7 +243,9 @@ fn broken(code: &ErrorCode) -> TransportError {
             TransportError::Timeout
         }
         ErrorCode::HttpResponseBodySize(_) => TransportError::TooLarge { limit_bytes: MAX_ANSWER_BYTES },
-        _ => TransportError::Interrupted { reason: code.to_string() },
+        ErrorCode::ConnectionTerminated => interrupted("the peer closed the connection"),
+        ErrorCode::HttpResponseIncomplete => interrupted("the peer closed the connection within its answer"),
+        _ => interrupted(&code.to_string()),
     }
 }
 
