@@ -1,0 +1,21 @@
+variable "region" {
+  description = "Region of the backplane."
+  type        = string
+  default     = "us-east-1"
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be an AWS region, such as us-east-1."
+  }
+}
+
+variable "application_url" {
+  description = "HTTPS URL of the Spin application."
+  type        = string
+}
+
+variable "internal_api_key" {
+  description = "Key of the application's internal routes; give it in TF_VAR_internal_api_key, not in a file."
+  type        = string
+  sensitive   = true
+}

@@ -1,0 +1,100 @@
+variable "name" {
+  description = "Name of the API."
+  type        = string
+}
+
+variable "application_url" {
+  description = "HTTPS URL of the Spin application, without a path."
+  type        = string
+
+  validation {
+    condition     = can(regex("^https://[a-z0-9.-]+(:[0-9]+)?$", var.application_url))
+    error_message = "application_url must be an https URL without a path or a final slash."
+  }
+}
+
+variable "paths" {
+  description = "Paths of the application that are reachable, with path variables in braces. Nothing else is."
+  type        = set(string)
+  default = [
+    "/appointments",
+    "/appointments/{insuredId}",
+    "/appointments/{insuredId}/{appointmentId}",
+    "/appointment",
+    "/appointment/{insuredId}",
+    "/appointment/{insuredId}/{appointmentId}",
+    "/health",
+  ]
+
+  validation {
+    condition     = alltrue([for path in var.paths : startswith(path, "/") && !startswith(path, "/internal") && !strcontains(path, "+}")])
+    error_message = "paths must begin with /, must not be under /internal, which is for AWS alone, and must not be greedy ({proxy+})."
+  }
+}
+
+variable "open_paths" {
+  description = "Those of the paths for which no token is asked, also where there is an authorizer."
+  type        = set(string)
+  default     = ["/health"]
+}
+
+variable "timeout_milliseconds" {
+  description = "How long the gateway waits for the application, in milliseconds; intake answers within its own budget of 3 s."
+  type        = number
+  default     = 5000
+
+  validation {
+    condition     = var.timeout_milliseconds >= 4000 && var.timeout_milliseconds <= 30000
+    error_message = "timeout_milliseconds must be from 4000, which is above intake's budget, to 30000, the limit of HTTP APIs."
+  }
+}
+
+variable "throttling" {
+  description = "Requests a second, and in a burst, that each route takes before it answers 429."
+  type = object({
+    rate_per_second = number
+    burst           = number
+  })
+  default = { rate_per_second = 200, burst = 400 }
+
+  validation {
+    condition     = var.throttling.rate_per_second > 0 && var.throttling.burst >= var.throttling.rate_per_second
+    error_message = "throttling.rate_per_second must be positive, and burst at least as large."
+  }
+}
+
+variable "jwt" {
+  description = <<-EOT
+    Issuer whose tokens the gateway verifies before it calls the application; null leaves that to the application, which does it in
+    every case. HTTP APIs verify RSA signatures only: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html
+  EOT
+  type = object({
+    issuer    = string
+    audience  = list(string)
+    algorithm = string
+  })
+  default = null
+
+  validation {
+    condition     = var.jwt == null || try(var.jwt.algorithm == "RS256", false)
+    error_message = "jwt.algorithm must be RS256, the algorithm that API Gateway's JWT authorizer verifies; leave jwt null for any other, the application verifies tokens itself."
+  }
+  validation {
+    condition     = var.jwt == null || try(startswith(var.jwt.issuer, "https://") && length(var.jwt.audience) > 0, false)
+    error_message = "jwt.issuer must be an https URL, and jwt.audience must not be empty: without it the gateway takes tokens for other services."
+  }
+}
+
+variable "access_log_group_arn" {
+  description = "ARN of the log group for the access log."
+  type        = string
+}
+
+variable "domain" {
+  description = "Custom domain name with its ACM certificate; null leaves the API at its execute-api address."
+  type = object({
+    name            = string
+    certificate_arn = string
+  })
+  default = null
+}

@@ -1,0 +1,89 @@
+locals {
+  database_address = {
+    DATABASE_HOST = aws_db_instance.this.address
+    DATABASE_PORT = tostring(local.postgresql_port)
+    DATABASE_NAME = var.database.name
+    DATABASE_USER = var.database.user
+  }
+
+  # Two functions from one zip: the worker, and the one that applies the migrations and creates the worker's user.
+  functions = {
+    worker = {
+      name        = var.worker.function
+      description = "Decides requests of ${var.country}"
+      timeout     = var.durations.worker_timeout
+      environment = {
+        WORKER_MODE       = "consume"
+        EVENT_BUS_NAME    = var.bus_name
+        MAX_RECEIVE_COUNT = tostring(var.queue.max_receive_count)
+      }
+    }
+    migration = {
+      name        = var.worker.migration_function
+      description = "Applies the migrations of ${var.country}"
+      timeout     = 300
+      environment = {
+        WORKER_MODE                = "migrate"
+        DATABASE_MASTER_SECRET_ARN = aws_db_instance.this.master_user_secret[0].secret_arn
+      }
+    }
+  }
+
+  built_architecture_file = "${trimsuffix(var.package, ".zip")}.architecture"
+}
+
+resource "aws_lambda_function" "this" {
+  #checkov:skip=CKV_AWS_50:A traceparent goes with each message into every log line; X-Ray would be a second trace beside it
+  #checkov:skip=CKV_AWS_115:The worker's concurrency is limited at its event source mapping, without taking from the account's pool
+  #checkov:skip=CKV_AWS_116:Lambda's dead-letter queue is for asynchronous calls; here the queue has one, and the migration answers its caller
+  #checkov:skip=CKV_AWS_173:The variables hold names and addresses, no secret
+  #checkov:skip=CKV_AWS_272:The zip is built and applied by the same pipeline; its checksum is source_code_hash
+  for_each = local.functions
+
+  function_name    = each.value.name
+  description      = each.value.description
+  role             = aws_iam_role.function[each.key].arn
+  runtime          = "provided.al2023"
+  handler          = "bootstrap"
+  architectures    = [var.architecture]
+  filename         = var.package
+  source_code_hash = filebase64sha256(var.package)
+  memory_size      = var.memory_size
+  timeout          = each.value.timeout
+
+  vpc_config {
+    subnet_ids         = var.network.private_subnet_ids
+    security_group_ids = [aws_security_group.function.id]
+  }
+
+  environment {
+    variables = merge(local.database_address, each.value.environment)
+  }
+
+  logging_config {
+    log_format = "Text" # The worker writes JSON lines itself.
+    log_group  = var.log_groups[each.key]
+  }
+
+  lifecycle {
+    precondition {
+      condition     = try(trimspace(file(local.built_architecture_file)), "") == var.architecture
+      error_message = "${local.built_architecture_file} must say ${var.architecture}, the architecture for which the zip beside it was built."
+    }
+  }
+
+  depends_on = [aws_iam_role_policy.function]
+}
+
+resource "aws_lambda_invocation" "migration" {
+  function_name = aws_lambda_function.this["migration"].function_name
+  input         = jsonencode({})
+
+  # Again with each new package, and with each new database.
+  triggers = {
+    package  = aws_lambda_function.this["migration"].source_code_hash
+    database = aws_db_instance.this.resource_id
+  }
+
+  depends_on = [aws_vpc_security_group_ingress_rule.database, aws_vpc_security_group_egress_rule.to_database]
+}

@@ -1,0 +1,170 @@
+variable "country" {
+  description = "ISO 3166-1 alpha-2 code, upper case."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Z]{2}$", var.country))
+    error_message = "country must be an ISO 3166-1 alpha-2 code in upper case, such as PE."
+  }
+}
+
+variable "topic_arn" {
+  description = "ARN of the topic of requests and cancellations."
+  type        = string
+}
+
+variable "bus_name" {
+  description = "Name of the bus to which the worker sends its outcomes."
+  type        = string
+}
+
+variable "queue" {
+  description = "The country's queue, its dead-letter queues (received too often; not delivered by SNS), and its subscription to the topic."
+  type = object({
+    name                       = string
+    dead_letter_queue          = string
+    delivery_dead_letter_queue = string
+    max_receive_count          = number
+    subscription = object({
+      raw_message_delivery = bool
+      filter_policy        = map(list(string))
+    })
+  })
+}
+
+variable "worker" {
+  description = "The worker function, the migration function from the same zip, and how the worker consumes its queue."
+  type = object({
+    function                = string
+    migration_function      = string
+    batch_size              = number
+    function_response_types = set(string)
+  })
+}
+
+variable "durations" {
+  description = "Durations in seconds."
+  type = object({
+    visibility_timeout    = number
+    worker_timeout        = number
+    batching_window       = number
+    queue_retention       = number
+    dead_letter_retention = number
+  })
+}
+
+variable "roles" {
+  description = <<-EOT
+    Execution roles of the functions `worker` and `migration`, and all that they may do. A statement's resource is an ARN, or
+    one of this module's own by its logical name in backplane.json: `country_queue`, `worker_log_group`, `migration_log_group`,
+    `worker_database_user`, `database_master_secret`.
+  EOT
+  type = map(object({
+    name = string
+    statements = list(object({
+      sid       = string
+      actions   = list(string)
+      resources = list(string)
+      condition = optional(map(map(list(string))))
+    }))
+  }))
+
+  validation {
+    condition     = toset(keys(var.roles)) == toset(["worker", "migration"])
+    error_message = "roles must have exactly the keys worker and migration."
+  }
+  validation {
+    condition = alltrue(flatten([for role in var.roles : [for statement in role.statements : [
+      for resource in statement.resources : resource == "*" || startswith(resource, "arn:") || contains([
+        "country_queue", "worker_log_group", "migration_log_group", "worker_database_user", "database_master_secret"
+      ], resource)
+    ]]]))
+    error_message = "roles: a statement names a resource that is neither an ARN nor one of this module's own."
+  }
+}
+
+variable "log_groups" {
+  description = "Names of the log groups of the functions `worker` and `migration`."
+  type        = map(string)
+}
+
+variable "database_log_groups" {
+  description = "ARNs of the log groups of the database; RDS would create them itself, without encryption and retention, were they not there first."
+  type        = list(string)
+  default     = []
+}
+
+variable "package" {
+  description = "Path of the zip with the executable `bootstrap`. Beside it, a file with the ending `.architecture` holds the architecture for which it was built."
+  type        = string
+
+  validation {
+    condition     = endswith(var.package, ".zip")
+    error_message = "package must be the path of a .zip file."
+  }
+}
+
+variable "architecture" {
+  description = "Instruction set of the functions: `arm64` or `x86_64`."
+  type        = string
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture must be arm64 or x86_64."
+  }
+}
+
+variable "memory_size" {
+  description = "Memory of the functions, in MiB."
+  type        = number
+  default     = 256
+
+  validation {
+    condition     = var.memory_size >= 128 && var.memory_size <= 10240
+    error_message = "memory_size must be from 128 to 10240 MiB."
+  }
+}
+
+variable "maximum_concurrency" {
+  description = "How many batches are worked on at once; each one takes a database connection."
+  type        = number
+  default     = 20
+
+  validation {
+    condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000
+    error_message = "maximum_concurrency must be from 2 to 1000 (AWS Lambda's limits for SQS)."
+  }
+}
+
+variable "network" {
+  description = "Where functions and database live."
+  type = object({
+    vpc_id                      = string
+    private_subnet_ids          = list(string)
+    endpoints_security_group_id = string
+  })
+}
+
+variable "database" {
+  description = "The country's database on RDS, and the user as which the worker connects to it with an IAM token."
+  type = object({
+    name                      = string
+    user                      = string
+    engine_version            = string
+    instance_class            = string
+    allocated_storage_gib     = number
+    max_allocated_storage_gib = number
+    multi_az                  = bool
+    backup_retention_days     = number
+    deletion_protection       = bool
+  })
+
+  validation {
+    condition     = var.database.backup_retention_days >= 1 && var.database.backup_retention_days <= 35
+    error_message = "database.backup_retention_days must be from 1 to 35 (RDS); without backups nothing can be recovered."
+  }
+  validation {
+    condition     = var.database.max_allocated_storage_gib >= var.database.allocated_storage_gib && var.database.allocated_storage_gib >= 20
+    error_message = "database.allocated_storage_gib must be at least 20, and max_allocated_storage_gib at least that."
+  }
+}

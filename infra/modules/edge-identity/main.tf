@@ -1,0 +1,83 @@
+data "aws_caller_identity" "current" {}
+
+locals {
+  # Who may assume the roles: workloads with an OIDC token, and AWS services that host the application.
+  trust = concat(
+    var.trust.oidc == null ? [] : [{
+      Sid       = "AssumeWithOidc"
+      Effect    = "Allow"
+      Principal = { Federated = var.trust.oidc.provider_arn }
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Condition = {
+        StringEquals = {
+          "${local.issuer}:aud" = var.trust.oidc.audience
+          "${local.issuer}:sub" = var.trust.oidc.subjects
+        }
+      }
+    }],
+    length(var.trust.services) == 0 ? [] : [{
+      Sid       = "AssumeByHostingTask"
+      Effect    = "Allow"
+      Principal = { Service = sort(var.trust.services) }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id } }
+    }],
+  )
+
+  # An OIDC provider's condition keys begin with its URL without the scheme, which is also the end of its ARN.
+  issuer = try(regex("oidc-provider/(.+)$", var.trust.oidc.provider_arn)[0], "")
+
+  roles = length(local.trust) == 0 ? {} : var.components
+  users = var.trust.iam_users ? var.components : {}
+}
+
+resource "aws_iam_policy" "component" {
+  for_each = var.components
+
+  name        = each.value.name
+  description = "All that the component ${each.key} may do"
+  policy      = each.value.policy
+}
+
+resource "aws_iam_role" "component" {
+  for_each = local.roles
+
+  name                 = each.value.name
+  description          = "The component ${each.key}"
+  max_session_duration = 3600
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = local.trust
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "component" {
+  for_each = local.roles
+
+  role       = aws_iam_role.component[each.key].name
+  policy_arn = aws_iam_policy.component[each.key].arn
+}
+
+# For hosts that can neither assume a role nor present a token, such as Akamai Functions.
+resource "aws_iam_user" "component" {
+  #checkov:skip=CKV_AWS_273:A program's user, without a console password, and only where var.trust.iam_users asks for it
+  for_each = local.users
+
+  name          = each.value.name
+  force_destroy = false
+}
+
+resource "aws_iam_user_policy_attachment" "component" {
+  #checkov:skip=CKV_AWS_40:One program, one policy; a group of one user would hide who may do what
+  for_each = local.users
+
+  user       = aws_iam_user.component[each.key].name
+  policy_arn = aws_iam_policy.component[each.key].arn
+}
+
+resource "aws_iam_access_key" "component" {
+  for_each = local.users
+
+  user = aws_iam_user.component[each.key].name
+}

@@ -1,0 +1,20 @@
+output "policies" {
+  description = "Policy of each component, as JSON."
+  value       = { for name, policy in aws_iam_policy.component : name => policy.policy }
+}
+
+output "roles" {
+  description = "Role of each component, with its trust policy as JSON."
+  value       = { for name, role in aws_iam_role.component : name => { arn = role.arn, trust = role.assume_role_policy } }
+}
+
+output "users" {
+  description = "Name of each component's IAM user; empty unless they were asked for."
+  value       = { for name, user in aws_iam_user.component : name => user.name }
+}
+
+output "access_keys" {
+  description = "Access key of each component's IAM user; empty unless they were asked for."
+  value       = { for name, key in aws_iam_access_key.component : name => { id = key.id, secret = key.secret } }
+  sensitive   = true
+}

@@ -1,0 +1,91 @@
+data "aws_availability_zones" "available" {
+  state = "available"
+
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+data "aws_region" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+locals {
+  zones = slice(sort(data.aws_availability_zones.available.names), 0, var.availability_zone_count)
+  # A subnet has 4 bits of its own: 16 of them, of which a zone takes one.
+  subnets = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 4, index) }
+}
+
+# No internet gateway, no NAT gateway, no public subnet: nothing in here is reached from the internet, or reaches it.
+resource "aws_vpc" "this" {
+  #checkov:skip=CKV2_AWS_11:Without a way out of the VPC, flow logs would show what the security groups state already, and cost per packet
+  cidr_block           = var.cidr
+  enable_dns_support   = true
+  enable_dns_hostnames = true
+
+  tags = { Name = var.name }
+}
+
+# Closed, so that what forgets to name a security group can talk to nobody.
+resource "aws_default_security_group" "closed" {
+  vpc_id = aws_vpc.this.id
+}
+
+resource "aws_subnet" "private" {
+  for_each = local.subnets
+
+  vpc_id                  = aws_vpc.this.id
+  availability_zone       = each.key
+  cidr_block              = each.value
+  map_public_ip_on_launch = false
+
+  tags = { Name = "${var.name}-private-${each.key}" }
+}
+
+resource "aws_route_table" "private" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-private" }
+}
+
+resource "aws_route_table_association" "private" {
+  for_each = aws_subnet.private
+
+  subnet_id      = each.value.id
+  route_table_id = aws_route_table.private.id
+}
+
+resource "aws_security_group" "endpoints" {
+  #checkov:skip=CKV2_AWS_5:It is attached to the endpoints below; the scan does not follow for_each
+  name        = "${var.name}-endpoints"
+  description = "Endpoints of AWS services; each user adds its own way in"
+  vpc_id      = aws_vpc.this.id
+
+  tags = { Name = "${var.name}-endpoints" }
+}
+
+resource "aws_vpc_endpoint" "this" {
+  for_each = var.endpoints
+
+  vpc_id              = aws_vpc.this.id
+  service_name        = "com.amazonaws.${data.aws_region.current.region}.${each.key}"
+  vpc_endpoint_type   = "Interface"
+  private_dns_enabled = true
+  subnet_ids          = [for subnet in aws_subnet.private : subnet.id]
+  security_group_ids  = [aws_security_group.endpoints.id]
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "OfThisAccount"
+      Effect    = "Allow"
+      Principal = "*"
+      Action    = each.value.actions
+      Resource  = each.value.resources
+      Condition = { StringEquals = { "aws:PrincipalAccount" = data.aws_caller_identity.current.account_id } }
+    }]
+  })
+
+  tags = { Name = "${var.name}-${each.key}" }
+}

@@ -1,0 +1,24 @@
+output "vpc_id" {
+  description = "ID of the VPC."
+  value       = aws_vpc.this.id
+}
+
+output "private_subnet_ids" {
+  description = "IDs of the private subnets, one for each availability zone."
+  value       = [for subnet in aws_subnet.private : subnet.id]
+}
+
+output "endpoints_security_group_id" {
+  description = "Security group of the endpoints, to which a user adds its way in on port 443."
+  value       = aws_security_group.endpoints.id
+}
+
+output "endpoint_policies" {
+  description = "Policy of each endpoint, as JSON."
+  value       = { for name, endpoint in aws_vpc_endpoint.this : name => endpoint.policy }
+}
+
+output "subnets" {
+  description = "Range of each private subnet by availability zone, and whether it hands out public addresses."
+  value       = { for zone, subnet in aws_subnet.private : zone => { cidr = subnet.cidr_block, public = subnet.map_public_ip_on_launch } }
+}

@@ -1,0 +1,81 @@
+variable "name" {
+  description = "Name of the dashboard, and the beginning of the key's alias."
+  type        = string
+}
+
+variable "log_groups" {
+  description = "Names of the log groups, by a logical name."
+  type        = map(string)
+}
+
+variable "log_retention_days" {
+  description = "How long the log groups keep their lines, in days. They hold identifiers of appointments, no personal data."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827], var.log_retention_days)
+    error_message = "log_retention_days must be one of CloudWatch's: 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096 or 1827."
+  }
+}
+
+variable "alarm_actions" {
+  description = "ARNs of what an alarm tells, and its end too: an SNS topic, as a rule. Without any, alarms are seen on the console only."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for action in var.alarm_actions : startswith(action, "arn:")])
+    error_message = "alarm_actions must be ARNs."
+  }
+}
+
+variable "queues" {
+  description = "Names of the queues whose oldest message must not grow old."
+  type        = set(string)
+}
+
+variable "message_age_seconds" {
+  description = "How old the oldest message of a queue may be, in seconds: one failed try and its repetition are no alarm."
+  type        = number
+
+  validation {
+    condition     = var.message_age_seconds >= 60
+    error_message = "message_age_seconds must be at least 60."
+  }
+}
+
+variable "dead_letter_queues" {
+  description = "Names of the queues that must be empty."
+  type        = set(string)
+}
+
+variable "functions" {
+  description = "Names of the Lambda functions."
+  type        = set(string)
+}
+
+variable "worker_maximum_concurrency" {
+  description = "How many batches a worker works on at once, each one with a database connection."
+  type        = number
+}
+
+variable "databases" {
+  description = "Identifiers of the RDS instances."
+  type        = set(string)
+}
+
+variable "pipe" {
+  description = "Name of the pipe, and of the queue that it consumes."
+  type        = object({ name = string, source_queue = string })
+}
+
+variable "rules" {
+  description = "EventBridge rules by name, each with the dimensions of its metrics: RuleName, and EventBusName but for the default bus."
+  type        = map(map(string))
+}
+
+variable "api" {
+  description = "Name and ID of the HTTP API."
+  type        = object({ name = string, id = string })
+}

@@ -1,0 +1,140 @@
+# Keys. Without the statements for SNS and EventBridge, messages to an encrypted queue are dropped and nobody is told; the
+# local stack has no keys and cannot show it.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  application_url  = "https://appointments.example.org"
+  internal_api_key = "0123456789abcdef0123456789abcdef"
+  packages         = { directory = "tests/fixtures" }
+}
+
+run "keys" {
+  assert {
+    condition = alltrue([
+      for key in concat(values(module.appointments.keys), flatten([for worker in module.country_worker : values(worker.keys)]), [module.observability.key]) : key.rotated
+    ])
+    error_message = "Each key is rotated."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for worker in module.country_worker : [for queue in worker.queues : queue.kms_master_key_id == worker.keys["queue"].arn]
+    ]))
+    error_message = "A country's queues, the dead-letter queues included, are encrypted with the country's key."
+  }
+  assert {
+    condition     = alltrue([for queue in module.appointments.queues : queue.kms_master_key_id == module.appointments.keys["queue"].arn])
+    error_message = "The confirmation queue and its dead-letter queues are encrypted with their key."
+  }
+  assert {
+    condition = module.appointments.table.server_side_encryption[0].enabled && (
+      module.appointments.table.server_side_encryption[0].kms_key_arn == module.appointments.keys["table"].arn
+    )
+    error_message = "The table is encrypted with its key."
+  }
+  assert {
+    condition     = module.appointments.topic.kms_master_key_id == module.appointments.keys["topic"].arn
+    error_message = "The topic is encrypted with its key."
+  }
+  assert {
+    condition     = module.appointments.connection.kms_key_identifier == module.appointments.keys["connection"].arn
+    error_message = "The internal API key is encrypted with its key."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : worker.database.storage_encrypted && worker.database.kms_key_id == worker.keys["database"].arn
+      && worker.database.master_user_secret_kms_key_id == worker.keys["secret"].arn
+    ])
+    error_message = "Database and master password are encrypted with the country's keys."
+  }
+  assert {
+    condition     = alltrue([for group in module.observability.log_groups : group.kms_key_id == module.observability.key.arn])
+    error_message = "The log groups are encrypted with their key."
+  }
+}
+
+run "key_policies" {
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : length([
+        for statement in jsondecode(worker.keys["queue"].policy).Statement : statement
+        if statement.Principal == { Service = "sns.amazonaws.com" } && statement.Effect == "Allow"
+        && toset(statement.Action) == toset(["kms:Decrypt", "kms:GenerateDataKey"])
+        && try(statement.Condition.ArnEquals["aws:SourceArn"], []) == [module.appointments.topic.arn]
+        && try(statement.Condition.StringEquals["aws:SourceAccount"], []) == ["123456789012"]
+      ]) == 1
+    ])
+    error_message = "SNS may use the key of a country's queues, for the topic only; without it messages are dropped silently."
+  }
+  assert {
+    condition = length([
+      for statement in jsondecode(module.appointments.keys["queue"].policy).Statement : statement
+      if statement.Principal == { Service = "events.amazonaws.com" } && statement.Effect == "Allow"
+      && toset(statement.Action) == toset(["kms:Decrypt", "kms:GenerateDataKey"])
+      && try(statement.Condition.ArnEquals["aws:SourceArn"], []) == [module.appointments.rule.arn]
+      && try(statement.Condition.StringEquals["aws:SourceAccount"], []) == ["123456789012"]
+    ]) == 1
+    error_message = "EventBridge may use the key of the confirmation queue, for the rule only; without it events are dropped silently."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for key in concat(values(module.appointments.keys), flatten([for worker in module.country_worker : values(worker.keys)]), [module.observability.key]) : [
+        for statement in jsondecode(key.policy).Statement : can(statement.Principal.AWS)
+        ? statement.Principal.AWS == "arn:aws:iam::123456789012:root" : length(statement.Condition) > 0
+      ]
+    ]))
+    error_message = "A key is used by this account, or by a service under a condition."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for key in concat(values(module.appointments.keys), flatten([for worker in module.country_worker : values(worker.keys)]), [module.observability.key]) : [
+        for statement in jsondecode(key.policy).Statement : [for action in statement.Action : !strcontains(action, "*")]
+      ]
+    ]))
+    error_message = "Key policies name each action."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for key in concat(values(module.appointments.keys), flatten([for worker in module.country_worker : values(worker.keys)])) : [
+        for statement in jsondecode(key.policy).Statement :
+        try(statement.Condition.StringEquals["kms:ViaService"], []) != [] || !contains(statement.Action, "kms:Decrypt")
+        if can(statement.Principal.AWS)
+      ]
+    ]))
+    error_message = "Principals of the account decrypt through the service that the key is for, never directly."
+  }
+}
+
+run "rights_to_keys" {
+  # Principal, what its policy lets it do, on which key, through which service.
+  assert {
+    condition = alltrue([
+      for use in [
+        { policy = module.edge_identity.policies["intake"], key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.edge_identity.policies["intake"], key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.edge_identity.policies["confirmation"], key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.edge_identity.policies["confirmation"], key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.appointments.role_policies["pipe"], key = "queue", service = "sqs", actions = ["kms:Decrypt"] },
+        ] : length([
+          for statement in jsondecode(use.policy).Statement : statement
+          if length(setsubtract(use.actions, statement.Action)) == 0 && statement.Resource == [module.appointments.keys[use.key].arn]
+          && try(statement.Condition.StringEquals["kms:ViaService"], "") == "${use.service}.us-east-1.amazonaws.com"
+      ]) == 1
+    ])
+    error_message = "Whoever uses an encrypted resource holds the rights to its key."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for worker in module.country_worker : [
+        for function, use in { worker = { key = "queue", service = "sqs" }, migration = { key = "secret", service = "secretsmanager" } } : length([
+          for statement in jsondecode(worker.role_policies[function]).Statement : statement
+          if contains(statement.Action, "kms:Decrypt") && statement.Resource == [worker.keys[use.key].arn]
+          && try(statement.Condition.StringEquals["kms:ViaService"], "") == "${use.service}.us-east-1.amazonaws.com"
+        ]) == 1
+      ]
+    ]))
+    error_message = "The worker decrypts its queue, the migration the master password, and neither the other's."
+  }
+}
