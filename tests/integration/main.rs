@@ -11,3 +11,4 @@ mod aws_http;
 mod backplane;
 mod edge_host;
 mod signing;
+mod workers;

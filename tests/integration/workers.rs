@@ -1,0 +1,855 @@
+//! The country worker over a real PostgreSQL: what it decides, what it reports, and what it does when a part fails.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use appointment::{
+    AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeEvent, Timestamp, TraceContext,
+};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use aws_sdk_eventbridge::config::{Credentials, Region};
+use country_worker::{
+    Database, DatabaseUrl, DecideError, Decision, Decisions, EventBridge, EventBus, NotAccepted, Settings, Worker,
+};
+use local_stack::postgres::Postgres;
+use serde_json::{Value, json};
+use sqlx::{Executor as _, PgConnection, Row as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OnceCell;
+
+/// How often the tests' queue delivers a message.
+const MAX_RECEIVE_COUNT: u32 = 5;
+
+/// An empty, migrated database of the one server of this process.
+async fn database() -> String {
+    static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let start = || async { Postgres::start(&tests::scratch_folder("workers")).await.unwrap() };
+    let server = SERVER.get_or_init(start).await;
+    let name = format!("workers_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    server.create_database(&name).await.unwrap();
+    let url = server.url(&name);
+    country_worker::migrate(&url.parse().unwrap()).await.unwrap();
+    url
+}
+
+async fn session(url: &str) -> PgConnection {
+    local_stack::postgres::connect(url).await.unwrap()
+}
+
+fn connected(url: &str) -> Database {
+    Database::new(url.parse().unwrap())
+}
+
+fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus> {
+    Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(url), bus.clone(), || [7; 8])
+}
+
+/// The appointment that the tests call `a<number>`; a larger number was asked for later.
+fn appointment(number: u64) -> AppointmentId {
+    let number = i64::try_from(number).unwrap();
+    AppointmentId::new(Timestamp::from_unix_milliseconds(1_700_000_000_000 + number), [0; 10])
+}
+
+fn command(command: Command, appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
+    let appointment_id = appointment(appointment_number);
+    let mut trace = [1; 24];
+    trace[..8].copy_from_slice(&appointment_number.to_be_bytes());
+    AppointmentMessage {
+        version: appointment::Version1,
+        command,
+        event_id: AppointmentMessage::event_id(appointment_id, command),
+        appointment_id,
+        insured_id: format!("{person:05}").parse().unwrap(),
+        schedule_id: slot.try_into().unwrap(),
+        country: Country::Peru,
+        occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
+        traceparent: TraceContext::start(trace),
+    }
+}
+
+fn request(appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
+    command(Command::Request, appointment_number, person, slot)
+}
+
+fn cancellation(appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
+    command(Command::Cancellation, appointment_number, person, slot)
+}
+
+/// A batch as Lambda hands it over; the messages are called `m0`, `m1` and so on.
+fn batch(bodies: &[String], receive_count: u32) -> SqsEvent {
+    let records: Vec<Value> = bodies
+        .iter()
+        .enumerate()
+        .map(|(number, body)| {
+            json!({
+                "messageId": format!("m{number}"),
+                "receiptHandle": "handle",
+                "body": body,
+                "attributes": { "ApproximateReceiveCount": receive_count.to_string() },
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:SQS_PE",
+                "awsRegion": "us-east-1",
+            })
+        })
+        .collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+fn bodies(messages: &[AppointmentMessage]) -> Vec<String> {
+    messages.iter().map(|message| serde_json::to_string(message).unwrap()).collect()
+}
+
+fn failures(response: &SqsBatchResponse) -> Vec<&str> {
+    response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+}
+
+/// A bus that keeps what it takes, and refuses the events about some appointments.
+#[derive(Clone, Default)]
+struct Bus {
+    taken: Arc<Mutex<Vec<OutcomeEvent>>>,
+    refused: Arc<Mutex<HashSet<AppointmentId>>>,
+}
+
+impl Bus {
+    fn refusing(appointments: &[AppointmentId]) -> Self {
+        let bus = Self::default();
+        bus.refused.lock().unwrap().extend(appointments);
+        bus
+    }
+
+    fn recover(&self) {
+        self.refused.lock().unwrap().clear();
+    }
+
+    fn taken(&self) -> Vec<OutcomeEvent> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    /// How many events there are of each outcome and reason.
+    fn tally(&self) -> BTreeMap<String, usize> {
+        let mut tally = BTreeMap::new();
+        for event in self.taken() {
+            let reason = event.detail.reason.map_or(String::new(), |reason| format!(" {reason}"));
+            *tally.entry(format!("{}{reason}", event.outcome.detail_type())).or_default() += 1;
+        }
+        tally
+    }
+}
+
+impl EventBus for Bus {
+    async fn put(&self, events: &[OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
+        let refused = self.refused.lock().unwrap();
+        let mut taken = self.taken.lock().unwrap();
+        events
+            .iter()
+            .map(|event| {
+                if refused.contains(&event.detail.appointment_id) {
+                    return Err(NotAccepted { code: "ThrottlingException".to_owned() });
+                }
+                taken.push(event.clone());
+                Ok(())
+            })
+            .collect()
+    }
+}
+
+/// The rows of a database, in the order of their appointments: `a1 p1 s1 booked`.
+async fn rows(url: &str) -> Vec<String> {
+    let names: HashMap<String, u64> = (0..2000).map(|number| (appointment(number).to_string(), number)).collect();
+    session(url)
+        .await
+        .fetch_all(
+            "SELECT appointment_id::text, insured_id::int, schedule_id, concat_ws(' ', status, reason)
+             FROM appointments ORDER BY appointment_id",
+        )
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let (appointment, person): (String, i32) = (row.get(0), row.get(1));
+            let (slot, status): (i64, String) = (row.get(2), row.get(3));
+            format!("a{} p{person} s{slot} {status}", names[&appointment])
+        })
+        .collect()
+}
+
+/// Puts rows as [`rows`] writes them.
+async fn insert(url: &str, rows: &[&str]) {
+    let mut connection = session(url).await;
+    for row in rows {
+        let words: Vec<&str> = row.split(' ').collect();
+        let number = |word: &str| word[1..].parse::<u64>().unwrap();
+        sqlx::query("INSERT INTO appointments VALUES ($1::text::uuid, $2, $3, $4, $5, now(), now())")
+            .bind(appointment(number(words[0])).to_string())
+            .bind(format!("{:05}", number(words[1])))
+            .bind(i64::try_from(number(words[2])).unwrap())
+            .bind(words[3])
+            .bind(words.get(4))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+}
+
+/// One run of the table below.
+struct Case {
+    name: &'static str,
+    before: &'static [&'static str],
+    /// `request a1 p1 s1` or `cancel a1 p1 s1`.
+    batch: &'static [&'static str],
+    after: &'static [&'static str],
+    /// The events, in the order of their appointments: `a1 AppointmentCompleted`.
+    events: &'static [&'static str],
+    /// The messages that come again.
+    failures: &'static [&'static str],
+}
+
+const DECISIONS: &[Case] = &[
+    Case {
+        name: "a free slot is booked",
+        before: &[],
+        batch: &["request a1 p1 s1"],
+        after: &["a1 p1 s1 booked"],
+        events: &["a1 AppointmentCompleted"],
+        failures: &[],
+    },
+    Case {
+        name: "a redelivered request answers its row",
+        before: &["a1 p1 s1 booked"],
+        batch: &["request a1 p1 s1"],
+        after: &["a1 p1 s1 booked"],
+        events: &["a1 AppointmentCompleted"],
+        failures: &[],
+    },
+    Case {
+        name: "another person's slot is taken",
+        before: &["a1 p1 s1 booked"],
+        batch: &["request a2 p2 s1"],
+        after: &["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken"],
+        events: &["a2 AppointmentRejected slot_taken"],
+        failures: &[],
+    },
+    Case {
+        name: "the same person's slot is booked already",
+        before: &["a1 p1 s1 booked"],
+        batch: &["request a2 p1 s1"],
+        after: &["a1 p1 s1 booked", "a2 p1 s1 rejected already_booked"],
+        events: &["a2 AppointmentRejected already_booked"],
+        failures: &[],
+    },
+    Case {
+        name: "within a batch the earlier request wins, whatever the order of delivery",
+        before: &[],
+        batch: &["request a3 p3 s1", "request a2 p2 s1", "request a1 p1 s2"],
+        after: &["a1 p1 s2 booked", "a2 p2 s1 booked", "a3 p3 s1 rejected slot_taken"],
+        events: &["a1 AppointmentCompleted", "a2 AppointmentCompleted", "a3 AppointmentRejected slot_taken"],
+        failures: &[],
+    },
+    Case {
+        name: "a rejected request never competes again, also when the slot is free",
+        before: &["a1 p1 s1 cancelled", "a2 p2 s1 rejected slot_taken"],
+        batch: &["request a2 p2 s1"],
+        after: &["a1 p1 s1 cancelled", "a2 p2 s1 rejected slot_taken"],
+        events: &["a2 AppointmentRejected slot_taken"],
+        failures: &[],
+    },
+    Case {
+        name: "a cancellation frees the slot, and a later request books it",
+        before: &["a1 p1 s1 booked"],
+        batch: &["request a2 p2 s1", "cancel a1 p1 s1"],
+        after: &["a1 p1 s1 cancelled", "a2 p2 s1 booked"],
+        events: &["a1 AppointmentCancelled", "a2 AppointmentCompleted"],
+        failures: &[],
+    },
+    Case {
+        name: "a cancelled person may book the slot again",
+        before: &["a1 p1 s1 cancelled"],
+        batch: &["request a2 p1 s1"],
+        after: &["a1 p1 s1 cancelled", "a2 p1 s1 booked"],
+        events: &["a2 AppointmentCompleted"],
+        failures: &[],
+    },
+    Case {
+        name: "a cancellation that overtakes its request leaves a tombstone, and holds no slot",
+        before: &["a2 p2 s1 booked"],
+        batch: &["cancel a1 p1 s1"],
+        after: &["a1 p1 s1 cancelled", "a2 p2 s1 booked"],
+        events: &["a1 AppointmentCancelled"],
+        failures: &[],
+    },
+    Case {
+        name: "a request finds its tombstone",
+        before: &["a1 p1 s1 cancelled"],
+        batch: &["request a1 p1 s1"],
+        after: &["a1 p1 s1 cancelled"],
+        events: &["a1 AppointmentCancelled"],
+        failures: &[],
+    },
+    Case {
+        name: "a rejected appointment can be cancelled",
+        before: &["a1 p1 s1 rejected slot_taken"],
+        batch: &["cancel a1 p1 s1"],
+        after: &["a1 p1 s1 cancelled"],
+        events: &["a1 AppointmentCancelled"],
+        failures: &[],
+    },
+    Case {
+        name: "in one batch the cancellation wins over its request, and one event answers both",
+        before: &[],
+        batch: &["request a1 p1 s1", "cancel a1 p1 s1", "request a1 p1 s1"],
+        after: &["a1 p1 s1 cancelled"],
+        events: &["a1 AppointmentCancelled"],
+        failures: &[],
+    },
+    Case {
+        name: "a row of another person or slot is no answer: both commands come again",
+        before: &["a1 p1 s1 booked", "a2 p2 s2 booked"],
+        batch: &["request a1 p9 s1", "cancel a2 p2 s9", "request a3 p3 s3"],
+        after: &["a1 p1 s1 booked", "a2 p2 s2 booked", "a3 p3 s3 booked"],
+        events: &["a3 AppointmentCompleted"],
+        failures: &["m0", "m1"],
+    },
+    Case {
+        name: "of two messages that contradict each other the second comes again",
+        before: &[],
+        batch: &["request a1 p1 s1", "request a1 p2 s1"],
+        after: &["a1 p1 s1 booked"],
+        events: &["a1 AppointmentCompleted"],
+        failures: &["m1"],
+    },
+];
+
+#[tokio::test]
+async fn a_batch_is_decided_by_what_the_database_holds() {
+    let names: HashMap<AppointmentId, u64> = (0..10).map(|number| (appointment(number), number)).collect();
+    for case in DECISIONS {
+        let url = database().await;
+        insert(&url, case.before).await;
+        let messages: Vec<AppointmentMessage> = case
+            .batch
+            .iter()
+            .map(|text| {
+                let words: Vec<&str> = text.split(' ').collect();
+                let number = |word: &str| word[1..].parse().unwrap();
+                let name = if words[0] == "cancel" { Command::Cancellation } else { Command::Request };
+                command(name, number(words[1]), u32::try_from(number(words[2])).unwrap(), number(words[3]))
+            })
+            .collect();
+        let bus = Bus::default();
+        let worker = worker(&url, &bus);
+        // A second delivery of the same batch changes nothing and says the same.
+        for delivery in 1..=2 {
+            let response = worker.process(batch(&bodies(&messages), delivery)).await.unwrap();
+            let mut events = std::mem::take(&mut *bus.taken.lock().unwrap());
+            events.sort_by_key(|event| event.detail.appointment_id);
+            let events: Vec<String> = events
+                .iter()
+                .map(|event| {
+                    let reason = event.detail.reason.map_or(String::new(), |reason| format!(" {reason}"));
+                    format!("a{} {}{reason}", names[&event.detail.appointment_id], event.outcome.detail_type())
+                })
+                .collect();
+            assert_eq!(events, case.events, "{}, delivery {delivery}: events", case.name);
+            assert_eq!(failures(&response), case.failures, "{}, delivery {delivery}: failures", case.name);
+            assert_eq!(rows(&url).await, case.after, "{}, delivery {delivery}: rows", case.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_answers_its_command_and_keeps_its_id_when_it_is_sent_again() {
+    let url = database().await;
+    let bus = Bus::default();
+    let worker = worker(&url, &bus);
+    let message = request(1, 123, 100);
+    for delivery in 1..=2 {
+        worker.process(batch(&bodies(std::slice::from_ref(&message)), delivery)).await.unwrap();
+    }
+    let [first, second] = <[OutcomeEvent; 2]>::try_from(bus.taken()).unwrap();
+    assert_eq!(first, second, "a resend is the same event, the instant of the decision included");
+    let detail = first.detail;
+    assert_eq!(detail.event_id, OutcomeEvent::event_id(message.appointment_id, Outcome::Completed, Command::Request));
+    assert_eq!(
+        (detail.appointment_id, detail.insured_id, detail.schedule_id, detail.command),
+        (message.appointment_id, message.insured_id, message.schedule_id, Command::Request)
+    );
+    assert_eq!(detail.traceparent.trace_id(), message.traceparent.trace_id(), "the trace goes on");
+    assert_eq!(detail.traceparent, message.traceparent.child([7; 8]), "with a span of its own");
+}
+
+/// The test of the one thing this system must never get wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_people_ask_for_one_slot_at_once_and_one_gets_it() {
+    let url = database().await;
+    let bus = Bus::default();
+    let messages: Vec<AppointmentMessage> = (1..=20).map(|person| request(u64::from(person), person, 100)).collect();
+
+    let at_once = messages.iter().map(|message| {
+        let (worker, event) = (worker(&url, &bus), batch(&bodies(std::slice::from_ref(message)), 1));
+        tokio::spawn(async move { worker.process(event).await.unwrap() })
+    });
+    for response in futures::future::join_all(at_once).await {
+        assert_eq!(failures(&response.unwrap()), [""; 0]);
+    }
+    let expected =
+        BTreeMap::from([("AppointmentCompleted".to_owned(), 1), ("AppointmentRejected slot_taken".to_owned(), 19)]);
+    assert_eq!(bus.tally(), expected);
+    let first_rows = rows(&url).await;
+    assert_eq!(first_rows.len(), 20);
+    assert_eq!(first_rows.iter().filter(|row| row.ends_with("booked")).count(), 1);
+
+    // The same batch in eight connections at once, with the messages in another order in each.
+    let sort = |bus: &Bus| {
+        let mut events = bus.taken();
+        events.sort_by_key(|event| event.detail.appointment_id);
+        events
+    };
+    let first_events = sort(&bus);
+    let again = (0..8).map(|rotation| {
+        let mut turned = messages.clone();
+        turned.rotate_left(rotation * 2);
+        let bus = Bus::default();
+        let (worker, event) = (worker(&url, &bus), batch(&bodies(&turned), 2));
+        tokio::spawn(async move {
+            let response = worker.process(event).await.unwrap();
+            assert_eq!(failures(&response), [""; 0]);
+            bus
+        })
+    });
+    for bus in futures::future::join_all(again).await {
+        assert_eq!(sort(&bus.unwrap()), first_events, "every delivery says the same");
+    }
+    assert_eq!(rows(&url).await, first_rows);
+
+    // The winner's row is cancelled by hand: its slot is free, and yet no loser's redelivery books it.
+    session(&url).await.execute("UPDATE appointments SET status = 'cancelled' WHERE status = 'booked'").await.unwrap();
+    let bus = Bus::default();
+    worker(&url, &bus).process(batch(&bodies(&messages), 3)).await.unwrap();
+    let expected =
+        BTreeMap::from([("AppointmentCancelled".to_owned(), 1), ("AppointmentRejected slot_taken".to_owned(), 19)]);
+    assert_eq!(bus.tally(), expected);
+}
+
+/// Eight connections deliver random overlapping batches of requests and cancellations, straight to `decide`, so that no
+/// retry hides a deadlock.
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_batches_never_deadlock_and_always_agree() {
+    const APPOINTMENTS: u64 = 60;
+    const SLOTS: u64 = 4;
+    const ROUNDS: usize = 150;
+    let url = database().await;
+    let deliver = |seed: u64| {
+        let url = url.clone();
+        async move {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut connection = session(&url).await;
+            let mut answers = Vec::new();
+            for _ in 0..ROUNDS {
+                let numbers = random.choose_multiple(1..=APPOINTMENTS, 8);
+                // A third of the appointments is cancelled now and then.
+                let cancels = |number: u64, random: &mut fastrand::Rng| number.is_multiple_of(3) && random.u8(..8) == 0;
+                let commands: Vec<&str> =
+                    numbers.iter().map(|n| if cancels(*n, &mut random) { "cancel" } else { "request" }).collect();
+                let decided = sqlx::query(
+                    "SELECT appointment_id::text, outcome, reason FROM decide($1::text[]::uuid[], $2, $3, $4,
+                         array_fill(now(), ARRAY[cardinality($2)]))",
+                )
+                .bind(numbers.iter().map(|n| appointment(*n).to_string()).collect::<Vec<_>>())
+                .bind(numbers.iter().map(|n| format!("{n:05}")).collect::<Vec<_>>())
+                .bind(numbers.iter().map(|n| i64::try_from(n % SLOTS + 1).unwrap()).collect::<Vec<_>>())
+                .bind(&commands)
+                .fetch_all(&mut connection)
+                .await
+                .expect("no deadlock, no conflict");
+                for row in decided {
+                    let (appointment, outcome): (String, String) = (row.get(0), row.get(1));
+                    answers.push((appointment, outcome, row.get::<Option<String>, _>(2)));
+                }
+            }
+            answers
+        }
+    };
+    let deliveries: Vec<_> = (0..8).map(|seed| tokio::spawn(deliver(seed))).collect();
+    let mut decisions: HashMap<String, HashSet<(String, Option<String>)>> = HashMap::new();
+    for answers in futures::future::join_all(deliveries).await {
+        for (appointment, outcome, reason) in answers.unwrap() {
+            assert_ne!(outcome, "unclassified");
+            if outcome != "cancelled" {
+                decisions.entry(appointment).or_default().insert((outcome, reason));
+            }
+        }
+    }
+    for (appointment, answers) in &decisions {
+        assert_eq!(answers.len(), 1, "the first decision for {appointment} stands, not {answers:?}");
+    }
+    let rows = rows(&url).await;
+    assert_eq!(rows.len(), usize::try_from(APPOINTMENTS).unwrap());
+    for slot in 1..=SLOTS {
+        let booked = rows.iter().filter(|row| row.ends_with(&format!("s{slot} booked"))).count();
+        assert!(booked <= 1, "slot {slot} is booked {booked} times");
+    }
+    assert!(rows.iter().any(|row| row.ends_with("cancelled")), "the mix held cancellations");
+    assert!(decisions.values().flatten().any(|(_, reason)| reason.as_deref() == Some("slot_taken")));
+}
+
+#[tokio::test]
+async fn a_competitor_that_rolls_back_leaves_the_slot_to_the_one_who_waited() {
+    let url = database().await;
+    let mut competitor = session(&url).await;
+    competitor.execute("BEGIN").await.unwrap();
+    let decide = format!(
+        "SELECT outcome FROM decide(ARRAY['{}']::uuid[], ARRAY['00001'], ARRAY[100], ARRAY['request'], ARRAY[now()])",
+        appointment(1)
+    );
+    let outcome: String = sqlx::query_scalar(sqlx::AssertSqlSafe(decide)).fetch_one(&mut competitor).await.unwrap();
+    assert_eq!(outcome, "booked");
+
+    let bus = Bus::default();
+    let (worker, event) = (worker(&url, &bus), batch(&bodies(&[request(2, 2, 100)]), 1));
+    let waiting = tokio::spawn(async move { worker.process(event).await.unwrap() });
+    let mut watch = session(&url).await;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'country-worker'
+                 AND datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watch).await.unwrap() == 0 {
+        assert!(!waiting.is_finished(), "it decides while the slot is somebody's who has not committed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    competitor.execute("ROLLBACK").await.unwrap();
+    assert_eq!(failures(&waiting.await.unwrap()), [""; 0]);
+    assert_eq!(rows(&url).await, ["a2 p2 s100 booked"]);
+}
+
+#[tokio::test]
+async fn messages_that_are_no_commands_fail_alone() {
+    let good: Vec<AppointmentMessage> = (1..10).map(|n| request(n, 1, n)).collect();
+    let changed = |field: &str, value: Value| {
+        let mut body = serde_json::to_value(request(50, 1, 50)).unwrap();
+        body[field] = value;
+        body.to_string()
+    };
+    let table = [
+        ("no JSON", "{\"version\":1,".to_owned()),
+        ("empty", String::new()),
+        ("another document", "[1, 2]".to_owned()),
+        ("a later version", changed("version", json!(2))),
+        ("an unknown command", changed("type", json!("appointment.moved"))),
+        ("an insured id of six digits", changed("insuredId", json!("123456"))),
+        ("no slot", changed("scheduleId", Value::Null)),
+        ("Chile's", changed("countryISO", json!("CL"))),
+    ];
+    for (name, body) in table {
+        let url = database().await;
+        let bus = Bus::default();
+        let mut all = bodies(&good);
+        all.insert(4, body);
+        // Even delivered for the last time it is nobody's appointment, and nothing is reported about it.
+        let response = worker(&url, &bus).process(batch(&all, MAX_RECEIVE_COUNT)).await.unwrap();
+        assert_eq!(failures(&response), ["m4"], "{name}");
+        assert_eq!(rows(&url).await.len(), 9, "{name}");
+        assert_eq!(bus.tally(), BTreeMap::from([("AppointmentCompleted".to_owned(), 9)]), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_about_one_message_does_not_take_the_batch_along() {
+    let url = database().await;
+    let bus = Bus::default();
+    let drawn = AtomicU64::new(0);
+    let span_ids = move || {
+        assert_ne!(drawn.fetch_add(1, Ordering::Relaxed), 4, "the fifth span id cannot be drawn");
+        [7; 8]
+    };
+    let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(&url), bus.clone(), span_ids);
+    let messages: Vec<AppointmentMessage> = (0..10).map(|n| request(n, 1, n + 1)).collect();
+
+    let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
+    assert_eq!(failures(&response), ["m4"]);
+    assert_eq!(bus.taken().len(), 9);
+    assert_eq!(rows(&url).await.len(), 10, "it was decided before");
+
+    let response = worker.process(batch(&bodies(&messages[4..5]), 2)).await.unwrap();
+    assert_eq!(failures(&response), [""; 0]);
+    assert_eq!(bus.taken().last().unwrap().detail.appointment_id, appointment(4));
+}
+
+#[tokio::test]
+async fn a_refused_event_comes_again_and_the_others_do_not() {
+    let url = database().await;
+    let bus = Bus::refusing(&[appointment(2), appointment(3)]);
+    let worker = worker(&url, &bus);
+    let messages: Vec<AppointmentMessage> = (1..=5).map(|n| request(n, 1, n)).collect();
+    let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
+    assert_eq!(failures(&response), ["m1", "m2"]);
+    assert_eq!(bus.taken().len(), 3);
+
+    bus.recover();
+    let response = worker.process(batch(&bodies(&messages[1..3]), 2)).await.unwrap();
+    assert_eq!(failures(&response), [""; 0]);
+    assert_eq!(bus.tally(), BTreeMap::from([("AppointmentCompleted".to_owned(), 5)]));
+    assert_eq!(rows(&url).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_returns_the_whole_batch_and_the_last_delivery_says_so() {
+    // Bound, so that nobody else gets the port, and closed: connections are refused.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody:secret@127.0.0.1:{}/nowhere", listener.local_addr().unwrap().port());
+    drop(listener);
+    let messages = [request(1, 1, 1), cancellation(2, 2, 2), request(2, 2, 2)];
+
+    let bus = Bus::default();
+    let response = worker(&url, &bus).process(batch(&bodies(&messages), MAX_RECEIVE_COUNT - 1)).await.unwrap();
+    assert_eq!(failures(&response), ["m0", "m1", "m2"]);
+    assert_eq!(bus.taken(), [], "there are deliveries left");
+
+    let response = worker(&url, &bus).process(batch(&bodies(&messages), MAX_RECEIVE_COUNT)).await.unwrap();
+    assert_eq!(failures(&response), ["m0", "m1", "m2"], "the originals go to the dead-letter queue");
+    let said: HashSet<_> =
+        bus.taken().iter().map(|event| (event.detail.appointment_id, event.detail.command)).collect();
+    let expected = messages.iter().map(|message| (message.appointment_id, message.command)).collect();
+    assert_eq!(said, expected, "each command that failed is named");
+    assert_eq!(bus.tally(), BTreeMap::from([("AppointmentFailed processing_failed".to_owned(), 3)]));
+}
+
+#[tokio::test]
+async fn a_terminated_connection_is_replaced_and_the_batch_succeeds() {
+    let url = database().await;
+    let bus = Bus::default();
+    let worker = worker(&url, &bus);
+    let deliver = async |number: u64| {
+        let response = worker.process(batch(&bodies(&[request(number, 1, number)]), 1)).await.unwrap();
+        assert_eq!(failures(&response), [""; 0]);
+    };
+    deliver(1).await;
+    let terminated: i64 = sqlx::query_scalar(
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+         WHERE application_name = 'country-worker' AND datname = current_database()",
+    )
+    .fetch_one(&mut session(&url).await)
+    .await
+    .unwrap();
+    assert_eq!(terminated, 1, "one connection an execution environment");
+    deliver(2).await;
+    assert_eq!(rows(&url).await, ["a1 p1 s1 booked", "a2 p1 s2 booked"]);
+}
+
+/// A database whose batches fail, as one that finds a deadlock would.
+struct Failing;
+
+impl Decisions for Failing {
+    async fn decide(&self, _: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, Decision>, DecideError> {
+        Err(DecideError::TimedOut)
+    }
+}
+
+#[tokio::test]
+async fn a_failure_without_an_id_fails_the_invocation_and_is_never_an_empty_identifier() {
+    for id in [json!(null), json!("")] {
+        let mut event = serde_json::to_value(batch(&bodies(&[request(1, 1, 1), request(2, 2, 2)]), 1)).unwrap();
+        event["Records"][1]["messageId"] = id;
+        let event: SqsEvent = serde_json::from_value(event).unwrap();
+        let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, Failing, Bus::default(), || [7; 8]);
+        worker.process(event).await.expect_err("the whole batch has to come again");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_without_read_committed_is_refused() {
+    let url = database().await;
+    let mut connection = session(&url).await;
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    let refused = connection.execute("SELECT * FROM decide('{}', '{}', '{}', '{}', '{}')").await.unwrap_err();
+    assert!(refused.to_string().contains("READ COMMITTED"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_worker_s_database_user_may_decide_and_nothing_else() {
+    let url = database().await;
+    let mut owner = session(&url).await;
+    let role = format!("decider_{}", std::process::id());
+    owner.execute(sqlx::AssertSqlSafe(format!("CREATE ROLE {role} LOGIN"))).await.unwrap();
+    let mut decider = session(&url.replace("//postgres@", &format!("//{role}@"))).await;
+    let decide = format!(
+        "SELECT outcome FROM public.decide(ARRAY['{}']::uuid[], ARRAY['00001'], ARRAY[1], ARRAY['request'], ARRAY[now()])",
+        appointment(1)
+    );
+    decider.execute(sqlx::AssertSqlSafe(decide.clone())).await.expect_err("nobody may decide who was not granted it");
+    let grant = format!("GRANT EXECUTE ON FUNCTION public.decide TO {role}");
+    owner.execute(sqlx::AssertSqlSafe(grant)).await.unwrap();
+    let outcome: String = sqlx::query_scalar(sqlx::AssertSqlSafe(decide)).fetch_one(&mut decider).await.unwrap();
+    assert_eq!(outcome, "booked");
+    for forbidden in ["SELECT * FROM public.appointments", "UPDATE public.appointments SET status = 'cancelled'"] {
+        let refused = decider.execute(forbidden).await.expect_err(forbidden);
+        assert!(refused.to_string().contains("permission denied"), "{refused}");
+    }
+}
+
+/// Counts, on the wire, how often the worker speaks and waits for the database.
+#[tokio::test]
+async fn a_batch_is_one_round_trip() {
+    let url = database().await;
+    let server: String = url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let through_proxy = url.replace(&server, &proxy.local_addr().unwrap().to_string());
+    let round_trips = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&round_trips);
+    let relay = tokio::spawn(async move {
+        let (mut client, _) = proxy.accept().await.unwrap();
+        let mut server = TcpStream::connect(server).await.unwrap();
+        let (mut question, mut answer) = ([0; 65536], [0; 65536]);
+        let mut asking = false;
+        loop {
+            tokio::select! {
+                read = client.read(&mut question) => {
+                    let Ok(length @ 1..) = read else { return };
+                    if !std::mem::replace(&mut asking, true) {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                    server.write_all(&question[..length]).await.unwrap();
+                }
+                read = server.read(&mut answer) => {
+                    let Ok(length @ 1..) = read else { return };
+                    asking = false;
+                    client.write_all(&answer[..length]).await.unwrap();
+                }
+            }
+        }
+    });
+    let worker = worker(&through_proxy, &Bus::default());
+    for round in 0..5_u64 {
+        let before = round_trips.load(Ordering::SeqCst);
+        let messages: Vec<AppointmentMessage> =
+            (0..10).map(|n| request(round * 10 + n, 1, round * 10 + n + 1)).collect();
+        let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
+        assert_eq!(failures(&response), [""; 0]);
+        let spent = round_trips.load(Ordering::SeqCst) - before;
+        // The first batch also connects and prepares the statement.
+        assert!(round == 0 || spent == 1, "batch {round} took {spent} round trips");
+    }
+    assert_eq!(rows(&url).await.len(), 50);
+    drop(worker);
+    relay.await.unwrap();
+}
+
+/// Stands in for EventBridge: keeps the entries of each call, and answers each with an error for the appointments it refuses.
+async fn event_bridge(refused: Vec<AppointmentId>) -> (EventBridge, Arc<Mutex<Vec<Vec<Value>>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let calls: Arc<Mutex<Vec<Vec<Value>>>> = Arc::default();
+    let kept = Arc::clone(&calls);
+    let refused: Arc<HashSet<String>> = Arc::new(refused.iter().map(ToString::to_string).collect());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (kept, refused) = (Arc::clone(&kept), Arc::clone(&refused));
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                while let Ok(1..) = stream.read_buf(&mut bytes).await {
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let head = head.to_ascii_lowercase();
+                    let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
+                    if body.len() < length.trim().parse().unwrap() {
+                        continue;
+                    }
+                    assert!(head.contains("x-amz-target: awsevents.putevents"), "{head}");
+                    assert!(head.contains("authorization: aws4-hmac-sha256"), "{head}");
+                    let body: Value = serde_json::from_str(body).unwrap();
+                    let entries = body["Entries"].as_array().unwrap().clone();
+                    let answers: Vec<Value> = entries
+                        .iter()
+                        .map(|entry| {
+                            let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+                            if refused.contains(detail["appointmentId"].as_str().unwrap()) {
+                                json!({ "ErrorCode": "ThrottlingException", "ErrorMessage": "slow down" })
+                            } else {
+                                json!({ "EventId": "1" })
+                            }
+                        })
+                        .collect();
+                    kept.lock().unwrap().push(entries);
+                    let answer = json!({ "FailedEntryCount": refused.len(), "Entries": answers }).to_string();
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+                        answer.len()
+                    );
+                    stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+                    bytes.clear();
+                }
+            });
+        }
+    });
+    let config = aws_sdk_eventbridge::Config::builder()
+        .behavior_version_latest()
+        .endpoint_url(format!("http://{address}"))
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    (EventBridge::new(aws_sdk_eventbridge::Client::from_conf(config), "appointments".to_owned()), calls)
+}
+
+#[tokio::test]
+async fn put_events_takes_ten_entries_a_call_and_tells_the_refused_ones() {
+    for (count, expected_calls) in [(1, vec![1]), (10, vec![10]), (25, vec![10, 10, 5])] {
+        let url = database().await;
+        let (bus, calls) = event_bridge(vec![appointment(1)]).await;
+        let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(&url), bus, || [7; 8]);
+        let messages: Vec<AppointmentMessage> = (1..=count).map(|n| request(n, 1, n)).collect();
+        let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
+        assert_eq!(failures(&response), ["m0"], "{count} messages");
+
+        let calls = calls.lock().unwrap();
+        let mut sizes: Vec<usize> = calls.iter().map(Vec::len).collect();
+        sizes.sort_unstable_by(|one, other| other.cmp(one));
+        assert_eq!(sizes, expected_calls, "{count} messages");
+        let entry = calls.iter().flatten().next().unwrap();
+        assert_eq!(entry["EventBusName"], "appointments");
+        assert_eq!(entry["Source"], "appointments.worker.PE");
+        assert_eq!(entry["DetailType"], "AppointmentCompleted");
+        let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+        assert_eq!(detail["version"], 1);
+        assert_eq!(detail["insuredId"], "00001");
+        assert_eq!(detail["command"], "appointment.requested");
+    }
+}
+
+#[test]
+fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
+    const GOOD: [(&str, &str); 3] = [
+        ("DATABASE_URL", "postgres://worker:secret@db.example:5432/appointments_pe"),
+        ("EVENT_BUS_NAME", "appointments"),
+        ("MAX_RECEIVE_COUNT", "5"),
+    ];
+    let read = |changed: (&str, Option<&str>)| {
+        Settings::read(|name| {
+            let good = GOOD.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value);
+            if name == changed.0 { changed.1 } else { good }.map(ToOwned::to_owned)
+        })
+    };
+    let settings = read(("", None)).unwrap();
+    assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
+    let table = [
+        ("DATABASE_URL", None),
+        ("DATABASE_URL", Some("")),
+        ("DATABASE_URL", Some("secret")),
+        ("DATABASE_URL", Some("mysql://worker:secret@db.example/appointments_pe")),
+        ("DATABASE_URL", Some("postgres://worker:secret@db.example:port/appointments_pe")),
+        ("DATABASE_URL", Some("postgres://worker:secret@db.example:5432")),
+        ("EVENT_BUS_NAME", None),
+        ("MAX_RECEIVE_COUNT", None),
+        ("MAX_RECEIVE_COUNT", Some("0")),
+        ("MAX_RECEIVE_COUNT", Some("many")),
+    ];
+    for (variable, value) in table {
+        let error = read((variable, value)).expect_err(variable).to_string();
+        assert!(error.contains(variable) && error.contains("expected"), "{variable}={value:?}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+    let error = "postgres:///".parse::<DatabaseUrl>().unwrap_err().to_string();
+    assert!(error.contains("postgres://USER:PASSWORD@HOST:PORT/DATABASE"), "{error}");
+}
