@@ -1,1 +1,55 @@
-//! Placeholder
+//! What tests of several areas share: WebAssembly components, built when they are first asked for, and a local stack.
+#![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
+
+mod stack;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+pub use stack::{scratch_folder, stack};
+
+/// The workspace's folder.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The file of a component of this workspace (the package's name), built as it is shipped.
+///
+/// Each component is built at most once a process; cargo itself sees whether anything changed since the last build. A
+/// second process that builds at the same time waits for cargo's lock.
+///
+/// # Panics
+///
+/// Where cargo cannot build it; the message holds cargo's own.
+#[must_use]
+pub fn component(name: &str) -> PathBuf {
+    static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = built.get(name) {
+        return path.clone();
+    }
+    let target = target_folder();
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", name, "--target", "wasm32-wasip2", "--profile", "component"])
+        .arg("--target-dir")
+        .arg(&target)
+        .current_dir(workspace())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
+    if !output.status.success() {
+        panic!("cannot build the component {name}:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let file = format!("{}.wasm", name.replace('-', "_"));
+    let path = target.join("wasm32-wasip2/component").join(file);
+    built.insert(name.to_owned(), path.clone());
+    path
+}
+
+/// The target folder that this test itself was built in.
+#[must_use]
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}

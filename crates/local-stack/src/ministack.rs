@@ -1,6 +1,6 @@
 //! The AWS emulator, as a child process.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -42,7 +42,9 @@ impl Ministack {
             None => free_port()?,
         };
         let temporary = directory.join("tmp");
-        std::fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
+        for folder in [&temporary, &directory.join("logs")] {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
         let inherited = ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let settings = [
             ("TMPDIR", temporary.to_string_lossy().into_owned()),
@@ -63,7 +65,7 @@ impl Ministack {
             clean_environment: true,
             user: None,
             directory,
-            log: Self::log(directory),
+            log: directory.join("logs").join("ministack.log"),
             stop_signal: Signal::TERM,
         })?;
         let mut ministack = Self { process, port };
@@ -75,10 +77,6 @@ impl Ministack {
     /// Whether it has ended by itself, and how.
     pub(crate) fn ended(&mut self) -> Option<String> {
         self.process.ended()
-    }
-
-    fn log(directory: &Path) -> PathBuf {
-        directory.join("logs").join("ministack.log")
     }
 
     /// Where every service answers, for example `http://127.0.0.1:4566`.

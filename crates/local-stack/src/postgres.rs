@@ -59,6 +59,8 @@ impl Postgres {
         let (initdb, as_user) = (binaries.join("initdb"), user);
         tokio::task::spawn_blocking(move || initialise(&initdb, as_user, &path)).await??;
 
+        let logs = directory.join("logs");
+        std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let port = free_port()?;
         let settings = [
             "listen_addresses=127.0.0.1",
@@ -79,7 +81,7 @@ impl Postgres {
             clean_environment: false,
             user,
             directory: &cluster.0,
-            log: directory.join("logs").join("postgres.log"),
+            log: logs.join("postgres.log"),
             // "Fast shutdown": ends sessions and stops.
             stop_signal: Signal::INT,
         })?;

@@ -1,14 +1,14 @@
 //! Says what is being done, and how long it took.
 
-use std::cell::Cell;
 use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 /// Numbered steps on standard error, or nothing at all.
 #[derive(Debug)]
 pub struct Progress {
     total: Option<u32>,
-    begun: Cell<u32>,
+    begun: AtomicU32,
 }
 
 /// A step that has begun. Dropped without [`Step::done`], it failed.
@@ -22,13 +22,13 @@ impl Progress {
     /// For people who wait: `[3/7] …`.
     #[must_use]
     pub const fn steps(total: u32) -> Self {
-        Self { total: Some(total), begun: Cell::new(0) }
+        Self { total: Some(total), begun: AtomicU32::new(0) }
     }
 
     /// For tests.
     #[must_use]
     pub const fn silent() -> Self {
-        Self { total: None, begun: Cell::new(0) }
+        Self { total: None, begun: AtomicU32::new(0) }
     }
 
     /// Begins the next step, which is soon over and prints nothing itself.
@@ -49,8 +49,7 @@ impl Progress {
     }
 
     fn begin(&self, what: &str, noisy: bool) -> Step {
-        let number = self.begun.get() + 1;
-        self.begun.set(number);
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let label = self.total.map(|total| format!("[{number}/{total}] {what}"));
         let mut output = std::io::stderr().lock();
         // A progress line that cannot be written is no reason to stop.
