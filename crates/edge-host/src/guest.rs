@@ -137,7 +137,9 @@ impl LinkedComponent {
         let mut store = Store::new(self.proxy.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        // tokio's own yield lets the thread look for network events before it goes on; a plain one only lets other tasks
+        // run that are ready already.
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
         store
     }
 
