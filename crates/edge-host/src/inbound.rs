@@ -65,7 +65,7 @@ async fn linger<B: Body + Unpin>(mut body: B) {
     let read = async {
         let mut left = LINGER_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
-            let size = frame.data_ref().map_or(0, |data| bytes::Buf::remaining(data));
+            let size = frame.data_ref().map_or(0, bytes::Buf::remaining);
             match left.checked_sub(size) {
                 Some(rest) => left = rest,
                 None => break,
