@@ -29,12 +29,10 @@ static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
 pub async fn stack() -> &'static LocalStack {
     static STACK: OnceCell<LocalStack> = OnceCell::const_new();
     STACK
-        .get_or_init(async || {
-            match tokio::task::spawn_blocking(|| BACKGROUND.block_on(start())).await {
-                Ok(Ok(stack)) => stack,
-                Ok(Err(error)) => panic!("the local stack does not start: {error:#}"),
-                Err(error) => panic!("the local stack does not start: {error}"),
-            }
+        .get_or_init(async || match tokio::task::spawn_blocking(|| BACKGROUND.block_on(start())).await {
+            Ok(Ok(stack)) => stack,
+            Ok(Err(error)) => panic!("the local stack does not start: {error:#}"),
+            Err(error) => panic!("the local stack does not start: {error}"),
         })
         .await
 }

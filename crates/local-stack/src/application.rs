@@ -91,7 +91,8 @@ impl Application {
             }
         };
         // A clean environment: a variable that somebody has set for another application must not reach this one.
-        let inherited = ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        let inherited =
+            ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let variables =
             variables.into_iter().map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value));
         let process = Process::start(Launch {

@@ -21,12 +21,18 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
+    /// What an earlier build left; nothing is built now.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { target: root.join("target") }
+    }
+
     /// Builds the components, the workers and, where it is used, the embedded host. What is up to date stays as it is.
     ///
     /// # Errors
     /// When something does not compile; `cargo` has said why on standard error.
     pub fn build(root: &Path, backplane: &Backplane, host: Host) -> Result<Self> {
-        let artifacts = Self { target: root.join("target") };
+        let artifacts = Self::at(root);
         artifacts.cargo_build(
             root,
             "the components",

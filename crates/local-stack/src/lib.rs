@@ -268,8 +268,7 @@ impl LocalStack {
 /// Whether the environment names a database server for every country, so that none of our own is needed.
 #[must_use]
 pub fn databases_are_given(root: &Path) -> bool {
-    Backplane::load(root)
-        .is_ok_and(|backplane| given_database_urls(&backplane).len() == backplane.countries().count())
+    Backplane::load(root).is_ok_and(|backplane| given_database_urls(&backplane).len() == backplane.countries().count())
 }
 
 /// The URLs that the environment names, by country: `DATABASE_URL_PE` and so on.

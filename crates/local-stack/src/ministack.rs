@@ -45,7 +45,8 @@ impl Ministack {
         for folder in [&temporary, &directory.join("logs")] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        let inherited = ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        let inherited =
+            ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let settings = [
             ("TMPDIR", temporary.to_string_lossy().into_owned()),
             ("GATEWAY_PORT", port.to_string()),

@@ -71,7 +71,8 @@ impl Postgres {
             "max_connections=300",
             "timezone=UTC",
         ];
-        let mut args = vec!["-D".to_owned(), cluster.0.to_string_lossy().into_owned(), "-p".to_owned(), port.to_string()];
+        let mut args =
+            vec!["-D".to_owned(), cluster.0.to_string_lossy().into_owned(), "-p".to_owned(), port.to_string()];
         args.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
         let process = Process::start(Launch {
             name: "PostgreSQL",
@@ -163,10 +164,10 @@ fn place(directory: &Path, user: Option<&'static str>) -> Result<PathBuf> {
     let Some(user) = user else {
         return create(&directory.join("postgres"), None);
     };
-    let owner = std::fs::read_to_string("/etc/passwd")
-        .ok()
-        .and_then(|accounts| account_ids(&accounts, user))
-        .with_context(|| format!("running as root, and there is no account `{user}` to run PostgreSQL as: {INSTALL}"))?;
+    let owner =
+        std::fs::read_to_string("/etc/passwd").ok().and_then(|accounts| account_ids(&accounts, user)).with_context(
+            || format!("running as root, and there is no account `{user}` to run PostgreSQL as: {INSTALL}"),
+        )?;
     let inside = create(&directory.join("postgres"), Some(owner))?;
     let reachable = command_as(Path::new("/usr/bin/test"), Some(user)).arg("-w").arg(&inside).status();
     if reachable.is_ok_and(|status| status.success()) {
@@ -182,7 +183,8 @@ fn create(directory: &Path, owner: Option<(u32, u32)>) -> Result<PathBuf> {
     }
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     if let Some((user, group)) = owner {
-        chown(directory, Some(user), Some(group)).with_context(|| format!("cannot give {} away", directory.display()))?;
+        chown(directory, Some(user), Some(group))
+            .with_context(|| format!("cannot give {} away", directory.display()))?;
     }
     Ok(directory.to_owned())
 }

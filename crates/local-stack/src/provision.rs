@@ -74,9 +74,7 @@ pub async fn register_workers(
 async fn create_table(aws: &Aws, table: &Table) -> Result<()> {
     let index = &table.index;
     let keys = [&table.partition_key, &table.sort_key, &index.partition_key, &index.sort_key];
-    let schema = |partition: &str, sort: &str| {
-        json!([{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}])
-    };
+    let schema = |partition: &str, sort: &str| json!([{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]);
     aws.dynamodb(
         "CreateTable",
         &json!({
@@ -276,8 +274,8 @@ async fn create_user(aws: &Aws, backplane: &Backplane, principal: &Principal) ->
     let create_key = [("UserName", name.as_str())];
     let (_, created) = try_join(aws.iam("PutUserPolicy", &put_policy), aws.iam("CreateAccessKey", &create_key)).await?;
     // Without the answer in the error: it holds the secret.
-    let answer: Answer =
-        quick_xml::de::from_str(&created).map_err(|_| anyhow::anyhow!("the answer to CreateAccessKey is unreadable"))?;
+    let answer: Answer = quick_xml::de::from_str(&created)
+        .map_err(|_| anyhow::anyhow!("the answer to CreateAccessKey is unreadable"))?;
     let key = answer.create_access_key_result.access_key;
     Ok(Credentials::from_keys(key.access_key_id, key.secret_access_key, None))
 }

@@ -72,7 +72,8 @@ fn ministack(root: &Path, progress: &Progress) -> Result<String> {
     let environment = environment(root);
     let stamp = environment.join("installed-requirements.txt");
     let version = REQUIREMENTS.lines().find(|line| line.starts_with("ministack==")).unwrap_or("ministack");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) && ministack_program(root).is_file() {
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) && ministack_program(root).is_file()
+    {
         return Ok(format!("{version} is there"));
     }
     let python = on_path("python3").context("`python3` is not on the PATH: install Python 3.10 or later")?;

@@ -46,9 +46,12 @@ struct LogEvent {
 
 impl WorkerLogs {
     pub(crate) fn start(aws: Aws, backplane: &Backplane, log: &Path) -> Result<Self> {
-        let mut output = File::options().create(true).append(true).open(log).context("cannot write the workers' log")?;
-        let mut groups: Vec<Group> =
-            backplane.countries().map(|country| Group { name: log_group(&country), since: 0, copied: HashSet::new() }).collect();
+        let mut output =
+            File::options().create(true).append(true).open(log).context("cannot write the workers' log")?;
+        let mut groups: Vec<Group> = backplane
+            .countries()
+            .map(|country| Group { name: log_group(&country), since: 0, copied: HashSet::new() })
+            .collect();
         Ok(Self(tokio::spawn(async move {
             loop {
                 for group in &mut groups {
