@@ -1,1 +1,23 @@
-//! Placeholder until this crate is written.
+//! What the Wasm components share at their edge, so that the rest of them knows nothing of WASI:
+//!
+//! - [`serve`] turns one call of the host into an [`http::Request`] and the answer back into one write.
+//! - [`Problem`] is an error as a client sees it (RFC 9457), in Spanish or English.
+//! - [`Setting`] reads the application's variables; [`LogLine`] writes one JSON line for each outcome.
+//! - [`Chance`] draws the random bytes of a request in one host call.
+//!
+//! Moving to WASI 0.3 touches this crate, the transport of `aws-http` and nothing else
+//! (`docs/adr/0001-wasi-0.2-for-now.md`).
+
+mod chance;
+mod exchange;
+mod language;
+mod log;
+mod problem;
+mod setting;
+
+pub use chance::Chance;
+pub use exchange::{BodyError, IncomingBody, Request, Response, serve};
+pub use language::Language;
+pub use log::{Level, LogLine};
+pub use problem::{InvalidMember, Problem, ProblemCode};
+pub use setting::{Setting, SettingError};

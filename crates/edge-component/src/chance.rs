@@ -1,0 +1,36 @@
+use appointment::{AppointmentId, Timestamp, TraceContext};
+
+/// The random bytes of one request, drawn in one host call.
+#[derive(Debug)]
+pub struct Chance([u8; 34]);
+
+impl Chance {
+    /// Draws from the host's cryptographically secure generator.
+    #[must_use]
+    pub fn draw() -> Self {
+        let mut bytes = [0; 34];
+        // The host answers exactly as many bytes as it is asked for (wasi:random/random).
+        for (byte, random) in bytes.iter_mut().zip(wasi::random::random::get_random_bytes(34)) {
+            *byte = random;
+        }
+        Self(bytes)
+    }
+
+    /// A new appointment id.
+    #[must_use]
+    pub fn appointment_id(&self, now: Timestamp) -> AppointmentId {
+        let [random @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.0;
+        AppointmentId::new(now, random)
+    }
+
+    /// This hop's place in the trace: a child of the caller's `traceparent` where it sent a valid one, else a new trace.
+    #[must_use]
+    pub fn trace(&self, caller: Option<&str>) -> TraceContext {
+        let [_, _, _, _, _, _, _, _, _, _, random @ ..] = self.0;
+        let [span @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = random;
+        match caller.and_then(|text| text.parse::<TraceContext>().ok()) {
+            Some(context) => context.child(span),
+            None => TraceContext::start(random),
+        }
+    }
+}
