@@ -127,7 +127,7 @@ run "event_source_mapping" {
     condition = alltrue([
       for country, worker in module.country_worker : worker.functions.worker.runtime == "provided.al2023"
       && worker.functions.worker.function_name == "appointment-${lower(country)}"
-      && worker.functions.worker.environment[0].variables.WORKER_MODE == "consume"
+      && !can(worker.functions.worker.environment[0].variables.WORKER_MODE)
     ])
     error_message = "The worker is a native function of the country."
   }

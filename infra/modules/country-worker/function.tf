@@ -13,7 +13,6 @@ locals {
       description = "Decides requests of ${var.country}"
       timeout     = var.durations.worker_timeout
       environment = {
-        WORKER_MODE       = "consume"
         EVENT_BUS_NAME    = var.bus_name
         MAX_RECEIVE_COUNT = tostring(var.queue.max_receive_count)
       }
@@ -85,5 +84,10 @@ resource "aws_lambda_invocation" "migration" {
     database = aws_db_instance.this.resource_id
   }
 
-  depends_on = [aws_vpc_security_group_ingress_rule.database, aws_vpc_security_group_egress_rule.to_database]
+  depends_on = [
+    aws_vpc_security_group_egress_rule.to_database,
+    aws_vpc_security_group_egress_rule.to_endpoints,
+    aws_vpc_security_group_ingress_rule.database,
+    aws_vpc_security_group_ingress_rule.endpoints,
+  ]
 }
