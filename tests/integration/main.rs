@@ -10,5 +10,6 @@
 mod aws_http;
 mod backplane;
 mod edge_host;
+mod pipeline;
 mod signing;
 mod workers;

@@ -1,13 +1,13 @@
 //! One local stack for all tests of the pipeline: they keep apart by the people and the slots they book.
 
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Once};
+use std::sync::{LazyLock, Mutex, Once, PoisonError};
 
 use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::Backplane;
+use local_stack::backplane::{Backplane, Durations};
 use local_stack::progress::Progress;
-use local_stack::{LocalStack, Options};
+use local_stack::{LocalStack, Options, Services, setup};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -19,31 +19,72 @@ static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
     Err(error) => panic!("no runtime: {error}"),
 });
 
-/// The running system, started by the first test that asks for it.
+/// The emulator with the backplane, the databases and the workers, started by the first test that asks for them.
 ///
-/// It has the durations of the `local` block. Its children end with this process, by the kernel's parent-death signal.
+/// They have the durations of the `local` block. The children end with this process, by the kernel's parent-death signal.
+///
+/// # Panics
+///
+/// Where a part cannot be built or started.
+pub async fn services() -> &'static Services {
+    static SERVICES: OnceCell<Services> = OnceCell::const_new();
+    SERVICES.get_or_init(async || in_background(|| start_services("services", |_| {})).await).await
+}
+
+/// As [`services`], for one test alone, with durations of its own.
+///
+/// # Panics
+///
+/// Where a part cannot be built or started.
+pub async fn own_services(name: &'static str, change: fn(&mut Durations)) -> Services {
+    in_background(move || start_services(name, change)).await
+}
+
+/// The whole system, application included, started by the first test that asks for it.
 ///
 /// # Panics
 ///
 /// Where a part cannot be built or started.
 pub async fn stack() -> &'static LocalStack {
     static STACK: OnceCell<LocalStack> = OnceCell::const_new();
-    STACK
-        .get_or_init(async || match tokio::task::spawn_blocking(|| BACKGROUND.block_on(start())).await {
-            Ok(Ok(stack)) => stack,
-            Ok(Err(error)) => panic!("the local stack does not start: {error:#}"),
-            Err(error) => panic!("the local stack does not start: {error}"),
-        })
-        .await
+    STACK.get_or_init(async || in_background(start_stack).await).await
 }
 
-async fn start() -> anyhow::Result<LocalStack> {
+/// Runs a start where its background tasks may stay.
+async fn in_background<T, F>(start: impl FnOnce() -> F + Send + 'static) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<T>>,
+{
+    match tokio::task::spawn_blocking(move || BACKGROUND.block_on(start())).await {
+        Ok(Ok(started)) => started,
+        Ok(Err(error)) => panic!("the local stack does not start: {error:#}"),
+        Err(error) => panic!("the local stack does not start: {error}"),
+    }
+}
+
+async fn start_services(name: &str, change: fn(&mut Durations)) -> anyhow::Result<Services> {
+    let (mut options, artifacts) = prepare(name)?;
+    change(&mut options.backplane.durations);
+    Services::start(options, &artifacts, &Progress::silent()).await
+}
+
+async fn start_stack() -> anyhow::Result<LocalStack> {
+    let (options, artifacts) = prepare("stack")?;
+    LocalStack::start(options, Host::Embedded, None, &artifacts, &Progress::silent()).await
+}
+
+fn prepare(name: &str) -> anyhow::Result<(Options, Artifacts)> {
+    static BUILT: Mutex<Option<Artifacts>> = Mutex::new(None);
     let root = workspace();
+    setup::run(&root, &Progress::silent())?;
     let backplane = Backplane::load(&root)?.shortened()?;
-    let artifacts = Artifacts::build(&root, &backplane, Host::Embedded)?;
-    let instance = instance("pipeline");
-    let options = Options { root, instance, host: Host::Embedded, port: None, backplane };
-    LocalStack::start(options, &artifacts, &Progress::silent()).await
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let artifacts = match &*built {
+        Some(artifacts) => artifacts.clone(),
+        None => built.insert(Artifacts::build(&root, &backplane, Host::Embedded)?).clone(),
+    };
+    Ok((Options { root, instance: instance(name), backplane }, artifacts))
 }
 
 /// An empty folder for what one test starts: logs, data.

@@ -29,7 +29,7 @@ pub(crate) async fn run(root: &Path, start: &Start) -> Result<ExitCode> {
 pub(crate) async fn begin(root: &Path, start: &Start) -> Result<LocalStack> {
     let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS);
     let host = start.host();
-    let (owned_root, progress) = (root.to_owned(), progress);
+    let owned_root = root.to_owned();
     // On a thread of its own, so that Ctrl-C is noticed while it builds.
     let (artifacts, backplane, progress) = tokio::task::spawn_blocking(move || -> Result<_> {
         setup::run(&owned_root, &progress)?;
@@ -57,15 +57,16 @@ The application answers at {url}. Try:
   curl {url}/appointments/00123
 "
     );
-    for country in stack.backplane().countries() {
-        if let Ok(database) = stack.database_url(&country.code) {
+    let services = stack.services();
+    for country in services.backplane().countries() {
+        if let Ok(database) = services.database_url(&country.code) {
             // A server of somebody's own may have a password in its URL.
             let shown = if database.contains("@127.0.0.1") { database } else { "as given in the environment" };
             println!("  Database {}   {shown}", country.code);
         }
     }
-    println!("  AWS emulator  {} (root's access key: test / test)", stack.emulator_url());
-    println!("  Logs          {}", stack.logs().display());
+    println!("  AWS emulator  {} (root's access key: test / test)", services.emulator_url());
+    println!("  Logs          {}", services.logs().display());
     println!("\nCtrl-C stops everything.");
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use zip::CompressionMethod;
@@ -67,6 +68,9 @@ impl Artifacts {
     /// # Errors
     /// When the worker has not been built, or a file cannot be written.
     pub fn worker_package(&self, function: &str) -> Result<PathBuf> {
+        // Stacks that start at the same time in one process would write the same files.
+        static PACKING: Mutex<()> = Mutex::new(());
+        let _packing = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
         let worker = self.worker(function);
         let built = modified(&worker).with_context(|| format!("{} has not been built", worker.display()))?;
         let directory = self.target.join("functions");
@@ -75,7 +79,7 @@ impl Artifacts {
             return Ok(package);
         }
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        // Under names of our own until it is whole: several test runs may do this at once.
+        // Under names of our own until it is whole: another process may do this at the same time.
         let unique = std::process::id();
         let stripped = directory.join(format!("{function}.{unique}.stripped"));
         let without_symbols = on_path("strip").is_some_and(|strip| {

@@ -1,6 +1,6 @@
 //! The whole system on one machine: the real components and workers, a real PostgreSQL, and an emulator of AWS.
 //!
-//! [`LocalStack::start`] composes the parts; each is usable by itself. It serves `cargo xtask up` and `demo`, and the
+//! [`LocalStack::start`] composes the parts, [`Services::start`] all but the application; each is usable by itself. It serves `cargo xtask up` and `demo`, and the
 //! pipeline tests, which start instances of their own on free ports.
 //!
 //! | module | what it is |
@@ -65,19 +65,13 @@ pub struct Options {
     pub root: PathBuf,
     /// Names the folder under `target/local-stack` for logs and data; its earlier content is removed.
     pub instance: String,
-    /// What runs the application.
-    pub host: Host,
-    /// The application's port, or a free one.
-    pub port: Option<u16>,
     /// What to provision, usually [`Backplane::shortened`].
     pub backplane: Backplane,
 }
 
-/// A running system.
-pub struct LocalStack {
+/// What stands behind the application: the emulator with the provisioned backplane, the databases, and the workers.
+pub struct Services {
     // Fields are dropped in this order, the reverse of their start.
-    application: Application,
-    pipe: Pipe,
     _worker_logs: WorkerLogs,
     ministack: Ministack,
     postgres: Option<Postgres>,
@@ -85,22 +79,17 @@ pub struct LocalStack {
     endpoint: Endpoint,
     provisioned: Provisioned,
     backplane: Backplane,
-    api_key: String,
     directory: PathBuf,
 }
 
-impl LocalStack {
-    /// Starts everything; on failure, what was started is stopped again.
+impl Services {
+    /// Starts everything that the application calls; on failure, what was started is stopped again.
     ///
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
     pub async fn start(options: Options, artifacts: &Artifacts, progress: &Progress) -> Result<Self> {
-        let Options { root, instance, host, port, backplane } = options;
-        if let Some(port) = port {
-            application::require_free(port)?;
-        }
+        let Options { root, instance, backplane } = options;
         let directory = fresh_directory(&root, &instance)?;
-        let logs = directory.join("logs");
 
         let step = progress.step("AWS emulator and PostgreSQL");
         let given = given_database_urls(&backplane);
@@ -125,41 +114,11 @@ impl LocalStack {
             Some((country.clone(), WorkerCode { zip, database_url }))
         });
         register_workers(&backplane, &endpoint, &code.collect()).await?;
-        let aws = Aws::root(endpoint.clone());
-        let worker_logs = WorkerLogs::start(aws, &backplane, &logs.join("workers.log"))?;
+        let worker_log = directory.join("logs").join("workers.log");
+        let worker_logs = WorkerLogs::start(Aws::root(endpoint.clone()), &backplane, &worker_log)?;
         step.done(&backplane.countries().map(|country| country.function).collect::<Vec<_>>().join(", "));
 
-        let step = progress.step("application");
-        let api_key = random_key()?;
-        let application = Application::start(ApplicationSettings {
-            host,
-            root: &root,
-            edge_host: &artifacts.edge_host(),
-            port,
-            variables: variables(&backplane, &endpoint, &provisioned, &api_key)?,
-            log: logs.join("application.log"),
-        })
-        .await?;
-        step.done(&format!("{} by {}", application.url(), host.name()));
-
-        let step = progress.step("pipe");
-        let confirmation = &backplane.confirmation;
-        let pipe = Pipe::start(
-            PipeSettings {
-                aws: Aws::with_limit(endpoint.clone(), credentials(&provisioned, "pipe")?.clone(), RECEIVE_LIMIT),
-                queue_url: queue_url(&provisioned, &backplane.confirmation_queue.name)?.to_owned(),
-                destination: format!("{}{}", application.url(), confirmation.pipe.path),
-                api_key_header: confirmation.api_key_header.clone(),
-                api_key: HeaderValue::from_str(&api_key).context("the API key is no header value")?,
-                answer_limit: Duration::from_secs(backplane.durations.confirmation_answer),
-            },
-            &logs.join("pipe.log"),
-        )?;
-        step.done(&format!("{} to {}", backplane.confirmation_queue.name, confirmation.pipe.path));
-
         Ok(Self {
-            application,
-            pipe,
             _worker_logs: worker_logs,
             ministack,
             postgres,
@@ -167,37 +126,8 @@ impl LocalStack {
             endpoint,
             provisioned,
             backplane,
-            api_key,
             directory,
         })
-    }
-
-    /// Waits until a part ends by itself, and says which and why.
-    pub async fn until_a_part_ends(&mut self) -> String {
-        const LOOK: Duration = Duration::from_millis(250);
-        loop {
-            let ended = self
-                .application
-                .ended()
-                .or_else(|| self.ministack.ended())
-                .or_else(|| self.postgres.as_mut().and_then(Postgres::ended));
-            if let Some(ended) = ended {
-                return ended;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Stops everything in good order: first the pipe, which finishes the requests in flight.
-    pub async fn stop(self) {
-        let Self { pipe, .. } = self;
-        pipe.stop().await;
-    }
-
-    /// The application, for example `http://127.0.0.1:3000`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        self.application.url()
     }
 
     /// The emulator's URL.
@@ -238,6 +168,14 @@ impl LocalStack {
         &self.provisioned.topic_arn
     }
 
+    /// The URL of a queue or dead-letter queue.
+    ///
+    /// # Errors
+    /// When there is no queue of that name.
+    pub fn queue_url(&self, name: &str) -> Result<&str> {
+        self.provisioned.queue_urls.get(name).map(String::as_str).with_context(|| format!("no queue {name}"))
+    }
+
     /// The URL of every queue and dead-letter queue, by name.
     #[must_use]
     pub const fn queue_urls(&self) -> &BTreeMap<String, String> {
@@ -252,16 +190,111 @@ impl LocalStack {
         self.database_urls.get(country).map(String::as_str).with_context(|| format!("no database of {country}"))
     }
 
+    /// The folder of the logs: `application.log`, `workers.log`, `pipe.log`, `ministack.log`, `postgres.log`.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.directory.join("logs")
+    }
+
+    fn ended(&mut self) -> Option<String> {
+        self.ministack.ended().or_else(|| self.postgres.as_mut().and_then(Postgres::ended))
+    }
+}
+
+/// A running system.
+pub struct LocalStack {
+    // Fields are dropped in this order, the reverse of their dependencies.
+    application: Application,
+    pipe: Pipe,
+    services: Services,
+    api_key: String,
+}
+
+impl LocalStack {
+    /// Starts everything: the application under `host`, on `port` or a free one.
+    ///
+    /// On failure, what was started is stopped again.
+    ///
+    /// # Errors
+    /// When a part does not start; the error names it and shows the end of its log.
+    pub async fn start(
+        options: Options,
+        host: Host,
+        port: Option<u16>,
+        artifacts: &Artifacts,
+        progress: &Progress,
+    ) -> Result<Self> {
+        if let Some(port) = port {
+            application::require_free(port)?;
+        }
+        let root = options.root.clone();
+        let services = Services::start(options, artifacts, progress).await?;
+
+        let step = progress.step("application");
+        let api_key = random_key()?;
+        let application = Application::start(ApplicationSettings {
+            host,
+            root: &root,
+            edge_host: &artifacts.edge_host(),
+            port,
+            variables: variables(&services, &api_key)?,
+            log: services.logs().join("application.log"),
+        })
+        .await?;
+        step.done(&format!("{} by {}", application.url(), host.name()));
+
+        let step = progress.step("pipe");
+        let confirmation = &services.backplane.confirmation;
+        let queue = &services.backplane.confirmation_queue.name;
+        let rights = services.credentials("pipe")?.clone();
+        let pipe = Pipe::start(
+            PipeSettings {
+                aws: Aws::with_limit(services.endpoint.clone(), rights, RECEIVE_LIMIT),
+                queue_url: services.queue_url(queue)?.to_owned(),
+                destination: format!("{}{}", application.url(), confirmation.pipe.path),
+                api_key_header: confirmation.api_key_header.clone(),
+                api_key: HeaderValue::from_str(&api_key).context("the API key is no header value")?,
+                answer_limit: Duration::from_secs(services.backplane.durations.confirmation_answer),
+            },
+            &services.logs().join("pipe.log"),
+        )?;
+        step.done(&format!("{queue} to {}", confirmation.pipe.path));
+        Ok(Self { application, pipe, services, api_key })
+    }
+
+    /// What stands behind the application.
+    #[must_use]
+    pub const fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The application, for example `http://127.0.0.1:3000`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.application.url()
+    }
+
     /// The key with which the pipe calls the confirmation component.
     #[must_use]
     pub fn api_key(&self) -> &str {
         &self.api_key
     }
 
-    /// The folder of the logs: `application.log`, `workers.log`, `pipe.log`, `ministack.log`, `postgres.log`.
-    #[must_use]
-    pub fn logs(&self) -> PathBuf {
-        self.directory.join("logs")
+    /// Waits until a part ends by itself, and says which and why.
+    pub async fn until_a_part_ends(&mut self) -> String {
+        const LOOK: Duration = Duration::from_millis(250);
+        loop {
+            if let Some(ended) = self.application.ended().or_else(|| self.services.ended()) {
+                return ended;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Stops everything in good order: first the pipe, which finishes the requests in flight.
+    pub async fn stop(self) {
+        let Self { pipe, .. } = self;
+        pipe.stop().await;
     }
 }
 
@@ -322,13 +355,9 @@ async fn worker_packages(backplane: &Backplane, artifacts: &Artifacts) -> Result
 }
 
 /// The values of `spin.toml`'s variables.
-fn variables(
-    backplane: &Backplane,
-    endpoint: &Endpoint,
-    provisioned: &Provisioned,
-    api_key: &str,
-) -> Result<BTreeMap<&'static str, String>> {
-    let (intake, confirmation) = (credentials(provisioned, "intake")?, credentials(provisioned, "confirmation")?);
+fn variables(services: &Services, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
+    let Services { backplane, endpoint, .. } = services;
+    let (intake, confirmation) = (services.credentials("intake")?, services.credentials("confirmation")?);
     let emulator = endpoint.to_string();
     Ok(BTreeMap::from([
         ("aws_region", REGION.to_owned()),
@@ -336,7 +365,7 @@ fn variables(
         ("sns_endpoint", emulator.clone()),
         ("eventbridge_endpoint", emulator),
         ("appointments_table", backplane.table.name.clone()),
-        ("appointments_topic_arn", provisioned.topic_arn.clone()),
+        ("appointments_topic_arn", services.topic_arn().to_owned()),
         ("appointments_event_bus", backplane.bus.name.clone()),
         ("intake_access_key_id", intake.access_key_id().to_owned()),
         ("intake_secret_access_key", intake.secret_access_key().to_owned()),
@@ -348,10 +377,6 @@ fn variables(
 
 fn credentials<'a>(provisioned: &'a Provisioned, principal: &str) -> Result<&'a Credentials> {
     provisioned.credentials.get(principal).with_context(|| format!("no access key of a principal `{principal}`"))
-}
-
-fn queue_url<'a>(provisioned: &'a Provisioned, name: &str) -> Result<&'a str> {
-    provisioned.queue_urls.get(name).map(String::as_str).with_context(|| format!("no queue {name}"))
 }
 
 /// Creates the instance's empty folder.
