@@ -1,13 +1,250 @@
-//! `cargo xtask demo`.
+//! `cargo xtask demo`: one booking in each country, hop by hop.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use futures::future::join_all;
+use local_stack::LocalStack;
+use local_stack::backplane::Country;
+use local_stack::http::Http;
+use local_stack::postgres::connect;
+use serde_json::{Value, json};
+use sqlx::Row;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::mpsc;
 
 use crate::{Start, up};
 
+/// How long a booking may take; it takes a fifth of a second.
+const PATIENCE: time::Duration = time::Duration::seconds(30);
+
+/// How often the logs and the list are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The width of a country's column.
+const COLUMN: usize = 56;
+
 pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCode> {
-    let _ = (root, start, keep, up::interruption()?);
-    Ok(ExitCode::SUCCESS)
+    let interrupted = up::interruption()?;
+    tokio::pin!(interrupted);
+    let shown = async {
+        let stack = up::begin(root, start).await?;
+        let outcome = book_everywhere(&stack).await;
+        anyhow::Ok((stack, outcome))
+    };
+    let (mut stack, outcome) = tokio::select! {
+        shown = shown => shown?,
+        () = &mut interrupted => return Ok(up::stopped_early()),
+    };
+    match &outcome {
+        Ok(()) => println!("\nBoth bookings are completed."),
+        Err(error) => {
+            let logs = stack.services().logs();
+            println!("\nNot every booking was completed: {error:#}. The logs are in {}.", logs.display());
+        }
+    }
+    if keep {
+        up::explain(&stack);
+        up::wait(&mut stack, interrupted).await?;
+    }
+    stack.stop().await;
+    Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Something that happened to a booking.
+struct Hop {
+    lane: usize,
+    at: OffsetDateTime,
+    text: String,
+}
+
+async fn book_everywhere(stack: &LocalStack) -> Result<()> {
+    let countries: Vec<Country> = stack.services().backplane().countries().collect();
+    let (hops, mut happened) = mpsc::unbounded_channel::<Hop>();
+    let began = OffsetDateTime::now_utc();
+    println!();
+    print_row("", &countries.iter().map(|country| country.code.as_str()).collect::<Vec<_>>());
+
+    let lanes: Vec<_> = countries
+        .iter()
+        .enumerate()
+        .map(|(lane, country)| {
+            let hops = hops.clone();
+            async move {
+                let mut booking = Booking::new(stack, country, lane, hops);
+                booking.run().await.with_context(|| country.code.clone())
+            }
+        })
+        .collect();
+    drop(hops);
+    let print = async {
+        while let Some(Hop { lane, at, text }) = happened.recv().await {
+            let mut cells = vec![""; countries.len()];
+            if let Some(cell) = cells.get_mut(lane) {
+                *cell = &text;
+            }
+            print_row(&format!("{:.0} ms", (at - began).as_seconds_f64() * 1000.0), &cells);
+        }
+    };
+    let (outcomes, ()) = tokio::join!(join_all(lanes), print);
+    println!();
+    let mut failed = None;
+    for outcome in outcomes {
+        match outcome {
+            Ok(shown) => println!("{shown}"),
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn print_row(time: &str, cells: &[&str]) {
+    let cells: String = cells.iter().map(|cell| format!("{cell:<COLUMN$}")).collect();
+    println!("{}", format!("{time:>9}  {cells}").trim_end());
+}
+
+/// One booking, observed on its way.
+struct Booking<'a> {
+    stack: &'a LocalStack,
+    country: &'a Country,
+    lane: usize,
+    hops: mpsc::UnboundedSender<Hop>,
+    http: Http,
+    trace_id: String,
+    insured_id: String,
+    schedule_id: u64,
+    /// Log lines that were shown.
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Booking<'a> {
+    fn new(stack: &'a LocalStack, country: &'a Country, lane: usize, hops: mpsc::UnboundedSender<Hop>) -> Self {
+        Self {
+            stack,
+            country,
+            lane,
+            hops,
+            http: Http::default(),
+            trace_id: format!("{:032x}", fastrand::u128(1..)),
+            insured_id: format!("{:05}", fastrand::u32(0..100_000)),
+            schedule_id: fastrand::u64(1..1_000_000_000),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Books, watches until the list says `completed`, and reads the country's row; what both say.
+    async fn run(&mut self) -> Result<String> {
+        let began = OffsetDateTime::now_utc();
+        self.hop(began, format!("POST /appointments, slot {}", self.schedule_id));
+        let accepted = self.post().await?;
+        let appointment_id = accepted.get("appointmentId").and_then(Value::as_str).context("202 without an id")?;
+        self.hop(OffsetDateTime::now_utc(), format!("202, {} {}", text(&accepted, "status"), short(appointment_id)));
+
+        let listed = loop {
+            self.look_at_logs();
+            let listed = self.listed(appointment_id).await?;
+            if text(&listed, "status") == "completed" {
+                break listed;
+            }
+            let waited = OffsetDateTime::now_utc() - began;
+            ensure!(waited < PATIENCE, "still {} after {} s", text(&listed, "status"), PATIENCE.whole_seconds());
+            tokio::time::sleep(LOOK).await;
+        };
+        let completed = OffsetDateTime::now_utc();
+        // The workers' lines come through CloudWatch Logs, a little later.
+        for _ in 0..25 {
+            self.look_at_logs();
+            tokio::time::sleep(LOOK).await;
+        }
+        self.hop(
+            completed,
+            format!("GET /appointments/…: completed, after {:.0} ms", {
+                (completed - began).as_seconds_f64() * 1000.0
+            }),
+        );
+        let row = self.row(appointment_id).await?;
+        self.hop(OffsetDateTime::now_utc(), format!("row in {}: {row}", self.country.database));
+        Ok(format!("{}  list: {listed}\n    row:  {row}, {appointment_id}", self.country.code))
+    }
+
+    async fn post(&self) -> Result<Value> {
+        let body = json!({
+            "insuredId": self.insured_id,
+            "scheduleId": self.schedule_id,
+            "countryISO": self.country.code,
+        });
+        let request = http::Request::post(format!("{}/appointments", self.stack.url()))
+            .header("content-type", "application/json")
+            .header("traceparent", format!("00-{}-{:016x}-01", self.trace_id, fastrand::u64(1..)))
+            .body(Bytes::from(body.to_string()))?;
+        let answer = self.http.send(request).await.context("POST /appointments")?;
+        let body = String::from_utf8_lossy(answer.body()).into_owned();
+        ensure!(answer.status() == http::StatusCode::ACCEPTED, "answered {}: {body}", answer.status());
+        serde_json::from_str(&body).context("the answer to POST /appointments")
+    }
+
+    /// The appointment as the person's list shows it.
+    async fn listed(&self, appointment_id: &str) -> Result<Value> {
+        let answer = self.http.get(&format!("{}/appointments/{}", self.stack.url(), self.insured_id)).await?;
+        let list: Value = serde_json::from_slice(answer.body()).context("the list")?;
+        let appointments = list.get("appointments").and_then(Value::as_array).context("no list")?;
+        let found = appointments.iter().find(|appointment| text(appointment, "appointmentId") == appointment_id);
+        Ok(found.context("the appointment is not in the list")?.clone())
+    }
+
+    /// The decision in the country's own database.
+    async fn row(&self, appointment_id: &str) -> Result<String> {
+        let mut connection = connect(self.stack.services().database_url(&self.country.code)?).await?;
+        let id: uuid::Uuid = appointment_id.parse().context("an appointment id is a UUID")?;
+        let query = "SELECT status, schedule_id FROM appointments WHERE appointment_id = $1";
+        let row = sqlx::query(query).bind(id).fetch_one(&mut connection).await.context("the country's row")?;
+        let (status, slot): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        ensure!(status == "booked", "the country's row says {status}");
+        Ok(format!("{status}, slot {slot}"))
+    }
+
+    /// Shows the log lines of this booking that are new.
+    fn look_at_logs(&mut self) {
+        let logs: PathBuf = self.stack.services().logs();
+        for file in ["application.log", "workers.log"] {
+            let Ok(log) = std::fs::read_to_string(logs.join(file)) else { continue };
+            for line in log.lines().filter(|line| line.contains(&self.trace_id)) {
+                // The host puts the component's name before its lines.
+                let Some(line) = line.find('{').and_then(|start| line.get(start..)) else { continue };
+                let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
+                // A batch's line names the traces of all its messages, which have lines of their own.
+                if text(&entry, "trace_id") != self.trace_id || !self.seen.insert(line.to_owned()) {
+                    continue;
+                }
+                let at = OffsetDateTime::parse(text(&entry, "timestamp"), &Rfc3339);
+                let what = match text(&entry, "outcome") {
+                    "" => text(&entry, "message"),
+                    outcome => outcome,
+                };
+                self.hop(
+                    at.unwrap_or_else(|_| OffsetDateTime::now_utc()),
+                    format!("{}: {what}", text(&entry, "service")),
+                );
+            }
+        }
+    }
+
+    fn hop(&self, at: OffsetDateTime, text: String) {
+        // Nobody listens any more only when the demonstration is over.
+        let _ = self.hops.send(Hop { lane: self.lane, at, text });
+    }
+}
+
+fn text<'a>(value: &'a Value, member: &str) -> &'a str {
+    value.get(member).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The end of an id, which tells two of the same moment apart.
+fn short(id: &str) -> String {
+    format!("…{}", id.get(id.len().saturating_sub(12)..).unwrap_or(id))
 }

@@ -40,9 +40,8 @@ pub(crate) async fn begin(root: &Path, start: &Start) -> Result<LocalStack> {
         Ok((artifacts, backplane, progress))
     })
     .await??;
-    let options =
-        Options { root: root.to_owned(), instance: start.port.to_string(), host, port: Some(start.port), backplane };
-    LocalStack::start(options, &artifacts, &progress).await
+    let options = Options { root: root.to_owned(), instance: start.port.to_string(), backplane };
+    LocalStack::start(options, host, Some(start.port), &artifacts, &progress).await
 }
 
 /// Says where everything is.
