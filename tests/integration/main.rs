@@ -7,8 +7,10 @@
     reason = "a test that meets what it does not expect fails by panicking"
 )]
 
+mod application;
 mod aws_http;
 mod backplane;
+mod components;
 mod edge_host;
 mod pipeline;
 mod signing;

@@ -26,6 +26,9 @@ const PATIENCE: time::Duration = time::Duration::seconds(30);
 /// How often the logs and the list are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long a hop is held back, so that one that is heard of later but happened earlier comes first.
+const SETTLE: time::Duration = time::Duration::milliseconds(600);
+
 /// The width of a country's column.
 const COLUMN: usize = 56;
 
@@ -83,12 +86,25 @@ async fn book_everywhere(stack: &LocalStack) -> Result<()> {
         .collect();
     drop(hops);
     let print = async {
-        while let Some(Hop { lane, at, text }) = happened.recv().await {
-            let mut cells = vec![""; countries.len()];
-            if let Some(cell) = cells.get_mut(lane) {
-                *cell = &text;
+        let mut waiting: Vec<Hop> = Vec::new();
+        loop {
+            let more = tokio::time::timeout(LOOK, happened.recv()).await;
+            let over = matches!(more, Ok(None));
+            waiting.extend(more.ok().flatten());
+            // Logs arrive late, the workers' later than the application's: what is old enough is in order.
+            waiting.sort_by_key(|hop| hop.at);
+            let settled = OffsetDateTime::now_utc() - SETTLE;
+            let count = if over { waiting.len() } else { waiting.partition_point(|hop| hop.at < settled) };
+            for Hop { lane, at, text } in waiting.drain(..count) {
+                let mut cells = vec![""; countries.len()];
+                if let Some(cell) = cells.get_mut(lane) {
+                    *cell = &text;
+                }
+                print_row(&format!("{:.0} ms", (at - began).as_seconds_f64() * 1000.0), &cells);
             }
-            print_row(&format!("{:.0} ms", (at - began).as_seconds_f64() * 1000.0), &cells);
+            if over {
+                break;
+            }
         }
     };
     let (outcomes, ()) = tokio::join!(join_all(lanes), print);

@@ -1,0 +1,160 @@
+//! The whole way of a booking: over HTTP to the components, through the emulator and the workers, and back to the list.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::StatusCode;
+use local_stack::LocalStack;
+use local_stack::http::Http;
+use local_stack::postgres::connect;
+use serde_json::{Value, json};
+use tests::stack;
+
+/// How long something that takes a fifth of a second may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Booking {
+    country: &'static str,
+    insured: String,
+    id: String,
+    trace: String,
+}
+
+fn fresh_slot() -> u64 {
+    fastrand::u64(1..1 << 50)
+}
+
+async fn book(stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
+    let (insured, trace) = (format!("{insured:05}"), format!("{:032x}", fastrand::u128(1..)));
+    let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country});
+    let request = http::Request::post(format!("{}/appointments", stack.url()))
+        .header("content-type", "application/json")
+        .header("traceparent", format!("00-{trace}-{:016x}-01", fastrand::u64(1..)))
+        .body(Bytes::from(body.to_string()))
+        .unwrap();
+    let answer = Http::default().send_within(request, PATIENCE).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", String::from_utf8_lossy(answer.body()));
+    let accepted: Value = serde_json::from_slice(answer.body()).unwrap();
+    assert_eq!(accepted["status"], "pending");
+    Booking { country, insured, id: accepted["appointmentId"].as_str().unwrap().to_owned(), trace }
+}
+
+/// Waits until the person's list no longer says `pending`.
+async fn decided(stack: &LocalStack, booking: &Booking) -> Value {
+    let started = Instant::now();
+    let http = Http::default();
+    loop {
+        let answer = http.get(&format!("{}/appointments/{}", stack.url(), booking.insured)).await.unwrap();
+        let list: Value = serde_json::from_slice(answer.body()).unwrap();
+        let own = list["appointments"].as_array().unwrap().iter().find(|found| found["appointmentId"] == booking.id);
+        let own = own.expect("the list is read consistently").clone();
+        if own["status"] != "pending" {
+            return own;
+        }
+        assert!(started.elapsed() < PATIENCE, "still pending: {}", booking.id);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The status of an appointment in a country's database.
+async fn row(stack: &LocalStack, country: &str, booking: &Booking) -> Option<String> {
+    let mut connection = connect(stack.services().database_url(country).unwrap()).await.unwrap();
+    let id: uuid::Uuid = booking.id.parse().unwrap();
+    let query = sqlx::query_scalar("SELECT status FROM appointments WHERE appointment_id = $1").bind(id);
+    query.fetch_optional(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
+    let stack = stack().await;
+    for (country, other) in [("PE", "CL"), ("CL", "PE")] {
+        let booking = book(stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
+        assert_eq!(decided(stack, &booking).await["status"], "completed");
+        assert_eq!(row(stack, country, &booking).await.as_deref(), Some("booked"));
+        assert_eq!(row(stack, other, &booking).await, None);
+
+        let services = ["intake", if country == "PE" { "appointment-pe" } else { "appointment-cl" }, "confirmation"];
+        let started = Instant::now();
+        loop {
+            let logs = ["application.log", "workers.log"]
+                .map(|log| std::fs::read_to_string(stack.services().logs().join(log)).unwrap());
+            let lines: Vec<&str> =
+                logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains(&booking.trace)).collect();
+            let told = |service: &&str| {
+                lines
+                    .iter()
+                    .any(|line| line.contains(&format!("\"service\":\"{service}\"")) && line.contains(&booking.id))
+            };
+            if services.iter().all(told) {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "of {services:?} the logs hold only {lines:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn fifty_bookings_one_after_another() {
+    let stack = stack().await;
+    let mut times = Vec::new();
+    for person in 0..50 {
+        let country = if person % 2 == 0 { "PE" } else { "CL" };
+        let booking = book(stack, country, 10_000 + person, fresh_slot()).await;
+        let accepted = Instant::now();
+        assert_eq!(decided(stack, &booking).await["status"], "completed");
+        times.push(accepted.elapsed());
+    }
+    times.sort();
+    println!("from 202 to completed, median of 50 bookings: {} ms", times[25].as_millis());
+    // Loosely, since other tests run beside it: the retry by visibility timeout alone takes longer.
+    assert!(times[25] < Duration::from_secs(5), "{times:?}");
+}
+
+#[tokio::test]
+async fn three_hundred_bookings_at_once() {
+    let stack = stack().await;
+    let bookings = join_all((0..300).map(|person| {
+        let country = if person % 2 == 0 { "PE" } else { "CL" };
+        book(stack, country, 20_000 + person, fresh_slot())
+    }))
+    .await;
+    let outcomes = join_all(bookings.iter().map(|booking| decided(stack, booking))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome["status"] == "completed").count(), 300);
+    for (country, other) in [("PE", "CL"), ("CL", "PE")] {
+        let ids =
+            bookings.iter().filter(|booking| booking.country == country).map(|booking| booking.id.parse().unwrap());
+        let ids: Vec<uuid::Uuid> = ids.collect();
+        for (database, expected) in [(country, 150), (other, 0)] {
+            let mut connection = connect(stack.services().database_url(database).unwrap()).await.unwrap();
+            let query = "SELECT count(*) FROM appointments WHERE appointment_id = ANY($1) AND status = 'booked'";
+            let found: i64 = sqlx::query_scalar(query).bind(&ids).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(found, expected, "rows of {country}'s bookings in {database}'s database");
+        }
+    }
+    for (name, url) in stack.services().queue_urls() {
+        let started = Instant::now();
+        loop {
+            let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+            let question = json!({"QueueUrl": url, "AttributeNames": names});
+            let answer = stack.services().aws().sqs("GetQueueAttributes", &question).await.unwrap();
+            if names.iter().all(|attribute| answer["Attributes"][*attribute] == "0") {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "{name} holds {answer}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_twenty_people_who_want_a_slot_one_gets_it() {
+    let stack = stack().await;
+    let slot = fresh_slot();
+    let bookings = join_all((0..20).map(|person| book(stack, "CL", 30_000 + person, slot))).await;
+    let outcomes = join_all(bookings.iter().map(|booking| decided(stack, booking))).await;
+    let completed = outcomes.iter().filter(|outcome| outcome["status"] == "completed").count();
+    let taken = outcomes.iter().filter(|outcome| outcome["status"] == "rejected" && outcome["reason"] == "slot_taken");
+    assert_eq!((completed, taken.count()), (1, 19), "{outcomes:?}");
+}
