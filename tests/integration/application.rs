@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use http::StatusCode;
 use local_stack::LocalStack;
 use local_stack::http::Http;
@@ -13,6 +14,10 @@ use tests::stack;
 
 /// How long something that takes a fifth of a second may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Requests in flight at once. The emulator answers about a thousand calls a second in all; with more at once, beside the
+/// other tests, a publication may exceed intake's budget and is rightly left to the republisher.
+const IN_FLIGHT: usize = 24;
 
 struct Booking {
     country: &'static str,
@@ -115,12 +120,16 @@ async fn fifty_bookings_one_after_another() {
 #[tokio::test]
 async fn three_hundred_bookings_at_once() {
     let stack = stack().await;
-    let bookings = join_all((0..300).map(|person| {
-        let country = if person % 2 == 0 { "PE" } else { "CL" };
-        book(stack, country, 20_000 + person, fresh_slot())
-    }))
-    .await;
-    let outcomes = join_all(bookings.iter().map(|booking| decided(stack, booking))).await;
+    let bookings: Vec<Booking> = stream::iter(0..300)
+        .map(|person| {
+            let country = if person % 2 == 0 { "PE" } else { "CL" };
+            book(stack, country, 20_000 + person, fresh_slot())
+        })
+        .buffered(IN_FLIGHT)
+        .collect()
+        .await;
+    let outcomes: Vec<Value> =
+        stream::iter(&bookings).map(|booking| decided(stack, booking)).buffered(IN_FLIGHT).collect().await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome["status"] == "completed").count(), 300);
     for (country, other) in [("PE", "CL"), ("CL", "PE")] {
         let ids =
