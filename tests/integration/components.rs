@@ -1,0 +1,384 @@
+//! The two components as they are shipped, in the embedded host, against a double of AWS that records what they send.
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use edge_host::{EdgeHost, Manifest, RunningHost};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tests::{component, target_folder, workspace};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What a component sent.
+struct Sent {
+    operation: String,
+    headers: HeaderMap,
+    body: String,
+}
+
+/// A double of DynamoDB, SNS and EventBridge: it answers each operation as it was told, else with success.
+struct Double {
+    url: String,
+    sent: Arc<Mutex<Vec<Sent>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Double {
+    async fn start(answers: &[(&str, u16, String)]) -> Self {
+        let answers: Arc<HashMap<String, (u16, String)>> = Arc::new(
+            answers.iter().map(|(name, status, body)| ((*name).to_owned(), (*status, body.clone()))).collect(),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let recorded = Arc::clone(&sent);
+        let task = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let (answers, sent) = (Arc::clone(&answers), Arc::clone(&recorded));
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| answer(request, Arc::clone(&answers), Arc::clone(&sent)));
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(connection), service)
+                        .await;
+                });
+            }
+        });
+        Self { url, sent, task }
+    }
+
+    fn operations(&self) -> Vec<String> {
+        self.sent.lock().unwrap().iter().map(|sent| sent.operation.clone()).collect()
+    }
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    answers: Arc<HashMap<String, (u16, String)>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let operation = match head.headers.get("x-amz-target") {
+        Some(target) => target.to_str().unwrap().rsplit('.').next().unwrap().to_owned(),
+        None => "Publish".to_owned(),
+    };
+    let (status, text) = answers.get(&operation).cloned().unwrap_or_else(|| {
+        let text = match operation.as_str() {
+            "Publish" => "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
+            "PutEvents" => r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#,
+            _ => "{}",
+        };
+        (200, text.to_owned())
+    });
+    sent.lock().unwrap().push(Sent { operation, headers: head.headers, body });
+    Ok(Response::builder().status(status).body(Full::from(text)).unwrap())
+}
+
+async fn host(double: &Double) -> RunningHost {
+    component("intake");
+    component("confirmation");
+    let mut builder = EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap())
+        .cache_folder(target_folder().join("edge-host-cache"))
+        .threads(std::num::NonZero::<usize>::MIN);
+    for (name, value) in [
+        ("dynamodb_endpoint", double.url.as_str()),
+        ("sns_endpoint", &double.url),
+        ("eventbridge_endpoint", &double.url),
+        ("appointments_topic_arn", "arn:aws:sns:us-east-1:000000000000:appointment-commands"),
+        ("intake_access_key_id", "AKIDINTAKE"),
+        ("intake_secret_access_key", "intake-secret"),
+        ("confirmation_access_key_id", "AKIDCONFIRMATION"),
+        ("confirmation_secret_access_key", "confirmation-secret"),
+        ("internal_api_key", "the-key"),
+        ("internal_api_key_previous", "the-key-before"),
+    ] {
+        builder = builder.variable(name, value);
+    }
+    builder.start().await.unwrap()
+}
+
+async fn call(
+    host: &RunningHost,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (StatusCode, HeaderMap, Value) {
+    let connection = TcpStream::connect(host.addr()).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::builder().method(method).uri(path).header("host", "clinic.test");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = sender.send_request(request.body(Full::<Bytes>::from(body.to_owned())).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+    (head.status, head.headers, value)
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const BOOKING: &str = r#"{"insuredId":"00123","scheduleId":100,"countryISO":"PE"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_is_one_signed_write_and_one_signed_publication() {
+    let double = Double::start(&[]).await;
+    let host = host(&double).await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let (status, headers, body) =
+        call(&host, Method::POST, "/appointments", &[JSON, ("traceparent", trace)], BOOKING).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    assert_eq!(body["status"], "pending");
+    assert_eq!(body["insuredId"], "00123");
+    let id = body["appointmentId"].as_str().unwrap();
+    assert_eq!(headers["location"], format!("/appointments/00123/{id}"));
+    assert!(headers.contains_key("content-length"));
+
+    assert_eq!(double.operations(), ["PutItem", "Publish"]);
+    let sent = double.sent.lock().unwrap();
+    for sent in sent.iter() {
+        let authorization = sent.headers["authorization"].to_str().unwrap();
+        assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDINTAKE/"), "{authorization}");
+        assert!(sent.headers.contains_key("content-length"));
+    }
+    let item: Value = serde_json::from_str(&sent[0].body).unwrap();
+    assert_eq!(item["ConditionExpression"], "attribute_not_exists(sk)");
+    assert_eq!(item["Item"]["sk"]["S"], format!("appointment#{id}"));
+    assert!(item["Item"]["pendingShard"]["S"].as_str().unwrap().starts_with("PE#"));
+    let form: HashMap<_, _> = form_urlencoded::parse(sent[1].body.as_bytes()).into_owned().collect();
+    let message: Value = serde_json::from_str(&form["Message"]).unwrap();
+    assert_eq!(message["appointmentId"], id);
+    assert_eq!(form["MessageAttributes.entry.1.Value.StringValue"], "PE");
+    assert!(message["traceparent"].as_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_names_its_fault_and_writes_nothing() {
+    let double = Double::start(&[]).await;
+    let host = host(&double).await;
+    let long = format!(r#"{{"insuredId":"{}"}}"#, "1".repeat(1_000_000));
+    let cases: &[(&str, &str, u16, &str, &[&str])] = &[
+        ("application/json", "{", 400, "invalid_json", &[]),
+        ("application/json", "", 400, "empty_body", &[]),
+        ("application/json", "[]", 400, "not_an_object", &[]),
+        ("application/json", &long, 413, "body_too_large", &[]),
+        ("text/plain", BOOKING, 415, "unsupported_media_type", &[]),
+        (
+            "application/json",
+            r#"{"insuredId":"123","scheduleId":0,"countryISO":"pe"}"#,
+            400,
+            "invalid_body",
+            &["insuredId", "scheduleId", "countryISO"],
+        ),
+        ("application/json", r#"{"insuredId":"00123","scheduleId":1}"#, 400, "invalid_body", &["countryISO"]),
+        (
+            "application/json",
+            r#"{"insuredId":"00123","scheduleId":1,"countryISO":"PE","x":1}"#,
+            400,
+            "invalid_body",
+            &["x"],
+        ),
+        (
+            "application/json",
+            r#"{"insuredId":"00123","scheduleId":1,"scheduleId":2,"countryISO":"PE"}"#,
+            400,
+            "invalid_body",
+            &["scheduleId"],
+        ),
+    ];
+    for (media_type, body, expected, code, fields) in cases {
+        let (status, headers, problem) =
+            call(&host, Method::POST, "/appointments", &[("content-type", media_type)], body).await;
+        assert_eq!((status.as_u16(), problem["code"].as_str()), (*expected, Some(*code)), "{problem}");
+        assert_eq!(headers["content-type"], "application/problem+json");
+        let named: Vec<_> =
+            problem["errors"].as_array().into_iter().flatten().map(|e| e["field"].as_str().unwrap()).collect();
+        assert_eq!(named, *fields);
+    }
+    let (status, headers, _) = call(&host, Method::PUT, "/appointments", &[], "").await;
+    assert_eq!((status.as_u16(), headers["allow"].to_str().unwrap()), (405, "POST"));
+    let (status, _, problem) = call(&host, Method::GET, "/appointments/12", &[("accept-language", "en")], "").await;
+    assert_eq!((status.as_u16(), problem["title"].as_str()), (400, Some("A parameter is not valid")));
+    assert_eq!(double.operations(), [String::new(); 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_a_dependency_loses_nothing_at_intake() {
+    let fault = r#"{"__type":"InternalServerError"}"#.to_owned();
+    let double = Double::start(&[("PutItem", 500, fault)]).await;
+    let host_without_table = host(&double).await;
+    let (status, headers, problem) = call(&host_without_table, Method::POST, "/appointments", &[JSON], BOOKING).await;
+    assert_eq!((status.as_u16(), problem["code"].as_str()), (503, Some("temporarily_unavailable")));
+    assert!(headers.contains_key("retry-after"));
+    assert_eq!(double.operations(), ["PutItem"; 3], "three attempts, and nothing is published");
+
+    let double = Double::start(&[("Publish", 500, String::new())]).await;
+    let host_without_topic = host(&double).await;
+    let (status, _, _) = call(&host_without_topic, Method::POST, "/appointments", &[JSON], BOOKING).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(double.operations(), ["PutItem", "Publish", "Publish", "Publish"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_answers_without_a_call() {
+    let double = Double::start(&[]).await;
+    let host = host(&double).await;
+    let (status, _, body) = call(&host, Method::GET, "/health", &[], "").await;
+    assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("ok")));
+    assert!(double.operations().is_empty());
+}
+
+const ID: &str = "01890f3e-6b7c-7cc2-98c4-dc0c0c07398f";
+const EVENT_ID: &str = "6f2f7a54-7b0f-5d63-9d57-0a5c3d0e8f11";
+
+fn completed() -> String {
+    json!({
+        "source": "appointments.worker.PE",
+        "detail-type": "AppointmentCompleted",
+        "detail": {
+            "version": 1, "eventId": EVENT_ID, "appointmentId": ID, "insuredId": "00123", "scheduleId": 100, "countryISO": "PE",
+            "command": "appointment.requested", "occurredAt": "2026-11-24T09:30:00.000Z",
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        },
+    })
+    .to_string()
+}
+
+fn row(status: &str, last_event_id: &str) -> Value {
+    json!({
+        "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "scheduleId": {"N": "100"},
+        "countryISO": {"S": "PE"}, "status": {"S": status}, "createdAt": {"S": "2026-11-24T09:29:59.000Z"},
+        "updatedAt": {"S": "2026-11-24T09:30:00.000Z"}, "lastEventId": {"S": last_event_id},
+        "traceparent": {"S": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+    })
+}
+
+/// What DynamoDB answers where a condition fails on a row, or on none.
+fn condition_failed(row: Option<Value>) -> (u16, String) {
+    let mut body = json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"});
+    if let Some(row) = row {
+        body["Item"] = row;
+    }
+    (400, body.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_is_applied_once_and_announced() {
+    let applied = (200, json!({"Attributes": row("completed", EVENT_ID)}).to_string());
+    let other = "00000000-0000-5000-8000-000000000000";
+    let refused_event = r#"{"FailedEntryCount":1,"Entries":[{"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#;
+    let fine = (200, r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#.to_owned());
+    let fault = (500, r#"{"__type":"InternalServerError"}"#.to_owned());
+    let cases: Vec<(&str, (u16, String), (u16, String), u16, &[&str])> = vec![
+        ("applied", applied.clone(), fine.clone(), 204, &["UpdateItem", "PutEvents"]),
+        (
+            "repeated",
+            condition_failed(Some(row("completed", EVENT_ID))),
+            fine.clone(),
+            204,
+            &["UpdateItem", "PutEvents"],
+        ),
+        ("late", condition_failed(Some(row("cancelled", other))), fine.clone(), 204, &["UpdateItem"]),
+        ("decided twice", condition_failed(Some(row("rejected", other))), fine.clone(), 204, &["UpdateItem"]),
+        ("no such row", condition_failed(None), fine.clone(), 500, &["UpdateItem"]),
+        ("no table", fault, fine, 503, &["UpdateItem", "UpdateItem", "UpdateItem"]),
+        ("event refused", applied, (200, refused_event.to_owned()), 503, &["UpdateItem", "PutEvents"]),
+    ];
+    for (name, update, events, expected, operations) in cases {
+        let double = Double::start(&[("UpdateItem", update.0, update.1), ("PutEvents", events.0, events.1)]).await;
+        let host = host(&double).await;
+        let key = ("x-api-key", "the-key");
+        let (status, _, _) = call(&host, Method::POST, "/internal/confirmations", &[JSON, key], &completed()).await;
+        assert_eq!(status.as_u16(), expected, "{name}");
+        assert_eq!(double.operations(), operations, "{name}");
+        let sent = double.sent.lock().unwrap();
+        let update: Value = serde_json::from_str(&sent[0].body).unwrap();
+        assert!(update["UpdateExpression"].as_str().unwrap().contains("pendingShard, pendingSince"), "{name}");
+        assert!(sent[0].headers["authorization"].to_str().unwrap().contains("AKIDCONFIRMATION"));
+        if let Some(event) = sent.get(1).filter(|sent| sent.operation == "PutEvents") {
+            let entry: Value = serde_json::from_str(&event.body).unwrap();
+            let detail: Value = serde_json::from_str(entry["Entries"][0]["Detail"].as_str().unwrap()).unwrap();
+            assert_eq!((detail["eventId"].as_str(), detail["status"].as_str()), (Some(EVENT_ID), Some("completed")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_without_the_key_or_without_sense_changes_nothing() {
+    let double = Double::start(&[]).await;
+    let host = host(&double).await;
+    let foreign = completed().replace("appointments.worker.PE", "appointments.worker.CL");
+    let cases: &[(&[(&str, &str)], &str, u16)] = &[
+        (&[], &completed(), 401),
+        (&[("x-api-key", "wrong")], &completed(), 401),
+        (&[("x-api-key", "")], &completed(), 401),
+        (&[("x-api-key", "the-key")], "{", 500),
+        (&[("x-api-key", "the-key-before")], "{}", 500),
+        (&[("x-api-key", "the-key")], &foreign, 500),
+    ];
+    for (headers, body, expected) in cases {
+        let (status, _, _) = call(&host, Method::POST, "/internal/confirmations", headers, body).await;
+        assert_eq!(status.as_u16(), *expected, "{headers:?}");
+    }
+    assert!(double.operations().is_empty());
+}
+
+/// The interfaces that a line-wise list of WIT imports names, without their versions.
+fn allowed(world: &str) -> BTreeSet<String> {
+    world
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("import "))
+        .map(|import| import.trim_end_matches(';').split('@').next().unwrap().to_owned())
+        .collect()
+}
+
+/// The interfaces that a component imports, without their versions, and those of them outside of its world.
+fn imports_outside(component: &std::path::Path, world: &str) -> Vec<String> {
+    let engine = wasmtime::Engine::default();
+    let component = wasmtime::component::Component::from_file(&engine, component).unwrap();
+    let allowed = allowed(world);
+    component
+        .component_type()
+        .imports(&engine)
+        .map(|(name, _)| name.split('@').next().unwrap().to_owned())
+        .filter(|name| !allowed.contains(name))
+        .collect()
+}
+
+#[test]
+fn components_import_what_their_world_allows_and_no_more() {
+    for name in ["intake", "confirmation"] {
+        let world = std::fs::read_to_string(workspace().join(format!("wit/{name}.wit"))).unwrap();
+        assert_eq!(imports_outside(&component(name), &world), [String::new(); 0], "{name}");
+    }
+}
+
+#[test]
+fn an_import_outside_of_the_world_is_found() {
+    let offending = wat::parse_str(r#"(component (import "wasi:filesystem/types@0.2.0" (instance)))"#).unwrap();
+    let file = target_folder().join("offending.wasm");
+    std::fs::write(&file, offending).unwrap();
+    let world = std::fs::read_to_string(workspace().join("wit/intake.wit")).unwrap();
+    assert_eq!(imports_outside(&file, &world), ["wasi:filesystem/types"]);
+}
+
+#[test]
+fn components_are_small() {
+    for name in ["intake", "confirmation"] {
+        let bytes = std::fs::metadata(component(name)).unwrap().len();
+        assert!(bytes <= 600 * 1024, "{name} has {bytes} bytes");
+    }
+}
