@@ -87,8 +87,8 @@ async fn answer(
 }
 
 async fn host(double: &Double) -> RunningHost {
-    component("intake");
-    component("confirmation");
+    let _ = component("intake");
+    let _ = component("confirmation");
     let mut builder = EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap())
         .cache_folder(target_folder().join("edge-host-cache"))
         .threads(std::num::NonZero::<usize>::MIN);
@@ -212,7 +212,7 @@ async fn bad_input_names_its_fault_and_writes_nothing() {
     assert_eq!((status.as_u16(), headers["allow"].to_str().unwrap()), (405, "POST"));
     let (status, _, problem) = call(&host, Method::GET, "/appointments/12", &[("accept-language", "en")], "").await;
     assert_eq!((status.as_u16(), problem["title"].as_str()), (400, Some("A parameter is not valid")));
-    assert_eq!(double.operations(), [String::new(); 0]);
+    assert!(double.operations().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,6 +240,12 @@ async fn health_answers_without_a_call() {
     assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("ok")));
     assert!(double.operations().is_empty());
 }
+
+/// A status and a body that the double answers.
+type Scripted = (u16, String);
+
+/// Names and values of a request's headers.
+type Headers<'a> = &'a [(&'a str, &'a str)];
 
 const ID: &str = "01890f3e-6b7c-7cc2-98c4-dc0c0c07398f";
 const EVENT_ID: &str = "6f2f7a54-7b0f-5d63-9d57-0a5c3d0e8f11";
@@ -282,7 +288,7 @@ async fn an_outcome_is_applied_once_and_announced() {
     let refused_event = r#"{"FailedEntryCount":1,"Entries":[{"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#;
     let fine = (200, r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#.to_owned());
     let fault = (500, r#"{"__type":"InternalServerError"}"#.to_owned());
-    let cases: Vec<(&str, (u16, String), (u16, String), u16, &[&str])> = vec![
+    let cases: Vec<(&str, Scripted, Scripted, u16, &[&str])> = vec![
         ("applied", applied.clone(), fine.clone(), 204, &["UpdateItem", "PutEvents"]),
         (
             "repeated",
@@ -321,7 +327,7 @@ async fn a_delivery_without_the_key_or_without_sense_changes_nothing() {
     let double = Double::start(&[]).await;
     let host = host(&double).await;
     let foreign = completed().replace("appointments.worker.PE", "appointments.worker.CL");
-    let cases: &[(&[(&str, &str)], &str, u16)] = &[
+    let cases: &[(Headers, &str, u16)] = &[
         (&[], &completed(), 401),
         (&[("x-api-key", "wrong")], &completed(), 401),
         (&[("x-api-key", "")], &completed(), 401),
@@ -362,7 +368,7 @@ fn imports_outside(component: &std::path::Path, world: &str) -> Vec<String> {
 fn components_import_what_their_world_allows_and_no_more() {
     for name in ["intake", "confirmation"] {
         let world = std::fs::read_to_string(workspace().join(format!("wit/{name}.wit"))).unwrap();
-        assert_eq!(imports_outside(&component(name), &world), [String::new(); 0], "{name}");
+        assert_eq!(imports_outside(&component(name), &world), Vec::<String>::new(), "{name}");
     }
 }
 
