@@ -61,7 +61,6 @@ impl From<SettingError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::Call(call) if call.is_retryable() => ProblemCode::TemporarilyUnavailable,
             // A refusal (no permission, no table) is for the operator, yet heals without the client changing anything.
             StoreError::Call(_) => ProblemCode::TemporarilyUnavailable,
             StoreError::InvalidItem(_) => ProblemCode::Internal,

@@ -1,6 +1,6 @@
 //! How an appointment lies in the table.
 
-use appointment::{Appointment, AppointmentId, HistoryEntry, InsuredId, Status, Timestamp, TraceContext};
+use appointment::{Appointment, AppointmentId, HistoryEntry, InsuredId, ScheduleId, Status, Timestamp, TraceContext};
 use aws_http::dynamodb::{AttributeValue, Item};
 
 /// Names of the table's attributes.
@@ -58,16 +58,9 @@ impl KeptAppointment {
     /// [`InvalidItem`] names the attribute that is missing or does not have its form.
     pub(crate) fn from_item(item: &Item<'_>) -> Result<Self, InvalidItem> {
         let appointment = Appointment {
-            appointment_id: item
-                .s(attribute::SORT_KEY)
-                .and_then(|key| key.strip_prefix(APPOINTMENT_PREFIX))
-                .and_then(|id| id.parse().ok())
-                .ok_or(InvalidItem { attribute: attribute::SORT_KEY })?,
+            appointment_id: appointment_id_of(item)?,
             insured_id: parsed(item, attribute::INSURED_ID)?,
-            schedule_id: item
-                .n::<u64>(attribute::SCHEDULE_ID)
-                .and_then(|id| id.try_into().ok())
-                .ok_or(InvalidItem { attribute: attribute::SCHEDULE_ID })?,
+            schedule_id: schedule_id_of(item)?,
             country: parsed(item, attribute::COUNTRY)?,
             status: parsed(item, attribute::STATUS)?,
             created_at: parsed(item, attribute::CREATED_AT)?,
@@ -94,7 +87,21 @@ impl KeptAppointment {
     }
 }
 
-fn parsed<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static str) -> Result<T, InvalidItem> {
+/// The appointment of a sort key, in an item or in a key.
+pub(crate) fn appointment_id_of(item: &Item<'_>) -> Result<AppointmentId, InvalidItem> {
+    item.s(attribute::SORT_KEY)
+        .and_then(|key| key.strip_prefix(APPOINTMENT_PREFIX))
+        .and_then(|id| id.parse().ok())
+        .ok_or(InvalidItem { attribute: attribute::SORT_KEY })
+}
+
+pub(crate) fn schedule_id_of(item: &Item<'_>) -> Result<ScheduleId, InvalidItem> {
+    item.n::<u64>(attribute::SCHEDULE_ID)
+        .and_then(|id| id.try_into().ok())
+        .ok_or(InvalidItem { attribute: attribute::SCHEDULE_ID })
+}
+
+pub(crate) fn parsed<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static str) -> Result<T, InvalidItem> {
     item.s(attribute).and_then(|text| text.parse().ok()).ok_or(InvalidItem { attribute })
 }
 

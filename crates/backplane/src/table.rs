@@ -12,8 +12,8 @@ use aws_http::dynamodb::{
 use aws_http::{Client, Endpoint, Error, ErrorKind, Retry, Transport};
 
 use crate::item::{
-    APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, KeptAppointment, appointment_key, attribute, history_value,
-    pending_item,
+    APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, KeptAppointment, appointment_id_of, appointment_key,
+    attribute, history_value, parsed, pending_item, schedule_id_of,
 };
 use crate::republish::{RepublishSchedule, pending_shard};
 
@@ -195,23 +195,12 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
 
     /// The appointment as it was accepted with an idempotency key, from the key's item.
     fn accepted_under_key(item: &Item<'_>, insured_id: InsuredId) -> Result<Appointment, InvalidItem> {
-        let invalid = |attribute| InvalidItem { attribute };
-        let created_at =
-            item.s(attribute::CREATED_AT).and_then(|text| text.parse().ok()).ok_or(invalid(attribute::CREATED_AT))?;
+        let created_at = parsed(item, attribute::CREATED_AT)?;
         Ok(Appointment {
-            appointment_id: item
-                .s(attribute::APPOINTMENT_ID)
-                .and_then(|text| text.parse().ok())
-                .ok_or(invalid(attribute::APPOINTMENT_ID))?,
+            appointment_id: parsed(item, attribute::APPOINTMENT_ID)?,
             insured_id,
-            schedule_id: item
-                .n::<u64>(attribute::SCHEDULE_ID)
-                .and_then(|number| number.try_into().ok())
-                .ok_or(invalid(attribute::SCHEDULE_ID))?,
-            country: item
-                .s(attribute::COUNTRY)
-                .and_then(|text| text.parse().ok())
-                .ok_or(invalid(attribute::COUNTRY))?,
+            schedule_id: schedule_id_of(item)?,
+            country: parsed(item, attribute::COUNTRY)?,
             status: Status::Pending,
             created_at,
             updated_at: created_at,
@@ -291,15 +280,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             for item in &output.items {
                 appointments.push(KeptAppointment::from_item(item)?.appointment);
             }
-            after = match &output.last_evaluated_key {
-                None => None,
-                Some(key) => Some(
-                    key.s(attribute::SORT_KEY)
-                        .and_then(|key| key.strip_prefix(APPOINTMENT_PREFIX))
-                        .and_then(|id| id.parse().ok())
-                        .ok_or(InvalidItem { attribute: attribute::SORT_KEY })?,
-                ),
-            };
+            after = output.last_evaluated_key.as_ref().map(appointment_id_of).transpose()?;
             if after.is_none() || appointments.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX) {
                 break;
             }
