@@ -1,6 +1,7 @@
 //! `cargo xtask …`: everything that people do with this repository besides editing it.
 
 mod demo;
+mod spin_env;
 mod test;
 mod up;
 
@@ -47,6 +48,15 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Turn Terraform's outputs into the environment file of the Spin application.
+    ///
+    /// The file holds secrets: it has the mode 0600, and belongs into no repository. One `SPIN_VARIABLE_…=value` stands on
+    /// each line, without quotes, as `docker run --env-file` and `kubectl create secret generic --from-env-file` read it.
+    ///
+    /// Example:
+    ///   terraform -chdir=infra/examples/production output -json | cargo xtask spin-env --output spin.env
+    #[command(verbatim_doc_comment)]
+    SpinEnv(spin_env::SpinEnv),
     /// Run every test: builds all parts, then runs `cargo test` over the workspace.
     ///
     /// Examples:
@@ -110,6 +120,7 @@ async fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Up(start) => up::run(&root, &start).await,
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
+        Task::SpinEnv(options) => spin_env::run(&root, &options),
         Task::Test { arguments } => test::run(&root, &arguments),
     }
 }
