@@ -40,6 +40,9 @@ locals {
     confirmation_queue        = module.appointments.queues.queue.arn
     confirmations_destination = module.appointments.destinations.confirmations.arn
     republish_destination     = module.appointments.destinations.republish.arn
+    # By name, since a role's trust and the right to assume it would else wait for each other.
+    intake_role       = "arn:${local.partition}:iam::${local.account}:role/${local.backplane.principals.intake.name}"
+    confirmation_role = "arn:${local.partition}:iam::${local.account}:role/${local.backplane.principals.confirmation.name}"
     # Lambda makes and removes the interfaces; which ones is not known before:
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     network_attachment = "arn:${local.partition}:ec2:${local.region}:${local.account}:*/*"

@@ -96,6 +96,10 @@ module "edge_identity" {
   source = "./modules/edge-identity"
 
   trust = var.component_trust
+  host = {
+    name   = local.backplane.principals.host.name
+    policy = local.policies["host"]
+  }
   components = {
     for name, principal in local.backplane.principals : name => {
       name   = principal.name

@@ -129,14 +129,32 @@ run "hosting_task" {
   assert {
     condition = keys(module.edge_identity.roles) == ["confirmation", "intake"] && alltrue([
       for role in module.edge_identity.roles : jsondecode(role.trust).Statement == [{
-        Sid       = "AssumeByHostingTask"
+        Sid       = "AssumeByHost"
         Effect    = "Allow"
-        Principal = { Service = ["ecs-tasks.amazonaws.com"] }
+        Principal = { AWS = module.edge_identity.host_role.arn }
         Action    = "sts:AssumeRole"
-        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
       }]
     ])
-    error_message = "By default the hosting task of this account, and nobody else, assumes a component's role."
+    error_message = "By default the host's role, and nobody else, assumes a component's role."
+  }
+  assert {
+    condition = jsondecode(module.edge_identity.host_role.trust).Statement == [{
+      Sid       = "AssumeByHostingTask"
+      Effect    = "Allow"
+      Principal = { Service = ["ecs-tasks.amazonaws.com"] }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+    }]
+    error_message = "A hosting task of this account, and nobody else, gets the host's role."
+  }
+  assert {
+    condition = jsondecode(module.edge_identity.host_role.policy).Statement == [{
+      Sid      = "ActAsComponents"
+      Effect   = "Allow"
+      Action   = ["sts:AssumeRole"]
+      Resource = ["arn:aws:iam::123456789012:role/appointments-intake", "arn:aws:iam::123456789012:role/appointments-confirmation"]
+    }]
+    error_message = "The host may act as a component, and nothing else."
   }
   assert {
     condition     = length(module.edge_identity.users) == 0
@@ -163,6 +181,10 @@ run "oidc" {
       } && length(jsondecode(role.trust).Statement) == 1
     ])
     error_message = "A role is assumed with a token for the audience and the exact subject."
+  }
+  assert {
+    condition     = module.edge_identity.host_role == null
+    error_message = "Where no AWS service runs the application, there is no role of a host."
   }
 }
 

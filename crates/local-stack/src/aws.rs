@@ -91,6 +91,14 @@ impl Aws {
         self.query("iam", "2010-05-08", action, params).await
     }
 
+    /// An STS operation; the answer is XML.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn sts(&self, action: &str, params: &[(&str, &str)]) -> Result<String> {
+        self.query("sts", "2011-06-15", action, params).await
+    }
+
     /// A `POST` to Lambda's REST interface.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub struct Backplane {
     pub confirmation_queue: ConfirmationQueue,
     /// How outcomes and the republish schedule reach the confirmation component.
     pub confirmation: Confirmation,
-    /// Who acts, by logical name: `intake`, `confirmation`, `worker`, `migration`, `pipe`, `republisher`.
+    /// Who acts, by logical name: `intake`, `confirmation`, `host`, `worker`, `migration`, `pipe`, `republisher`.
     pub principals: BTreeMap<String, Principal>,
 }
 
@@ -259,6 +259,8 @@ pub struct Republish {
 pub enum PrincipalKind {
     /// A Wasm component, which signs its calls itself.
     Component,
+    /// The task that runs the application on AWS, and assumes the components' roles.
+    Host,
     /// A role of a country's function (the worker, the migration); there is one for each country.
     CountryWorker,
     /// A role that an AWS service assumes.
@@ -321,6 +323,10 @@ pub enum Resource {
     NetworkAttachment,
     /// What describes a VPC, for which IAM knows no narrower resource than `*` (AWS only).
     NetworkDescription,
+    /// The role of the component intake.
+    IntakeRole,
+    /// The role of the component confirmation.
+    ConfirmationRole,
     /// The confirmation queue.
     ConfirmationQueue,
     /// The pipe's API destination.

@@ -196,6 +196,29 @@ impl Services {
         self.directory.join("logs")
     }
 
+    /// The values of `spin.toml`'s variables, by name: the users' access keys, and a key for the internal routes.
+    ///
+    /// # Errors
+    /// When the backplane has no principal of a component's name.
+    pub fn variables(&self, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
+        let (intake, confirmation) = (self.credentials("intake")?, self.credentials("confirmation")?);
+        let emulator = self.endpoint.to_string();
+        Ok(BTreeMap::from([
+            ("aws_region", REGION.to_owned()),
+            ("dynamodb_endpoint", emulator.clone()),
+            ("sns_endpoint", emulator.clone()),
+            ("eventbridge_endpoint", emulator),
+            ("appointments_table", self.backplane.table.name.clone()),
+            ("appointments_topic_arn", self.topic_arn().to_owned()),
+            ("appointments_event_bus", self.backplane.bus.name.clone()),
+            ("intake_access_key_id", intake.access_key_id().to_owned()),
+            ("intake_secret_access_key", intake.secret_access_key().to_owned()),
+            ("confirmation_access_key_id", confirmation.access_key_id().to_owned()),
+            ("confirmation_secret_access_key", confirmation.secret_access_key().to_owned()),
+            ("internal_api_key", api_key.to_owned()),
+        ]))
+    }
+
     fn ended(&mut self) -> Option<String> {
         self.ministack.ended().or_else(|| self.postgres.as_mut().and_then(Postgres::ended))
     }
@@ -237,7 +260,7 @@ impl LocalStack {
             root: &root,
             edge_host: &artifacts.edge_host(),
             port,
-            variables: variables(&services, &api_key)?,
+            variables: services.variables(&api_key)?,
             log: services.logs().join("application.log"),
         })
         .await?;
@@ -352,27 +375,6 @@ async fn worker_packages(backplane: &Backplane, artifacts: &Artifacts) -> Result
     }))
     .await
     .map(|packages| packages.into_iter().collect())
-}
-
-/// The values of `spin.toml`'s variables.
-fn variables(services: &Services, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
-    let Services { backplane, endpoint, .. } = services;
-    let (intake, confirmation) = (services.credentials("intake")?, services.credentials("confirmation")?);
-    let emulator = endpoint.to_string();
-    Ok(BTreeMap::from([
-        ("aws_region", REGION.to_owned()),
-        ("dynamodb_endpoint", emulator.clone()),
-        ("sns_endpoint", emulator.clone()),
-        ("eventbridge_endpoint", emulator),
-        ("appointments_table", backplane.table.name.clone()),
-        ("appointments_topic_arn", services.topic_arn().to_owned()),
-        ("appointments_event_bus", backplane.bus.name.clone()),
-        ("intake_access_key_id", intake.access_key_id().to_owned()),
-        ("intake_secret_access_key", intake.secret_access_key().to_owned()),
-        ("confirmation_access_key_id", confirmation.access_key_id().to_owned()),
-        ("confirmation_secret_access_key", confirmation.secret_access_key().to_owned()),
-        ("internal_api_key", api_key.to_owned()),
-    ]))
 }
 
 fn credentials<'a>(provisioned: &'a Provisioned, principal: &str) -> Result<&'a Credentials> {

@@ -214,7 +214,8 @@ async fn route_outcomes(aws: &Aws, backplane: &Backplane) -> Result<()> {
     }
 }
 
-/// Creates a role for each country's worker, and for everybody else a user with an access key.
+/// Creates a role for each country's worker, and for everybody else a user with an access key. A component has a role
+/// beside it, which the host assumes where it is not started with the user's key.
 async fn create_principals(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<String, Credentials>> {
     let credentials = try_join_all(backplane.principals.iter().map(async |(logical_name, principal)| {
         if principal.kind == PrincipalKind::CountryWorker {
@@ -223,6 +224,9 @@ async fn create_principals(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<
         }
         // On AWS a service assumes a role; here this program plays the service, with the rights of that role.
         let credentials = create_user(aws, backplane, principal).await?;
+        if principal.kind == PrincipalKind::Component {
+            create_component_role(aws, backplane, principal).await?;
+        }
         Ok(Some((logical_name.clone(), credentials)))
     }))
     .await?;
@@ -245,6 +249,20 @@ async fn create_worker_roles(aws: &Aws, backplane: &Backplane, principal: &Princ
         aws.iam("PutRolePolicy", &[("RoleName", &name), ("PolicyName", &name), ("PolicyDocument", &policy)]).await
     }))
     .await?;
+    Ok(())
+}
+
+async fn create_component_role(aws: &Aws, backplane: &Backplane, principal: &Principal) -> Result<()> {
+    let host = arn_of("user", backplane, "host")?;
+    let trust = json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": host}, "Action": "sts:AssumeRole"}],
+    })
+    .to_string();
+    let name = &principal.name;
+    aws.iam("CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", &trust)]).await?;
+    let policy = backplane.policy(principal, None, |resource| resource_arn(backplane, resource, None))?.to_string();
+    aws.iam("PutRolePolicy", &[("RoleName", name), ("PolicyName", name), ("PolicyDocument", &policy)]).await?;
     Ok(())
 }
 
@@ -342,6 +360,8 @@ fn resource_arn(backplane: &Backplane, resource: Resource, country: Option<&Coun
         (Resource::TableIndex, _) => format!("{}/index/{}", table(), backplane.table.index.name),
         (Resource::Topic, _) => arn("sns", &backplane.topic.name),
         (Resource::Bus, _) => arn("events", &format!("event-bus/{}", backplane.bus.name)),
+        (Resource::IntakeRole, _) => arn_of("role", backplane, "intake")?,
+        (Resource::ConfirmationRole, _) => arn_of("role", backplane, "confirmation")?,
         (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
         (Resource::ConfirmationsDestination, _) => destination_arn(&backplane.confirmation.pipe.destination),
         (Resource::RepublishDestination, _) => destination_arn(&backplane.confirmation.republish.destination),
@@ -367,6 +387,12 @@ fn resource_arn(backplane: &Backplane, resource: Resource, country: Option<&Coun
             None,
         ) => bail!("only a principal of the kind country_worker can be allowed something on {resource:?}"),
     })
+}
+
+/// The ARN of a principal's `role` or `user`, by its logical name.
+fn arn_of(identity: &str, backplane: &Backplane, principal: &str) -> Result<String> {
+    let found = backplane.principals.get(principal).with_context(|| format!("no principal `{principal}`"))?;
+    Ok(format!("arn:aws:iam::{ACCOUNT}:{identity}/{}", found.name))
 }
 
 /// AWS appends an id of its own to the name of an API destination.

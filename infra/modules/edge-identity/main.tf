@@ -1,7 +1,7 @@
 data "aws_caller_identity" "current" {}
 
 locals {
-  # Who may assume the roles: workloads with an OIDC token, and AWS services that host the application.
+  # Who may assume a component's role: workloads with an OIDC token, and the host's role.
   trust = concat(
     var.trust.oidc == null ? [] : [{
       Sid       = "AssumeWithOidc"
@@ -15,20 +15,46 @@ locals {
         }
       }
     }],
-    length(var.trust.services) == 0 ? [] : [{
-      Sid       = "AssumeByHostingTask"
+    [for role in aws_iam_role.host : {
+      Sid       = "AssumeByHost"
       Effect    = "Allow"
-      Principal = { Service = sort(var.trust.services) }
+      Principal = { AWS = role.arn }
       Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id } }
     }],
   )
 
   # An OIDC provider's condition keys begin with its URL without the scheme, which is also the end of its ARN.
   issuer = try(regex("oidc-provider/(.+)$", var.trust.oidc.provider_arn)[0], "")
 
-  roles = length(local.trust) == 0 ? {} : var.components
+  roles = var.trust.oidc == null && length(var.trust.services) == 0 ? {} : var.components
   users = var.trust.iam_users ? var.components : {}
+}
+
+# A task has one role, and each component rights of its own: the task's role may do nothing but act as a component.
+resource "aws_iam_role" "host" {
+  count = length(var.trust.services) == 0 ? 0 : 1
+
+  name        = var.host.name
+  description = "The task that runs the application; it assumes a role for each component"
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "AssumeByHostingTask"
+      Effect    = "Allow"
+      Principal = { Service = sort(var.trust.services) }
+      Action    = "sts:AssumeRole"
+      Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "host" {
+  count = length(aws_iam_role.host)
+
+  name   = aws_iam_role.host[0].name
+  role   = aws_iam_role.host[0].id
+  policy = var.host.policy
 }
 
 resource "aws_iam_policy" "component" {

@@ -8,6 +8,11 @@ output "roles" {
   value       = { for name, role in aws_iam_role.component : name => { arn = role.arn, trust = role.assume_role_policy } }
 }
 
+output "host_role" {
+  description = "Role of the task that runs the application, with its policy and its trust policy as JSON; null where no service was named."
+  value       = try({ arn = aws_iam_role.host[0].arn, policy = aws_iam_role_policy.host[0].policy, trust = aws_iam_role.host[0].assume_role_policy }, null)
+}
+
 output "users" {
   description = "Name of each component's IAM user; empty unless they were asked for."
   value       = { for name, user in aws_iam_user.component : name => user.name }

@@ -3,10 +3,16 @@ variable "components" {
   type        = map(object({ name = string, policy = string }))
 }
 
+variable "host" {
+  description = "Name of the role of the task that runs the application, and its policy as JSON: to assume the components' roles."
+  type        = object({ name = string, policy = string })
+}
+
 variable "trust" {
   description = <<-EOT
     How the host of the application gets the components' rights: `oidc` (an IAM OIDC provider with the audience and the exact
-    subjects), `services` (AWS services that run the application, such as `ecs-tasks.amazonaws.com`), or `iam_users`, which
+    subjects), `services` (AWS services that run the application, such as `ecs-tasks.amazonaws.com`: they get the role of the
+    host, which assumes the components' roles), or `iam_users`, which
     creates users with long-lived access keys that stand in the state.
   EOT
   type = object({
