@@ -1,15 +1,16 @@
-//! Checks `infra/`: formatting, validity, Terraform's tests against mocks, and a static policy scan.
+//! `cargo xtask terraform`: formatting, validity, Terraform's tests against mocks, and a static policy scan of `infra/`.
 //!
 //! Terraform needs the schema of hashicorp/aws. It comes from the registry where that is reachable, else from
-//! `../shared/terraform-offline/tf-offline` where that exists (its README says what it cannot check), else everything
-//! but the formatting is left out, and the last line says so.
+//! `../shared/terraform-offline/tf-offline` where that exists (its README says what it cannot check). What is checked by
+//! neither is left out, and the last lines say so.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use local_stack::progress::Progress;
 
 /// Configurations that stand by themselves; the first one has the tests.
 const CONFIGURATIONS: [&str; 3] = ["infra", "infra/examples/production", "infra/examples/minimal"];
@@ -22,42 +23,51 @@ struct Terraform {
 }
 
 /// Runs every check of `infra/` under the repository's root; what a check finds goes to the terminal.
-///
-/// # Errors
-/// When a check finds something, or a program that it needs cannot be started.
-pub fn run(root: &Path) -> Result<()> {
-    if !starts("terraform", "version") {
-        println!("terraform: LEFT OUT: no `terraform` on the PATH; install Terraform 1.10 or later to check infra/");
-        return Ok(());
-    }
-    println!("terraform: formatting");
-    let format = Terraform { program: "terraform".into(), data: None };
-    format.check(root, "infra", &["fmt", "-check", "-recursive", "-diff"])?;
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let progress = Progress::steps(4);
+    let mut left_out = Vec::new();
+    if starts("terraform", "version") {
+        let step = progress.noisy_step("formatting");
+        let format = Terraform { program: "terraform".into(), data: None };
+        format.check(root, "infra", &["fmt", "-check", "-recursive", "-diff"])?;
+        step.done("as `terraform fmt` writes it");
 
-    match provider(root)? {
-        Some(terraform) => {
-            for configuration in CONFIGURATIONS {
-                println!("terraform: {configuration}: validity");
-                terraform.check(root, configuration, &["init", "-backend=false", "-input=false"])?;
-                terraform.check(root, configuration, &["validate"])?;
+        match provider(root, &progress)? {
+            Some(terraform) => {
+                let step = progress.noisy_step("validity");
+                for configuration in CONFIGURATIONS {
+                    terraform.check(root, configuration, &["init", "-backend=false", "-input=false"])?;
+                    terraform.check(root, configuration, &["validate"])?;
+                }
+                step.done(&CONFIGURATIONS.join(", "));
+
+                let step = progress.noisy_step("tests against mocks (about a minute)");
+                terraform.check(root, "infra", &["test"])?;
+                step.done(&format!("{} assertions", assertions(root)?));
             }
-            println!("terraform: infra: {} assertions against mocks (about a minute)", assertions(root)?);
-            terraform.check(root, "infra", &["test"])?;
+            None => left_out.push(
+                "`terraform validate` and `terraform test`: neither the provider's registry nor \
+                 ../shared/terraform-offline/tf-offline is there",
+            ),
         }
-        None => println!(
-            "terraform: LEFT OUT: validate and test: neither the provider registry nor \
-             ../shared/terraform-offline/tf-offline is there"
-        ),
+    } else {
+        left_out.push("all of Terraform's own checks: no `terraform` on the PATH; install version 1.10 or later");
     }
-    scan(root)
+    let step = progress.noisy_step("static policy scan");
+    scan(root, &progress)?;
+    step.done("checkov has no objection");
+    for what in left_out {
+        println!("LEFT OUT: {what}");
+    }
+    Ok(())
 }
 
 /// The registry's provider, else the offline one, else nothing.
-fn provider(root: &Path) -> Result<Option<Terraform>> {
+fn provider(root: &Path, progress: &Progress) -> Result<Option<Terraform>> {
     let data = root.join("target/terraform");
     fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
     let registry = Terraform { program: "terraform".into(), data: Some(data) };
-    println!("terraform: looking for the provider's registry");
+    progress.note("looking for the provider's registry");
     if registry
         .command(root, "infra", &["init", "-backend=false", "-input=false"])
         .stderr(Stdio::null())
@@ -69,7 +79,7 @@ fn provider(root: &Path) -> Result<Option<Terraform>> {
     }
     let offline = root.join("../shared/terraform-offline/tf-offline");
     Ok(offline.is_file().then(|| {
-        println!("terraform: the registry is not reachable: against the schema only, with {}", offline.display());
+        progress.note(&format!("the registry is not reachable: against the schema only, with {}", offline.display()));
         Terraform { program: offline.into(), data: None }
     }))
 }
@@ -95,9 +105,7 @@ impl Terraform {
             command.stdout(Stdio::null());
         }
         let status = command.status().with_context(|| format!("cannot start {}", self.program.display()))?;
-        if !status.success() {
-            bail!("terraform {} found faults in {configuration}: see above", arguments.join(" "));
-        }
+        ensure!(status.success(), "terraform {} found faults in {configuration}: see above", arguments.join(" "));
         Ok(())
     }
 }
@@ -120,13 +128,13 @@ fn assertions(root: &Path) -> Result<usize> {
 }
 
 /// checkov, in a virtual environment of its own under `target/`, which a changed pin renews.
-fn scan(root: &Path) -> Result<()> {
+fn scan(root: &Path, progress: &Progress) -> Result<()> {
     let environment = root.join("target/checkov");
     let program = environment.join("bin/checkov");
     let pin = fs::read_to_string(root.join("infra/requirements.txt")).context("cannot read infra/requirements.txt")?;
     let installed = environment.join("requirements.txt");
     if !program.is_file() || fs::read_to_string(&installed).ok().as_deref() != Some(pin.as_str()) {
-        println!("terraform: installing {} under target/checkov (a minute or two)", pin.trim());
+        progress.note(&format!("installing {} under target/checkov (a minute or two)", pin.trim()));
         execute(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
         let mut install = Command::new(environment.join("bin/pip"));
         execute(
@@ -136,7 +144,6 @@ fn scan(root: &Path) -> Result<()> {
         )?;
         fs::write(&installed, &pin).with_context(|| format!("cannot write {}", installed.display()))?;
     }
-    println!("terraform: static policy scan");
     // Its warnings on standard error are about guidelines that it would look up on the internet.
     execute(
         Command::new(program)
@@ -149,9 +156,7 @@ fn scan(root: &Path) -> Result<()> {
 fn execute(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_owned();
     let status = command.status().with_context(|| format!("cannot start {}", name.display()))?;
-    if !status.success() {
-        bail!("{} failed ({status}): see above", name.display());
-    }
+    ensure!(status.success(), "{} failed ({status}): see above", name.display());
     Ok(())
 }
 
