@@ -1,47 +1,46 @@
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, Country, FieldError, InsuredId,
-    InvalidRequest, Status, Timestamp, TraceContext, Version1,
-};
-use aws_http::Client;
-use aws_http::wasi::WasiTransport;
-use backplane::{AppointmentsTable, CommandTopic, PageRequest, StoreError};
-use edge_component::{
-    BodyError, Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError,
-};
-use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, LOCATION};
+use appointment::{Appointment, AppointmentId, Country, TraceContext};
+use backplane::StoreError;
+use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
+use http::header::{ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::route::Route;
-use crate::settings::{BookingSettings, Settings};
+use crate::route::{Resource, Route};
+use crate::{commands, queries};
 
 const SERVICE: &str = "intake";
-const TRACEPARENT: &str = "traceparent";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The longest body of a booking, in bytes.
-const BODY_LIMIT: usize = 4 * 1024;
+/// One request on its way to an answer, and what its log line will say.
+pub(crate) struct Exchange {
+    /// This hop's place in the trace.
+    pub(crate) trace: TraceContext,
+    /// The language of the answer's texts.
+    pub(crate) language: Language,
+    /// The appointment that it is about.
+    pub(crate) appointment_id: Option<AppointmentId>,
+    /// Its country.
+    pub(crate) country: Option<Country>,
+    /// What was done.
+    pub(crate) message: &'static str,
+    /// How much attention that asks for, where it is more than usual.
+    pub(crate) level: Option<Level>,
+    /// What failed behind the API.
+    pub(crate) error: Option<String>,
+}
 
-/// How long the publication may hold up an answer. A command that is not published in time is found again through the
-/// index `pending`.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(1);
-
-/// How many appointments a page of a list holds.
-const PAGE_LIMIT: u32 = 20;
-
-/// What one request came to, for its log line.
-#[derive(Default)]
-struct Outcome {
-    appointment_id: Option<AppointmentId>,
-    country: Option<Country>,
-    message: &'static str,
-    level: Option<Level>,
-    error: Option<String>,
+impl Exchange {
+    /// Remembers which appointment it is about.
+    pub(crate) fn about(&mut self, appointment: &Appointment) {
+        self.appointment_id = Some(appointment.appointment_id);
+        self.country = Some(appointment.country);
+    }
 }
 
 /// A request that ends in a problem, and what the log says of it.
-struct Failure {
+pub(crate) struct Failure {
     problem: Problem,
     error: Option<String>,
 }
@@ -72,139 +71,67 @@ impl From<StoreError> for Failure {
 /// Answers a request, and writes one log line about it.
 pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
     let chance = Chance::draw();
-    let trace = chance.trace(text_of(request.headers(), TRACEPARENT));
-    let language = Language::preferred(text_of(request.headers(), ACCEPT_LANGUAGE.as_str()));
-    let mut outcome = Outcome::default();
-    let (template, result) = match Route::find(request.method(), request.uri().path()) {
-        Ok(route) => {
-            let template = route.template();
-            let result = match route {
-                Route::Health => Ok(health()),
-                Route::Book => book(&request, &chance, trace, language, &mut outcome).await,
-                Route::List(insured_id) => list(insured_id).await,
-            };
-            (template, result)
-        }
-        Err(problem) => ("none", Err(problem.into())),
+    let headers = request.headers();
+    let mut exchange = Exchange {
+        trace: chance.trace(text_of(headers, &TRACEPARENT)),
+        language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
+        appointment_id: None,
+        country: None,
+        message: "request answered",
+        level: None,
+        error: None,
     };
-    let (response, code) = match result {
+    let (template, result) = match Resource::find(request.uri().path()) {
+        None => ("none", Err(Problem::new(ProblemCode::NotFound).into())),
+        Some((resource, identifiers)) => {
+            let result = match resource.route(request.method(), identifiers) {
+                Ok(route) => dispatch(route, &request, &chance, &mut exchange).await,
+                Err(problem) => Err(problem.into()),
+            };
+            (resource.template(), result)
+        }
+    };
+    let (mut response, code) = match result {
         Ok(response) => (response, None),
         Err(failure) => {
             let code = failure.problem.code();
-            outcome.error = failure.error;
-            outcome.level = Some(if code == ProblemCode::Internal { Level::Error } else { Level::Warn });
-            outcome.message = "request refused";
-            (failure.problem.into_response(language), Some(code.as_str()))
+            exchange.error = failure.error;
+            exchange.level = Some(if code == ProblemCode::Internal { Level::Error } else { Level::Warn });
+            exchange.message = "request refused";
+            (failure.problem.into_response(exchange.language), Some(code.as_str()))
         }
     };
-    let message = if outcome.message.is_empty() { "request answered" } else { outcome.message };
-    LogLine::new(outcome.level.unwrap_or(Level::Info), SERVICE, message, trace)
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    LogLine::new(exchange.level.unwrap_or(Level::Info), SERVICE, exchange.message, exchange.trace)
         .with("method", request.method().as_str())
         .with("route", template)
         .with("status", response.status().as_u16())
         .with_some("code", code)
-        .with_some("appointment_id", outcome.appointment_id)
-        .with_some("country", outcome.country)
-        .with_some("error", outcome.error)
+        .with_some("appointment_id", exchange.appointment_id)
+        .with_some("country", exchange.country)
+        .with_some("error", exchange.error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
     response
 }
 
-#[derive(Serialize)]
-struct Accepted<'a> {
-    #[serde(flatten)]
-    appointment: &'a Appointment,
-    message: &'static str,
-}
-
-async fn book(
+async fn dispatch(
+    route: Route,
     request: &Request,
     chance: &Chance,
-    trace: TraceContext,
-    language: Language,
-    outcome: &mut Outcome,
+    exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
-    require_json(request.headers())?;
-    let body = request.body().read(BODY_LIMIT).map_err(|error| match error {
-        BodyError::TooLarge => Problem::new(ProblemCode::BodyTooLarge),
-        BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
-    })?;
-    let wanted = AppointmentRequest::from_json(&body).map_err(invalid_request)?;
-    let settings = Settings::read()?;
-    let booking = BookingSettings::read()?;
-
-    let now = Timestamp::from(SystemTime::now());
-    let appointment = Appointment {
-        appointment_id: chance.appointment_id(now),
-        insured_id: wanted.insured_id,
-        schedule_id: wanted.schedule_id,
-        country: wanted.country,
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-    };
-    outcome.appointment_id = Some(appointment.appointment_id);
-    outcome.country = Some(appointment.country);
-    let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
-    table.book(&appointment, trace, &booking.schedule).await?;
-    outcome.message = "appointment accepted";
-
-    if let Err(error) = publish(settings.client, &booking, &appointment, trace).await {
-        // It is kept, and stands in the index `pending`: that it is not published yet is no reason to refuse it.
-        outcome.level = Some(Level::Warn);
-        outcome.message = "appointment accepted, its publication is left to the republisher";
-        outcome.error = Some(error.to_string());
+    match route {
+        Route::Health => Ok(health()),
+        Route::Book => commands::book(request, chance, exchange).await,
+        Route::List(insured_id) => queries::list(insured_id, request.uri().query()).await,
+        Route::Read(insured_id, appointment_id) => {
+            exchange.appointment_id = Some(appointment_id);
+            queries::read(insured_id, appointment_id).await
+        }
+        Route::Cancel(insured_id, appointment_id) => commands::cancel(insured_id, appointment_id, exchange).await,
+        Route::Options(resource) => Ok(options(resource)),
     }
-
-    let message = match language {
-        Language::Spanish => "El agendamiento está en proceso.",
-        Language::English => "The appointment is being processed.",
-    };
-    let mut response = json(StatusCode::ACCEPTED, &Accepted { appointment: &appointment, message });
-    let location = format!("/appointments/{}/{}", appointment.insured_id.as_str(), appointment.appointment_id);
-    let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(location) {
-        headers.insert(LOCATION, location);
-    }
-    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-    Ok(response)
-}
-
-async fn publish(
-    client: Client<WasiTransport>,
-    booking: &BookingSettings,
-    appointment: &Appointment,
-    trace: TraceContext,
-) -> Result<(), aws_http::Error> {
-    let client = client.with_deadline(PUBLISH_DEADLINE);
-    let message = AppointmentMessage {
-        version: Version1,
-        command: Command::Request,
-        event_id: AppointmentMessage::event_id(appointment.appointment_id, Command::Request),
-        appointment_id: appointment.appointment_id,
-        insured_id: appointment.insured_id,
-        schedule_id: appointment.schedule_id,
-        country: appointment.country,
-        occurred_at: appointment.created_at,
-        traceparent: trace,
-    };
-    CommandTopic::new(&client, &booking.sns, &booking.topic_arn).publish(&message).await
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List<'a> {
-    insured_id: InsuredId,
-    appointments: &'a [Appointment],
-}
-
-async fn list(insured_id: InsuredId) -> Result<Response, Failure> {
-    let settings = Settings::read()?;
-    let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
-    let page = table.list(&insured_id, PageRequest { limit: PAGE_LIMIT, status: None, after: None }).await?;
-    Ok(json(StatusCode::OK, &List { insured_id, appointments: &page.appointments }))
 }
 
 #[derive(Serialize)]
@@ -217,38 +144,25 @@ fn health() -> Response {
     json(StatusCode::OK, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
+fn options(resource: Resource) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(resource.allow()));
+    response
+}
+
+/// An answer with a JSON body, which nobody may keep: it may hold personal data.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     // Strings and numbers always serialise.
     let mut response = Response::new(serde_json::to_vec(body).unwrap_or_default());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     response
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let media_type = text_of(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
-    match media_type {
-        Some(media_type) if media_type.trim().eq_ignore_ascii_case("application/json") => Ok(()),
-        _ => Err(Problem::new(ProblemCode::UnsupportedMediaType)),
-    }
-}
-
-fn invalid_request(fault: InvalidRequest) -> Problem {
-    match fault {
-        InvalidRequest::Empty => Problem::new(ProblemCode::EmptyBody),
-        InvalidRequest::NotAnObject => Problem::new(ProblemCode::NotAnObject),
-        InvalidRequest::NotJson { line, column } => Problem::new(ProblemCode::InvalidJson).with_detail(
-            format!("El cuerpo no se puede leer como JSON a partir de la línea {line}, columna {column}."),
-            format!("The body cannot be read as JSON from line {line}, column {column} on."),
-        ),
-        InvalidRequest::Fields(faults) => Problem::new(ProblemCode::InvalidBody)
-            .with_errors(faults.into_iter().map(|FieldError { field, code }| InvalidMember { field, code }).collect()),
-    }
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// A header's text, `None` where it is missing or not ASCII.
+pub(crate) fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

@@ -10,8 +10,8 @@ pub(crate) struct Settings {
     pub(crate) table: String,
 }
 
-/// What only a booking needs beside [`Settings`].
-pub(crate) struct BookingSettings {
+/// What a booking or a cancellation needs beside [`Settings`].
+pub(crate) struct CommandSettings {
     pub(crate) sns: Endpoint,
     pub(crate) topic_arn: String,
     pub(crate) schedule: RepublishSchedule,
@@ -32,7 +32,7 @@ impl Settings {
     }
 }
 
-impl BookingSettings {
+impl CommandSettings {
     pub(crate) fn read() -> Result<Self, SettingError> {
         Ok(Self {
             sns: Setting("sns_endpoint").parse()?,

@@ -1,0 +1,59 @@
+use appointment::{AppointmentId, Status};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// The only version of a cursor so far.
+const VERSION: u8 = 1;
+
+/// Version, filter, and the 16 bytes of an appointment id.
+const LENGTH: usize = 18;
+
+/// Where a page of a person's list ended: opaque to clients, base64url of version, filter and the page's last appointment.
+///
+/// It names no person: the partition to read always comes from the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The filter of the list that it belongs to.
+    pub(crate) status: Option<Status>,
+    /// The last appointment that was looked at.
+    pub(crate) after: AppointmentId,
+}
+
+impl Cursor {
+    pub(crate) fn encode(self) -> String {
+        let mut bytes = [0; LENGTH];
+        let [version, filter, id @ ..] = &mut bytes;
+        *version = VERSION;
+        *filter = filter_code(self.status);
+        id.copy_from_slice(self.after.as_uuid().as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a cursor, `None` where the text is none of ours.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let mut bytes = [0; LENGTH];
+        if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()? != LENGTH {
+            return None;
+        }
+        let [version, filter, id @ ..] = bytes;
+        if version != VERSION {
+            return None;
+        }
+        let filters = std::iter::once(None).chain(Status::ALL.map(Some));
+        let status = filters.into_iter().find(|status| filter_code(*status) == filter)?;
+        Some(Self { status, after: uuid::Uuid::from_bytes(id).try_into().ok()? })
+    }
+}
+
+/// One byte for a filter. The codes of a version never change.
+const fn filter_code(status: Option<Status>) -> u8 {
+    match status {
+        None => 0,
+        Some(Status::Pending) => 1,
+        Some(Status::Failed) => 2,
+        Some(Status::Completed) => 3,
+        Some(Status::Rejected) => 4,
+        Some(Status::Cancelling) => 5,
+        Some(Status::Cancelled) => 6,
+    }
+}

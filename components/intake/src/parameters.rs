@@ -1,0 +1,97 @@
+use appointment::FieldErrorCode;
+use backplane::PageRequest;
+use edge_component::{InvalidMember, Problem, ProblemCode};
+use http::HeaderMap;
+
+use crate::cursor::Cursor;
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The longest `Idempotency-Key`.
+const IDEMPOTENCY_KEY_LIMIT: usize = 128;
+
+/// How many appointments a page holds where `limit` does not say.
+const DEFAULT_LIMIT: u32 = 20;
+
+/// How many appointments a page may hold.
+const LIMIT: u32 = 100;
+
+/// Reads the query of a list: `limit`, `status` and `cursor`.
+///
+/// # Errors
+///
+/// 400 that names every parameter at fault. An unknown one is at fault too: a mistyped filter would answer the whole list.
+pub(crate) fn page_request(query: Option<&str>) -> Result<PageRequest, Problem> {
+    let mut page = PageRequest { limit: DEFAULT_LIMIT, status: None, after: None };
+    let mut cursor = None;
+    let mut seen: Vec<String> = Vec::new();
+    let mut faults = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let outcome = match name.as_ref() {
+            known @ ("limit" | "status" | "cursor") if seen.iter().any(|name| name == known) => {
+                Err(FieldErrorCode::DuplicateField)
+            }
+            "limit" => limit_from(&value).map(|limit| page.limit = limit),
+            "status" => match value.parse() {
+                Ok(status) => {
+                    page.status = Some(status);
+                    Ok(())
+                }
+                Err(_) => Err(FieldErrorCode::UnsupportedValue),
+            },
+            "cursor" => {
+                cursor = Some(value.into_owned());
+                Ok(())
+            }
+            _ => Err(FieldErrorCode::UnknownField),
+        };
+        if let Err(code) = outcome {
+            faults.push(InvalidMember { field: name.chars().take(64).collect(), code });
+        }
+        seen.push(name.into_owned());
+    }
+    if !faults.is_empty() {
+        return Err(Problem::new(ProblemCode::InvalidParameter).with_errors(faults));
+    }
+    if let Some(text) = cursor {
+        match Cursor::decode(&text) {
+            Some(cursor) if cursor.status == page.status => page.after = Some(cursor.after),
+            _ => return Err(Problem::new(ProblemCode::InvalidCursor)),
+        }
+    }
+    Ok(page)
+}
+
+fn limit_from(text: &str) -> Result<u32, FieldErrorCode> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(FieldErrorCode::InvalidType);
+    }
+    match text.parse() {
+        Ok(limit @ 1..=LIMIT) => Ok(limit),
+        _ => Err(FieldErrorCode::OutOfRange),
+    }
+}
+
+/// Reads the header `Idempotency-Key`
+/// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>), here any 1 to 128 printable ASCII
+/// characters.
+///
+/// # Errors
+///
+/// 400 for another value, and for more than one.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => match key.to_str() {
+            Ok(key)
+                if (1..=IDEMPOTENCY_KEY_LIMIT).contains(&key.len())
+                    && key.bytes().all(|byte| matches!(byte, b' '..=b'~')) =>
+            {
+                Ok(Some(key))
+            }
+            _ => Err(Problem::new(ProblemCode::InvalidIdempotencyKey)),
+        },
+        (Some(_), Some(_)) => Err(Problem::new(ProblemCode::InvalidIdempotencyKey)),
+    }
+}
