@@ -86,6 +86,18 @@ fn the_local_block_overrides_durations_and_nothing_else() {
 }
 
 #[test]
+fn the_applications_defaults_are_the_backplanes() {
+    let manifest = std::fs::read_to_string(workspace().join("spin.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let default = |variable: &str| manifest["variables"][variable]["default"].as_str().unwrap().to_owned();
+    let backplane = backplane();
+    let delays: Vec<String> = backplane.durations.republish_delays.iter().map(u64::to_string).collect();
+    assert_eq!(default("republish_delays_seconds"), delays.join(","));
+    assert_eq!(default("appointments_table"), backplane.table.name);
+    assert_eq!(default("appointments_event_bus"), backplane.bus.name);
+}
+
+#[test]
 fn the_domain_and_the_backplane_agree() {
     let backplane = backplane();
     let codes: Vec<&str> = Country::ALL.iter().map(|country| country.code()).collect();

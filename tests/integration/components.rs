@@ -13,7 +13,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tests::{component, target_folder, workspace};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::raw_double::RawDouble;
 
 /// What a component sent.
 struct Sent {
@@ -87,15 +90,19 @@ async fn answer(
 }
 
 async fn host(double: &Double) -> RunningHost {
+    host_with(&double.url, &double.url).await
+}
+
+async fn host_with(dynamodb: &str, others: &str) -> RunningHost {
     let _ = component("intake");
     let _ = component("confirmation");
     let mut builder = EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap())
         .cache_folder(target_folder().join("edge-host-cache"))
         .threads(std::num::NonZero::<usize>::MIN);
     for (name, value) in [
-        ("dynamodb_endpoint", double.url.as_str()),
-        ("sns_endpoint", &double.url),
-        ("eventbridge_endpoint", &double.url),
+        ("dynamodb_endpoint", dynamodb),
+        ("sns_endpoint", others),
+        ("eventbridge_endpoint", others),
         ("appointments_topic_arn", "arn:aws:sns:us-east-1:000000000000:appointment-commands"),
         ("intake_access_key_id", "AKIDINTAKE"),
         ("intake_secret_access_key", "intake-secret"),
@@ -163,6 +170,51 @@ async fn a_booking_is_one_signed_write_and_one_signed_publication() {
     assert_eq!(message["appointmentId"], id);
     assert_eq!(form["MessageAttributes.entry.1.Value.StringValue"], "PE");
     assert!(message["traceparent"].as_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+}
+
+/// What leaves in two writes waits for the peer's delayed acknowledgement: about 44 ms a message.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_and_each_answer_leaves_in_one_piece() {
+    let dynamodb = RawDouble::start("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", usize::MAX).await;
+    let sns = RawDouble::start(
+        "HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n\
+         <PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
+        usize::MAX,
+    )
+    .await;
+    let host = host_with(&dynamodb.url(""), &sns.url("")).await;
+
+    let mut client = TcpStream::connect(host.addr()).await.unwrap();
+    for path in ["/appointments", "/appointment"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BOOKING}",
+            BOOKING.len()
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut buffer = vec![0; 64 * 1024];
+        let size = client.read(&mut buffer).await.unwrap();
+        let answer = String::from_utf8_lossy(&buffer[..size]);
+        assert!(answer.starts_with("HTTP/1.1 202 Accepted\r\n"), "{answer}");
+        assert_whole(&answer);
+    }
+    for double in [&dynamodb, &sns] {
+        let reads = double.reads.lock().unwrap();
+        assert_eq!(reads.len(), 2, "{reads:#?}");
+        for read in &*reads {
+            assert!(
+                read.starts_with("POST / HTTP/1.1\r\n") && read.contains("authorization: AWS4-HMAC-SHA256 "),
+                "{read}"
+            );
+            assert_whole(read);
+        }
+    }
+}
+
+/// The text of a message whose body is as long as its `Content-Length` says.
+fn assert_whole(message: &str) {
+    let (head, body) = message.split_once("\r\n\r\n").expect("a head");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a Content-Length");
+    assert_eq!(length.parse(), Ok(body.len()), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,8 @@ use tests::component;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::raw_double::{OK_ANSWER, RawDouble};
+
 const HEAD: &str = "spin_manifest_version = 2\n[application]\nname = 'fixture'\n";
 
 /// The manifest of an application that serves everything with the fixture. `component` is the rest of its table.
@@ -332,48 +334,6 @@ async fn output_arrives_in_whole_lines_with_the_components_name() {
 }
 
 // --- outbound requests --------------------------------------------------------------------------------------------------
-
-/// A server that reads once from each request, keeps what that read gave, and answers with `answer`.
-struct RawDouble {
-    addr: SocketAddr,
-    reads: Arc<Mutex<Vec<String>>>,
-    connections: Arc<Mutex<usize>>,
-}
-
-const OK_ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
-
-impl RawDouble {
-    /// `requests_a_connection` answered requests later it closes the connection.
-    async fn start(answer: &'static str, requests_a_connection: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let (reads, connections): (Arc<Mutex<Vec<String>>>, Arc<Mutex<usize>>) = Default::default();
-        let (kept_reads, counted) = (reads.clone(), connections.clone());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                *counted.lock().unwrap() += 1;
-                let reads = kept_reads.clone();
-                tokio::spawn(async move {
-                    for _ in 0..requests_a_connection {
-                        let mut buffer = vec![0; 64 * 1024];
-                        match stream.read(&mut buffer).await {
-                            Ok(size) if size > 0 => {
-                                reads.lock().unwrap().push(String::from_utf8_lossy(&buffer[..size]).into_owned());
-                                stream.write_all(answer.as_bytes()).await.unwrap();
-                            }
-                            _ => return,
-                        }
-                    }
-                });
-            }
-        });
-        Self { addr, reads, connections }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
-    }
-}
 
 #[tokio::test]
 async fn a_call_to_a_host_that_is_not_allowed_opens_no_connection() {

@@ -40,11 +40,12 @@ impl Artifacts {
             &["-p", "intake", "-p", "confirmation", "--target", WASM_TARGET, "--profile", "component"],
         )?;
         let workers: Vec<String> = backplane.countries().map(|country| country.function).collect();
-        let mut native: Vec<&str> = workers.iter().flat_map(|worker| ["-p", worker.as_str()]).collect();
+        // Of the whole workspace, whose features `cargo test` unites too: else each would compile the dependencies anew.
+        let mut native = vec!["--workspace"];
+        native.extend(workers.iter().flat_map(|worker| ["--bin", worker.as_str()]));
         if host == Host::Embedded {
-            native.extend(["-p", "edge-host"]);
+            native.extend(["--bin", "edge-host"]);
         }
-        native.push("--bins");
         artifacts.cargo_build(root, "the native programs", &native)?;
         Ok(artifacts)
     }
