@@ -39,7 +39,8 @@ variable "component_trust" {
   description = <<-EOT
     How the host of the application gets the components' rights: `oidc` (the ARN of an IAM OIDC provider, the audience, the
     exact subjects), `services` (AWS services that run it), or `iam_users`, which creates users with long-lived access keys
-    for hosts that can do neither; the keys are outputs, and stand in the state.
+    for hosts that can do neither; the keys are outputs, and stand in the state. `iam_user_keys` labels each user's keys, the
+    newest last: docs/deploy.md rotates them by it.
   EOT
   type = object({
     oidc = optional(object({
@@ -47,10 +48,16 @@ variable "component_trust" {
       audience     = string
       subjects     = list(string)
     }))
-    services  = optional(set(string), [])
-    iam_users = optional(bool, false)
+    services      = optional(set(string), [])
+    iam_users     = optional(bool, false)
+    iam_user_keys = optional(list(string), ["first"])
   })
   default = { services = ["ecs-tasks.amazonaws.com"] }
+
+  validation {
+    condition     = contains([1, 2], length(var.component_trust.iam_user_keys))
+    error_message = "component_trust.iam_user_keys must be one or two labels: IAM gives a user two keys at most."
+  }
 }
 
 variable "countries" {

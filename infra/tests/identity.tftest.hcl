@@ -202,3 +202,28 @@ run "users_on_request" {
     error_message = "Without a trusted party there is no role."
   }
 }
+
+run "rotation_of_user_keys" {
+  variables {
+    component_trust = { iam_users = true, iam_user_keys = ["2026-05", "2026-11"] }
+  }
+
+  assert {
+    condition     = length(module.edge_identity.access_keys) == 2 && output.intake_access_key_id == module.edge_identity.access_keys["intake"].id
+    error_message = "While two keys are valid, the outputs give one for each component."
+  }
+  assert {
+    condition     = toset(module.edge_identity.access_key_labels) == toset(["confirmation/2026-05", "confirmation/2026-11", "intake/2026-05", "intake/2026-11"])
+    error_message = "The old key stays until its label is removed."
+  }
+}
+
+run "too_many_user_keys" {
+  command = plan
+
+  variables {
+    component_trust = { iam_users = true, iam_user_keys = ["a", "b", "c"] }
+  }
+
+  expect_failures = [var.component_trust]
+}

@@ -259,6 +259,7 @@ run "nobody_trusted" {
   }
 
   variables {
+    host       = { name = "host", policy = "{}" }
     components = { intake = { name = "test", policy = "{}" } }
     trust      = {}
   }
@@ -274,6 +275,7 @@ run "any_subject" {
   }
 
   variables {
+    host       = { name = "host", policy = "{}" }
     components = { intake = { name = "test", policy = "{}" } }
     trust = {
       oidc = { provider_arn = "arn:aws:iam::123456789012:oidc-provider/oidc.example.org", audience = "sts.amazonaws.com", subjects = ["*"] }

@@ -28,6 +28,8 @@ locals {
 
   roles = var.trust.oidc == null && length(var.trust.services) == 0 ? {} : var.components
   users = var.trust.iam_users ? var.components : {}
+
+  newest_key = element(var.trust.iam_user_keys, -1)
 }
 
 # A task has one role, and each component rights of its own: the task's role may do nothing but act as a component.
@@ -103,7 +105,9 @@ resource "aws_iam_user_policy_attachment" "component" {
 }
 
 resource "aws_iam_access_key" "component" {
-  for_each = local.users
+  for_each = {
+    for pair in setproduct(keys(local.users), var.trust.iam_user_keys) : "${pair[0]}/${pair[1]}" => pair[0]
+  }
 
-  user = aws_iam_user.component[each.key].name
+  user = aws_iam_user.component[each.value].name
 }

@@ -18,8 +18,18 @@ output "users" {
   value       = { for name, user in aws_iam_user.component : name => user.name }
 }
 
+output "access_key_labels" {
+  description = "Component and label of each access key."
+  value       = keys(aws_iam_access_key.component)
+}
+
 output "access_keys" {
-  description = "Access key of each component's IAM user; empty unless they were asked for."
-  value       = { for name, key in aws_iam_access_key.component : name => { id = key.id, secret = key.secret } }
-  sensitive   = true
+  description = "Newest access key of each component's IAM user; empty unless they were asked for."
+  value = {
+    for name, user in aws_iam_user.component : name => {
+      id     = aws_iam_access_key.component["${name}/${local.newest_key}"].id
+      secret = aws_iam_access_key.component["${name}/${local.newest_key}"].secret
+    }
+  }
+  sensitive = true
 }
