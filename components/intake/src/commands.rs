@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use appointment::{
     Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, FieldError, InsuredId, InvalidRequest,
-    Status, Timestamp, TraceContext, Version1,
+    Status, Timestamp, TraceContext,
 };
 use aws_http::Client;
 use aws_http::wasi::WasiTransport;
@@ -153,18 +153,7 @@ async fn publish(
     exchange: &mut Exchange,
 ) {
     let client = client.with_deadline(PUBLISH_DEADLINE);
-    let message = AppointmentMessage {
-        version: Version1,
-        command,
-        event_id: AppointmentMessage::event_id(appointment.appointment_id, command),
-        appointment_id: appointment.appointment_id,
-        insured_id: appointment.insured_id,
-        schedule_id: appointment.schedule_id,
-        country: appointment.country,
-        // The status changed last when the person asked.
-        occurred_at: appointment.updated_at,
-        traceparent,
-    };
+    let message = AppointmentMessage::new(command, appointment, traceparent);
     if let Err(error) = CommandTopic::new(&client, &commands.sns, &commands.topic_arn).publish(&message).await {
         exchange.level = Some(Level::Warn);
         exchange.message = "accepted, and its publication left to the republisher";

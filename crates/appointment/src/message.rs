@@ -1,7 +1,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
-use crate::{AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
+use crate::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
 
 /// Version 1 of a message's shape. Any other number is refused, so that a reader never guesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,6 +77,25 @@ pub struct AppointmentMessage {
 }
 
 impl AppointmentMessage {
+    /// The message that gives `command` for an appointment as it stands after the person asked.
+    #[must_use]
+    pub fn new(command: Command, appointment: &Appointment, traceparent: TraceContext) -> Self {
+        Self {
+            version: Version1,
+            command,
+            event_id: Self::event_id(appointment.appointment_id, command),
+            appointment_id: appointment.appointment_id,
+            insured_id: appointment.insured_id,
+            schedule_id: appointment.schedule_id,
+            country: appointment.country,
+            occurred_at: match command {
+                Command::Request => appointment.created_at,
+                Command::Cancellation => appointment.updated_at,
+            },
+            traceparent,
+        }
+    }
+
     /// The message as it is published.
     #[must_use]
     pub fn to_json(&self) -> String {

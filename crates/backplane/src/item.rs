@@ -1,6 +1,9 @@
 //! How an appointment lies in the table.
 
-use appointment::{Appointment, AppointmentId, HistoryEntry, InsuredId, ScheduleId, Status, Timestamp, TraceContext};
+use appointment::{
+    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, ScheduleId, Status, Timestamp,
+    TraceContext,
+};
 use aws_http::dynamodb::{AttributeValue, Item};
 
 /// Names of the table's attributes.
@@ -84,6 +87,19 @@ impl KeptAppointment {
             last_event_id: item.s(attribute::LAST_EVENT_ID).map(str::to_owned),
             pending_attempt: item.n(attribute::PENDING_ATTEMPT).unwrap_or_default(),
         })
+    }
+
+    /// The command that its country has to answer, as it was published first; `None` where the country has answered.
+    ///
+    /// A `failed` request counts as unanswered: only an operator publishes it again, and the answer overtakes the failure.
+    #[must_use]
+    pub fn unanswered_command(&self) -> Option<AppointmentMessage> {
+        let command = match self.appointment.status {
+            Status::Pending | Status::Failed => Command::Request,
+            Status::Cancelling => Command::Cancellation,
+            Status::Completed | Status::Rejected | Status::Cancelled => return None,
+        };
+        Some(AppointmentMessage::new(command, &self.appointment, self.trace))
     }
 }
 

@@ -10,13 +10,17 @@
 
 mod bus;
 mod item;
+mod pending;
 mod republish;
 mod table;
 mod topic;
 
 pub use bus::{AnnounceError, StatusBus};
 pub use item::{InvalidItem, KeptAppointment};
-pub use republish::{GIVEN_UP_SHARD, InvalidSchedule, RepublishSchedule, SHARDS_PER_COUNTRY, pending_shard};
+pub use pending::{Due, PendingAppointment, not_processed_event_id};
+pub use republish::{
+    GIVEN_UP_SHARD, InvalidSchedule, RepublishSchedule, SHARDS_PER_COUNTRY, pending_shard, pending_shards,
+};
 pub use table::{
     Applied, AppointmentsTable, Booked, Cancelled, IDEMPOTENCY_PERIOD, MAX_READS_PER_PAGE, Page, PageRequest,
     StoreError,

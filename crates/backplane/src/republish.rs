@@ -15,7 +15,16 @@ pub const GIVEN_UP_SHARD: &str = "given_up";
 #[must_use]
 pub fn pending_shard(country: Country, appointment: AppointmentId) -> String {
     let [.., last] = *appointment.as_uuid().as_bytes();
-    format!("{}#{}", country.code(), last % SHARDS_PER_COUNTRY)
+    shard(country, last % SHARDS_PER_COUNTRY)
+}
+
+/// Every shard of the index `pending` in which appointments wait for a country.
+pub fn pending_shards(country: Country) -> impl ExactSizeIterator<Item = String> {
+    (0..SHARDS_PER_COUNTRY).map(move |number| shard(country, number))
+}
+
+fn shard(country: Country, number: u8) -> String {
+    format!("{}#{number}", country.code())
 }
 
 /// From when, and how often, a command that no country has answered is published again.

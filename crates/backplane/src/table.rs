@@ -27,14 +27,17 @@ pub const MAX_READS_PER_PAGE: u32 = 4;
 const LIST_PROJECTION: &str =
     "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent";
 
-const STATUS_NAME: &[(&str, &str)] = &[("#status", attribute::STATUS)];
+pub(crate) const STATUS_NAME: &[(&str, &str)] = &[("#status", attribute::STATUS)];
+
+/// `shard` is a reserved word too.
+const STATUS_AND_SHARD_NAMES: &[(&str, &str)] = &[("#status", attribute::STATUS), ("#shard", attribute::SHARD)];
 
 /// The DynamoDB table `appointments`: partition key `insuredId`, sort key `sk` (`appointment#<uuid>` or
 /// `idempotency#<key>`), and the sparse index `pending`.
 #[derive(Clone, Copy, Debug)]
 pub struct AppointmentsTable<'a, T> {
-    dynamodb: DynamoDb<'a, T>,
-    name: &'a str,
+    pub(crate) dynamodb: DynamoDb<'a, T>,
+    pub(crate) name: &'a str,
 }
 
 /// Why the table could not answer.
@@ -309,10 +312,10 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             table_name: self.name,
             key: appointment_key(insured_id, appointment_id),
             update_expression: "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
-                                traceparent = :trace, pendingShard = shard, pendingSince = :since, \
+                                traceparent = :trace, pendingShard = #shard, pendingSince = :since, \
                                 pendingAttempt = :attempt REMOVE reason",
             condition_expression: Some(&change.condition),
-            expression_attribute_names: STATUS_NAME,
+            expression_attribute_names: STATUS_AND_SHARD_NAMES,
             expression_attribute_values: change.values,
             return_values: ReturnValues::AllNew,
             on_condition_failure: OnConditionFailure::AllOld,
@@ -414,13 +417,13 @@ fn target_of(event: StatusEvent) -> Option<Status> {
 }
 
 /// The parts of an update that every change of status has, made from the state machine.
-struct StatusChange {
-    condition: String,
-    values: Item<'static>,
+pub(crate) struct StatusChange {
+    pub(crate) condition: String,
+    pub(crate) values: Item<'static>,
 }
 
 impl StatusChange {
-    fn new(event: StatusEvent, target: Status, reason: Option<Reason>, now: Timestamp) -> Self {
+    pub(crate) fn new(event: StatusEvent, target: Status, reason: Option<Reason>, now: Timestamp) -> Self {
         let mut condition = String::from("#status IN (");
         let mut values = Item::new();
         for (number, status) in event.moves_from().enumerate() {
@@ -445,7 +448,7 @@ fn is_condition_failed(error: &Error) -> bool {
 }
 
 /// The item because of which a condition failed, `None` where there is none; any other error stays one.
-fn condition_failed_item(error: Error) -> Result<Option<Item<'static>>, StoreError> {
+pub(crate) fn condition_failed_item(error: Error) -> Result<Option<Item<'static>>, StoreError> {
     if !is_condition_failed(&error) {
         return Err(error.into());
     }
