@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-pub use stack::{own_services, scratch_folder, services, stack};
+pub use stack::{own_services, scratch_folder, services, stack, stack_behind};
 
 /// The workspace's folder.
 #[must_use]

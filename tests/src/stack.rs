@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
 
+use aws_http::Endpoint;
 use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::{Backplane, Durations};
 use local_stack::progress::Progress;
-use local_stack::{LocalStack, Options, Services, setup};
+use local_stack::{Front, LocalStack, Options, Services, setup};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -48,6 +49,29 @@ pub async fn own_services(name: &'static str, change: fn(&mut Durations)) -> Ser
 pub async fn stack() -> &'static LocalStack {
     static STACK: OnceCell<LocalStack> = OnceCell::const_new();
     STACK.get_or_init(async || in_background(start_stack).await).await
+}
+
+/// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
+/// the emulator's endpoint, and gives the one at which the application reaches AWS.
+///
+/// # Panics
+///
+/// Where a part cannot be built or started.
+pub async fn stack_behind<F: Future<Output = Endpoint>>(
+    name: &'static str,
+    change: fn(&mut Durations),
+    between: impl FnOnce(Endpoint) -> F + Send + 'static,
+) -> LocalStack {
+    in_background(async move || {
+        let (mut options, artifacts) = prepare(name)?;
+        change(&mut options.backplane.durations);
+        let root = options.root.clone();
+        let services = Services::start(options, &artifacts, &Progress::silent()).await?;
+        let endpoint = Some(between(services.endpoint().clone()).await);
+        let front = Front { root: &root, artifacts: &artifacts, host: Host::Embedded, port: None, endpoint };
+        LocalStack::over(services, front, &Progress::silent()).await
+    })
+    .await
 }
 
 /// Runs a start where its background tasks may stay.

@@ -1,6 +1,8 @@
 //! `cargo xtask …`: everything that people do with this repository besides editing it.
 
 mod demo;
+mod forget;
+mod redrive;
 mod spin_env;
 mod terraform;
 mod test;
@@ -58,6 +60,32 @@ enum Task {
     ///   terraform -chdir=infra/examples/production output -json | cargo xtask spin-env --output spin.env
     #[command(verbatim_doc_comment)]
     SpinEnv(spin_env::SpinEnv),
+    /// Put back what was given up: dead letters to their queues, unanswered commands to the topic.
+    ///
+    /// Do this once the cause is gone. It is safe to do twice, because a country answers a command that it has decided with
+    /// the same decision. Without --aws it works on the local stack that `up` or `demo --keep` left running.
+    Redrive {
+        /// The port of the local stack's application.
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+        /// Work on AWS: the ARN of the topic (Terraform's output `appointments_topic_arn`), which tells account and region.
+        ///
+        /// Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need
+        /// sqs:StartMessageMoveTask and what it requires, dynamodb:Query, dynamodb:GetItem and sns:Publish.
+        #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
+        aws: Option<String>,
+    },
+    /// Erase one insured person's data from the local stack: table, idempotency keys, country databases.
+    ///
+    /// docs/privacy.md says where else personal data lies and for how long, and how a person is erased on AWS. A booked slot
+    /// of the person becomes free. Refused while an appointment of the person awaits its country.
+    Forget {
+        /// The person's code: five digits.
+        insured_id: appointment::InsuredId,
+        /// The port of the local stack's application.
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+    },
     /// Run every test: builds all parts, then runs `cargo test` over the workspace.
     ///
     /// Examples:
@@ -127,6 +155,8 @@ async fn run(task: Task) -> Result<ExitCode> {
         Task::Up(start) => up::run(&root, &start).await,
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
         Task::SpinEnv(options) => spin_env::run(&root, &options),
+        Task::Redrive { port, aws } => redrive::run(&root, port, aws.as_deref()).await,
+        Task::Forget { insured_id, port } => forget::run(&root, port, insured_id).await,
         Task::Test { arguments } => test::run(&root, &arguments),
         Task::Terraform => terraform::run(&root).map(|()| ExitCode::SUCCESS),
     }

@@ -1,4 +1,4 @@
-//! Calls to the emulator, over `aws-http`.
+//! Calls to the emulator, or to AWS, over `aws-http`.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::ministack::REGION;
 
 /// The time limit of a call, a long poll excluded.
-const CALL_LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
 
-/// One identity's calls to every service of the emulator.
+/// One identity's calls to every service of the emulator, or to one of AWS.
 #[derive(Clone)]
 pub struct Aws {
     client: Client<NativeTransport>,
@@ -36,7 +36,17 @@ impl Aws {
     /// As [`Aws::new`], for calls that may wait longer.
     #[must_use]
     pub fn with_limit(endpoint: Endpoint, credentials: Credentials, limit: Duration) -> Self {
-        let client = Client::new(NativeTransport::new(), REGION, credentials)
+        Self::with(endpoint, REGION, credentials, limit)
+    }
+
+    /// Calls to AWS itself, with the rights of an identity.
+    #[must_use]
+    pub fn in_region(endpoint: Endpoint, region: &str, credentials: Credentials) -> Self {
+        Self::with(endpoint, region, credentials, CALL_LIMIT)
+    }
+
+    fn with(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
+        let client = Client::new(NativeTransport::new(), region, credentials)
             .with_deadline(limit)
             .with_timeouts(Timeouts { first_byte: limit, ..Timeouts::default() })
             .with_verbatim_rejections();

@@ -10,8 +10,9 @@
 //! | [`artifacts`] | builds the components, the workers and the embedded host |
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
 //! | [`provision`] | creates the backplane in the emulator from `infra/backplane.json` |
-//! | [`pipe`] | plays the EventBridge pipe, which the emulator does not |
+//! | [`pipe`], [`schedule`] | play the EventBridge pipe and the republish rule, which the emulator does not |
 //! | [`application`] | the Spin application, under `spin up` or in the embedded host |
+//! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
 //!
 //! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
 //! the children of a program that was killed.
@@ -20,13 +21,18 @@ pub mod application;
 pub mod artifacts;
 pub mod aws;
 pub mod backplane;
+pub mod forget;
 pub mod http;
+mod journal;
 pub mod ministack;
 pub mod pipe;
 pub mod postgres;
 mod process;
 pub mod progress;
 pub mod provision;
+pub mod redrive;
+pub mod running;
+pub mod schedule;
 pub mod setup;
 mod worker_logs;
 
@@ -51,6 +57,8 @@ use crate::pipe::{Pipe, PipeSettings};
 use crate::postgres::Postgres;
 use crate::progress::Progress;
 use crate::provision::{Provisioned, WorkerCode, provision, register_workers};
+use crate::running::RunningStack;
+use crate::schedule::{Schedule, ScheduleSettings};
 use crate::worker_logs::WorkerLogs;
 
 /// How many steps [`LocalStack::start`] reports.
@@ -118,7 +126,7 @@ impl Services {
         let worker_logs = WorkerLogs::start(Aws::root(endpoint.clone()), &backplane, &worker_log)?;
         step.done(&backplane.countries().map(|country| country.function).collect::<Vec<_>>().join(", "));
 
-        Ok(Self {
+        let services = Self {
             _worker_logs: worker_logs,
             ministack,
             postgres,
@@ -127,7 +135,9 @@ impl Services {
             provisioned,
             backplane,
             directory,
-        })
+        };
+        RunningStack::announce(&services)?;
+        Ok(services)
     }
 
     /// The emulator's URL.
@@ -190,7 +200,7 @@ impl Services {
         self.database_urls.get(country).map(String::as_str).with_context(|| format!("no database of {country}"))
     }
 
-    /// The folder of the logs: `application.log`, `workers.log`, `pipe.log`, `ministack.log`, `postgres.log`.
+    /// The folder of the logs: `application.log`, `workers.log`, `pipe.log`, `schedule.log`, `ministack.log`, `postgres.log`.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.directory.join("logs")
@@ -201,16 +211,26 @@ impl Services {
     /// # Errors
     /// When the backplane has no principal of a component's name.
     pub fn variables(&self, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
+        self.variables_by_way_of(&self.endpoint, api_key)
+    }
+
+    /// As [`Services::variables`], for an application that reaches AWS at `endpoint`, for example through a proxy.
+    ///
+    /// # Errors
+    /// As [`Services::variables`].
+    pub fn variables_by_way_of(&self, endpoint: &Endpoint, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
         let (intake, confirmation) = (self.credentials("intake")?, self.credentials("confirmation")?);
-        let emulator = self.endpoint.to_string();
+        let endpoint = endpoint.to_string();
+        let delays: Vec<String> = self.backplane.durations.republish_delays.iter().map(u64::to_string).collect();
         Ok(BTreeMap::from([
             ("aws_region", REGION.to_owned()),
-            ("dynamodb_endpoint", emulator.clone()),
-            ("sns_endpoint", emulator.clone()),
-            ("eventbridge_endpoint", emulator),
+            ("dynamodb_endpoint", endpoint.clone()),
+            ("sns_endpoint", endpoint.clone()),
+            ("eventbridge_endpoint", endpoint),
             ("appointments_table", self.backplane.table.name.clone()),
             ("appointments_topic_arn", self.topic_arn().to_owned()),
             ("appointments_event_bus", self.backplane.bus.name.clone()),
+            ("republish_delays_seconds", delays.join(",")),
             ("intake_access_key_id", intake.access_key_id().to_owned()),
             ("intake_secret_access_key", intake.secret_access_key().to_owned()),
             ("confirmation_access_key_id", confirmation.access_key_id().to_owned()),
@@ -228,9 +248,24 @@ impl Services {
 pub struct LocalStack {
     // Fields are dropped in this order, the reverse of their dependencies.
     application: Application,
+    _schedule: Schedule,
     pipe: Pipe,
     services: Services,
     api_key: String,
+}
+
+/// How to run the application over [`Services`].
+pub struct Front<'a> {
+    /// The repository's root.
+    pub root: &'a Path,
+    /// What was built.
+    pub artifacts: &'a Artifacts,
+    /// What runs the application.
+    pub host: Host,
+    /// The application's port, or a free one.
+    pub port: Option<u16>,
+    /// Where the application reaches AWS; the emulator itself where `None`.
+    pub endpoint: Option<Endpoint>,
 }
 
 impl LocalStack {
@@ -252,37 +287,59 @@ impl LocalStack {
         }
         let root = options.root.clone();
         let services = Services::start(options, artifacts, progress).await?;
+        Self::over(services, Front { root: &root, artifacts, host, port, endpoint: None }, progress).await
+    }
 
+    /// Starts the application, and what calls it, over services that run.
+    ///
+    /// # Errors
+    /// When a part does not start; the error names it and shows the end of its log.
+    pub async fn over(services: Services, front: Front<'_>, progress: &Progress) -> Result<Self> {
         let step = progress.step("application");
         let api_key = random_key()?;
         let application = Application::start(ApplicationSettings {
-            host,
-            root: &root,
-            edge_host: &artifacts.edge_host(),
-            port,
-            variables: services.variables(&api_key)?,
+            host: front.host,
+            root: front.root,
+            edge_host: &front.artifacts.edge_host(),
+            port: front.port,
+            variables: services
+                .variables_by_way_of(front.endpoint.as_ref().unwrap_or(services.endpoint()), &api_key)?,
             log: services.logs().join("application.log"),
         })
         .await?;
-        step.done(&format!("{} by {}", application.url(), host.name()));
+        step.done(&format!("{} by {}", application.url(), front.host.name()));
 
-        let step = progress.step("pipe");
-        let confirmation = &services.backplane.confirmation;
-        let queue = &services.backplane.confirmation_queue.name;
-        let rights = services.credentials("pipe")?.clone();
+        let step = progress.step("pipe and schedule");
+        let Backplane { confirmation, confirmation_queue, durations, .. } = &services.backplane;
+        let key = HeaderValue::from_str(&api_key).context("the API key is no header value")?;
+        let answer_limit = Duration::from_secs(durations.confirmation_answer);
         let pipe = Pipe::start(
             PipeSettings {
-                aws: Aws::with_limit(services.endpoint.clone(), rights, RECEIVE_LIMIT),
-                queue_url: services.queue_url(queue)?.to_owned(),
+                aws: Aws::with_limit(services.endpoint.clone(), services.credentials("pipe")?.clone(), RECEIVE_LIMIT),
+                queue_url: services.queue_url(&confirmation_queue.name)?.to_owned(),
                 destination: format!("{}{}", application.url(), confirmation.pipe.path),
                 api_key_header: confirmation.api_key_header.clone(),
-                api_key: HeaderValue::from_str(&api_key).context("the API key is no header value")?,
-                answer_limit: Duration::from_secs(services.backplane.durations.confirmation_answer),
+                api_key: key.clone(),
+                answer_limit,
             },
             &services.logs().join("pipe.log"),
         )?;
-        step.done(&format!("{queue} to {}", confirmation.pipe.path));
-        Ok(Self { application, pipe, services, api_key })
+        let schedule = Schedule::start(
+            ScheduleSettings {
+                destination: format!("{}{}", application.url(), confirmation.republish.path),
+                countries: services.backplane.countries.clone(),
+                interval: Duration::from_secs(durations.republish_interval),
+                api_key_header: confirmation.api_key_header.clone(),
+                api_key: key,
+                answer_limit,
+            },
+            &services.logs().join("schedule.log"),
+        )?;
+        step.done(&format!(
+            "{} to {}, {} s to {}",
+            confirmation_queue.name, confirmation.pipe.path, durations.republish_interval, confirmation.republish.path
+        ));
+        Ok(Self { application, _schedule: schedule, pipe, services, api_key })
     }
 
     /// What stands behind the application.
@@ -381,9 +438,14 @@ fn credentials<'a>(provisioned: &'a Provisioned, principal: &str) -> Result<&'a 
     provisioned.credentials.get(principal).with_context(|| format!("no access key of a principal `{principal}`"))
 }
 
+/// The folder of an instance.
+fn instance_directory(root: &Path, instance: &str) -> PathBuf {
+    root.join("target").join("local-stack").join(instance)
+}
+
 /// Creates the instance's empty folder.
 fn fresh_directory(root: &Path, instance: &str) -> Result<PathBuf> {
-    let directory = root.join("target").join("local-stack").join(instance);
+    let directory = instance_directory(root, instance);
     if directory.exists() {
         std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     }

@@ -5,12 +5,11 @@
 //! unchanged (`<$.body>`), the API key in the connection's header, several requests at a time. A message whose request is
 //! answered with 2xx is deleted; any other is left to the visibility timeout and the dead-letter queue.
 
-use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -22,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::aws::Aws;
 use crate::http::Http;
+use crate::journal::Journal;
 
 /// Requests in flight. AWS starts with five and adds more as the queue grows.
 const CONCURRENCY: usize = 16;
@@ -63,10 +63,8 @@ impl Pipe {
     /// # Errors
     /// When the log cannot be written.
     pub fn start(mut settings: PipeSettings, log: &Path) -> Result<Self> {
-        let log = std::fs::File::options().create(true).append(true).open(log);
         settings.api_key.set_sensitive(true);
-        let log = Mutex::new(log.context("cannot write the pipe's log")?);
-        let runner = Runner { settings, http: Http::default(), log };
+        let runner = Runner { settings, http: Http::default(), journal: Journal::open("pipe", log)? };
         let (stop, stopped) = watch::channel(false);
         Ok(Self { task: tokio::spawn(Arc::new(runner).run(stopped)), stop })
     }
@@ -88,7 +86,7 @@ impl Drop for Pipe {
 struct Runner {
     settings: PipeSettings,
     http: Http,
-    log: Mutex<std::fs::File>,
+    journal: Journal,
 }
 
 #[derive(Deserialize)]
@@ -181,10 +179,6 @@ impl Runner {
     }
 
     fn note(&self, level: &str, message: &str, message_id: Option<&str>) {
-        let line = json!({"level": level, "service": "pipe", "message": message, "sqs_message_id": message_id});
-        if let Ok(mut log) = self.log.lock() {
-            // A log that cannot be written stops nothing.
-            let _ = writeln!(log, "{line}");
-        }
+        self.journal.note(level, message, message_id.map(|id| ("sqs_message_id", id)));
     }
 }

@@ -1,0 +1,79 @@
+//! What another program needs to know of a local stack that runs, such as `cargo xtask redrive`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use aws_http::Endpoint;
+use serde::{Deserialize, Serialize};
+
+use crate::backplane::Backplane;
+use crate::{Services, given_database_urls, instance_directory};
+
+const FILE: &str = "stack.json";
+
+/// A running local stack.
+#[derive(Serialize, Deserialize)]
+pub struct RunningStack {
+    emulator: String,
+    /// Of the databases that the stack started itself; a given one may have a password, and the environment names it.
+    databases: BTreeMap<String, String>,
+}
+
+impl RunningStack {
+    /// Tells other programs about services, in a file of their folder that only this user reads.
+    pub(crate) fn announce(services: &Services) -> Result<()> {
+        let given = given_database_urls(&services.backplane);
+        let own = services.database_urls.iter().filter(|(country, _)| !given.contains_key(*country));
+        let running = Self {
+            emulator: services.emulator_url(),
+            databases: own.map(|(country, url)| (country.clone(), url.clone())).collect(),
+        };
+        let file = services.directory.join(FILE);
+        let context = || format!("cannot write {}", file.display());
+        let mut options = std::fs::File::options();
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut open = options.create(true).write(true).truncate(true).open(&file).with_context(context)?;
+        open.write_all(&serde_json::to_vec_pretty(&running)?).with_context(context)
+    }
+
+    /// The stack whose application has this port.
+    ///
+    /// # Errors
+    /// When none runs there.
+    pub async fn on_port(root: &Path, port: u16) -> Result<Self> {
+        Self::of_instance(&instance_directory(root, &port.to_string())).await.with_context(|| {
+            format!("no local stack runs on port {port}: start one with `cargo xtask up --port {port}`")
+        })
+    }
+
+    /// The stack with this folder.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub async fn of_instance(directory: &Path) -> Result<Self> {
+        let file: PathBuf = directory.join(FILE);
+        let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let running: Self = serde_json::from_slice(&text).with_context(|| format!("cannot read {}", file.display()))?;
+        let ready = format!("{}/_ministack/ready", running.emulator);
+        ensure!(crate::http::answers_success(&ready).await, "nothing answers at {}", running.emulator);
+        Ok(running)
+    }
+
+    /// The emulator.
+    ///
+    /// # Errors
+    /// When the file was changed by somebody.
+    pub fn endpoint(&self) -> Result<Endpoint> {
+        Endpoint::parse(&self.emulator).context("the emulator's endpoint")
+    }
+
+    /// The URL of each country's database, by the country's code.
+    #[must_use]
+    pub fn database_urls(&self, backplane: &Backplane) -> BTreeMap<String, String> {
+        let mut urls = given_database_urls(backplane);
+        urls.extend(self.databases.clone());
+        urls
+    }
+}
