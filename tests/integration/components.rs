@@ -394,6 +394,83 @@ async fn a_delivery_without_the_key_or_without_sense_changes_nothing() {
     assert!(double.operations().is_empty());
 }
 
+/// Each shard's one row is handled as its status and its attempt say; `spin.toml` has seven delays, so that the seventh turn
+/// gives up in place of publishing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unanswered_command_is_published_again_or_given_up() {
+    let indexed = |status: &str, attempt: u32| {
+        let row = json!({
+            "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "status": {"S": status},
+            "pendingShard": {"S": "PE#0"}, "pendingSince": {"S": "2026-11-24T09:30:00.000Z"},
+            "pendingAttempt": {"N": attempt.to_string()},
+        });
+        (200, json!({"Items": [row]}).to_string())
+    };
+    let taken = |status: &str| (200, json!({"Attributes": row(status, EVENT_ID)}).to_string());
+    let full = (200, json!({"Items": [], "LastEvaluatedKey": {"sk": {"S": "x"}}}).to_string());
+    let fault = (500, r#"{"__type":"InternalServerError"}"#.to_owned());
+    let publish: &[&str] = &["Query", "UpdateItem", "Publish"];
+    let fail: &[&str] = &["Query", "UpdateItem", "PutEvents", "UpdateItem"];
+    let cases: Vec<(&str, Scripted, Scripted, &[&str], Value)> = vec![
+        ("request", indexed("pending", 0), taken("pending"), publish, json!([4, 0, false])),
+        ("cancellation", indexed("cancelling", 5), taken("cancelling"), publish, json!([4, 0, false])),
+        (
+            "moved meanwhile",
+            indexed("pending", 0),
+            condition_failed(None),
+            &["Query", "UpdateItem"],
+            json!([0, 0, false]),
+        ),
+        ("last turn", indexed("pending", 6), taken("failed"), fail, json!([0, 4, false])),
+        ("run that died", indexed("failed", 7), taken("failed"), fail, json!([0, 4, false])),
+        (
+            "cancellation's last turn",
+            indexed("cancelling", 6),
+            taken("cancelling"),
+            &["Query", "UpdateItem", "UpdateItem"],
+            json!([0, 4, false]),
+        ),
+        ("more than a page", full, taken("pending"), &["Query"], json!([0, 0, true])),
+        ("no table", fault, taken("pending"), &["Query", "Query", "Query"], Value::Null),
+    ];
+    for (name, query, update, operations, expected) in cases {
+        let double = Double::start(&[("Query", query.0, query.1), ("UpdateItem", update.0, update.1)]).await;
+        let host = host(&double).await;
+        let headers = [JSON, ("x-api-key", "the-key")];
+        let (status, _, report) =
+            call(&host, Method::POST, "/internal/republish", &headers, r#"{"countryISO":"PE"}"#).await;
+        if expected.is_null() {
+            assert_eq!((status.as_u16(), &report["code"]), (503, &json!("temporarily_unavailable")), "{name}");
+        } else {
+            let told = json!([report["published"], report["givenUp"], report["more"]]);
+            assert_eq!((status.as_u16(), told), (200, expected), "{name}");
+        }
+        assert_eq!(double.operations(), operations.repeat(4), "{name}: the same in each of the four shards");
+        let sent = double.sent.lock().unwrap();
+        assert!(sent.iter().all(|sent| sent.headers["authorization"].to_str().unwrap().contains("AKIDCONFIRMATION")));
+        let shards: BTreeSet<String> = sent
+            .iter()
+            .filter(|sent| sent.operation == "Query")
+            .map(|sent| {
+                serde_json::from_str::<Value>(&sent.body).unwrap()["ExpressionAttributeValues"][":shard"]["S"]
+                    .to_string()
+            })
+            .collect();
+        assert_eq!(shards.len(), 4, "{name}");
+        for update in sent.iter().filter(|sent| sent.operation == "UpdateItem") {
+            let update: Value = serde_json::from_str(&update.body).unwrap();
+            let condition = update["ConditionExpression"].as_str().unwrap();
+            assert!(condition.starts_with("pendingShard = :shard AND pendingSince = :since"), "{name}: {condition}");
+        }
+        if let Some(message) = sent.iter().find(|sent| sent.operation == "Publish") {
+            let form: HashMap<_, _> = form_urlencoded::parse(message.body.as_bytes()).into_owned().collect();
+            let message: Value = serde_json::from_str(&form["Message"]).unwrap();
+            let expected = if name == "cancellation" { "cancellation_requested" } else { "requested" };
+            assert_eq!(message["type"], format!("appointment.{expected}"), "{name}");
+        }
+    }
+}
+
 /// The interfaces that a line-wise list of WIT imports names, without their versions.
 fn allowed(world: &str) -> BTreeSet<String> {
     world

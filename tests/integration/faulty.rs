@@ -1,0 +1,186 @@
+//! The whole system with a proxy between the components and the emulator, and what tests look at in it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use appointment::{AppointmentId, Command, Outcome, OutcomeEvent};
+use bytes::Bytes;
+use http::StatusCode;
+use local_stack::LocalStack;
+use local_stack::backplane::Durations;
+use local_stack::http::Http;
+use local_stack::postgres::connect;
+use serde_json::{Value, json};
+use tests::stack_behind;
+
+use crate::fault_proxy::{Action, Armed, Fault, FaultProxy};
+
+/// How long something that takes seconds may take on a machine that is busy with other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// As often as a fault may happen in a test.
+pub(crate) const ALWAYS: usize = usize::MAX;
+
+/// A system of its own, with faults that a test arms.
+pub(crate) struct Faulty {
+    pub(crate) stack: LocalStack,
+    pub(crate) proxy: FaultProxy,
+}
+
+/// A slot that no other test books, as the requests' bodies show it.
+pub(crate) fn fresh_slot() -> u64 {
+    fastrand::u64(1 << 40..1 << 50)
+}
+
+pub(crate) fn body(insured: &str, slot: u64) -> Value {
+    json!({"insuredId": insured, "scheduleId": slot, "countryISO": if slot.is_multiple_of(2) { "PE" } else { "CL" }})
+}
+
+pub(crate) fn insured() -> String {
+    format!("{:05}", fastrand::u32(0..100_000))
+}
+
+pub(crate) async fn post(url: &str, body: &Value) -> anyhow::Result<(StatusCode, http::HeaderMap, Value)> {
+    let request = http::Request::post(format!("{url}/appointments"))
+        .header("content-type", "application/json")
+        .body(Bytes::from(body.to_string()))?;
+    let (head, body) = Http::default().send_within(request, PATIENCE).await?.into_parts();
+    Ok((head.status, head.headers, serde_json::from_slice(&body)?))
+}
+
+impl Faulty {
+    /// Starts a system of its own.
+    pub(crate) async fn start(name: &'static str, change: fn(&mut Durations)) -> Self {
+        let proxy = FaultProxy::default();
+        let serving = proxy.clone();
+        let stack = stack_behind(name, change, move |emulator| async move { serving.serve(emulator).await }).await;
+        Self { stack, proxy }
+    }
+    /// Lets calls of a component, by its principal, fail.
+    pub(crate) fn arm(
+        &self,
+        principal: &str,
+        operation: &'static str,
+        about: u64,
+        action: Action,
+        times: usize,
+    ) -> Arc<Armed> {
+        let caller = self.stack.services().credentials(principal).unwrap().access_key_id().to_owned();
+        self.proxy.arm(Fault { caller, operation, about: about.to_string(), action, times })
+    }
+
+    /// Books, and wants it to be accepted.
+    pub(crate) async fn book(&self, slot: u64) -> Booking {
+        self.book_for(&insured(), slot).await
+    }
+
+    /// Books for a person, and wants it to be accepted.
+    pub(crate) async fn book_for(&self, insured: &str, slot: u64) -> Booking {
+        let (status, _, accepted) = post(&self.stack.url(), &body(insured, slot)).await.unwrap();
+        assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+        let insured = insured.to_owned();
+        Booking { insured, id: accepted["appointmentId"].as_str().unwrap().parse().unwrap(), slot }
+    }
+
+    /// Cancels; the status of the answer.
+    pub(crate) async fn cancel(&self, booking: &Booking) -> StatusCode {
+        let url = format!("{}/appointments/{}/{}", self.stack.url(), booking.insured, booking.id);
+        let request = http::Request::delete(url).body(Bytes::new()).unwrap();
+        Http::default().send_within(request, PATIENCE).await.unwrap().status()
+    }
+
+    /// The appointments of a slot in the person's list.
+    pub(crate) async fn listed(&self, insured: &str, slot: u64) -> Vec<Value> {
+        let answer = Http::default().get(&format!("{}/appointments/{insured}", self.stack.url())).await.unwrap();
+        let list: Value = serde_json::from_slice(answer.body()).unwrap();
+        let appointments = list["appointments"].as_array().unwrap().iter();
+        appointments.filter(|found| found["scheduleId"] == slot).cloned().collect()
+    }
+
+    /// Waits until the row in the table is as it should be; the row, in DynamoDB's JSON.
+    pub(crate) async fn until(&self, booking: &Booking, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let row = self.row(booking).await;
+            if holds(&row) {
+                return row;
+            }
+            assert!(started.elapsed() < PATIENCE, "{} is not {what}: {row}", booking.id);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn until_completed(&self, booking: &Booking) -> Value {
+        self.until(booking, "completed", |row| row["status"]["S"] == "completed").await
+    }
+
+    pub(crate) async fn row(&self, booking: &Booking) -> Value {
+        let services = self.stack.services();
+        let get = json!({
+            "TableName": services.backplane().table.name,
+            "Key": {"insuredId": {"S": booking.insured}, "sk": {"S": format!("appointment#{}", booking.id)}},
+            "ConsistentRead": true,
+        });
+        services.aws().dynamodb("GetItem", &get).await.unwrap()["Item"].clone()
+    }
+
+    /// The country's decisions about a slot.
+    pub(crate) async fn decisions(&self, slot: u64) -> Vec<(String, String)> {
+        let country = if slot.is_multiple_of(2) { "PE" } else { "CL" };
+        let mut connection = connect(self.stack.services().database_url(country).unwrap()).await.unwrap();
+        let query = "SELECT appointment_id::text, status FROM appointments WHERE schedule_id = $1";
+        sqlx::query_as(query).bind(i64::try_from(slot).unwrap()).fetch_all(&mut connection).await.unwrap()
+    }
+
+    /// The `AppointmentStatusChanged` about an appointment that EventBridge took: status and event id of each.
+    pub(crate) fn announced(&self, booking: &Booking) -> Vec<(String, String)> {
+        let calls = self.proxy.forwarded("PutEvents", &booking.id.to_string());
+        let details = calls.iter().map(|call| {
+            let call: Value = serde_json::from_str(call).unwrap();
+            serde_json::from_str::<Value>(call["Entries"][0]["Detail"].as_str().unwrap()).unwrap()
+        });
+        let text = |detail: &Value, member: &str| detail[member].as_str().unwrap().to_owned();
+        details.map(|detail| (text(&detail, "status"), text(&detail, "eventId"))).collect()
+    }
+
+    /// Delivers an outcome as the pipe does; the status of the answer.
+    pub(crate) async fn deliver(&self, event: &Value) -> StatusCode {
+        self.internal("/internal/confirmations", event).await.0
+    }
+
+    pub(crate) async fn internal(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = http::Request::post(format!("{}{path}", self.stack.url()))
+            .header("x-api-key", self.stack.api_key())
+            .body(Bytes::from(body.to_string()))
+            .unwrap();
+        let answer = Http::default().send_within(request, PATIENCE).await.unwrap();
+        (answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default())
+    }
+}
+
+/// An accepted appointment.
+pub(crate) struct Booking {
+    pub(crate) insured: String,
+    pub(crate) id: AppointmentId,
+    pub(crate) slot: u64,
+}
+
+impl Booking {
+    /// The envelope of the country's answer to the request.
+    pub(crate) fn outcome(&self, outcome: Outcome) -> Value {
+        let country = if self.slot.is_multiple_of(2) { "PE" } else { "CL" };
+        let detail = json!({
+            "version": 1, "eventId": OutcomeEvent::event_id(self.id, outcome, Command::Request), "appointmentId": self.id,
+            "insuredId": self.insured, "scheduleId": self.slot, "countryISO": country,
+            "command": Command::Request, "occurredAt": "2026-11-24T09:30:00.000Z",
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        });
+        json!({
+            "source": format!("appointments.worker.{country}"), "detail-type": outcome.detail_type(), "detail": detail,
+        })
+    }
+}
+
+pub(crate) fn history(row: &Value) -> Vec<&str> {
+    row["history"]["L"].as_array().unwrap().iter().map(|entry| entry["M"]["status"]["S"].as_str().unwrap()).collect()
+}

@@ -1,0 +1,205 @@
+//! Five hundred people want fifty slots of both countries, all at once; some send their request twice, some cancel.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::{join, join_all};
+use http::{HeaderMap, Method, StatusCode};
+use local_stack::LocalStack;
+use local_stack::http::Http;
+use local_stack::postgres::connect;
+use serde_json::{Value, json};
+use tests::stack_behind;
+
+const PEOPLE: u32 = 500;
+const SLOTS: u32 = 50;
+
+/// How long everything may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What a person does, and what came of it.
+struct Person {
+    insured: String,
+    country: &'static str,
+    slot: u64,
+    /// Sends the request twice at once, as a client does whose connection is bad.
+    repeats: bool,
+    /// Cancels as soon as the request is accepted.
+    cancels: bool,
+}
+
+impl Person {
+    fn new(number: u32) -> Self {
+        let slot = number % SLOTS;
+        Self {
+            insured: format!("{number:05}"),
+            country: if slot.is_multiple_of(2) { "PE" } else { "CL" },
+            slot: u64::from(slot) + 1,
+            // Spread over the slots' competitors, whose number is the same modulo 50.
+            repeats: (number / SLOTS) % 3 == 0,
+            cancels: (number / SLOTS) % 4 == 1,
+        }
+    }
+
+    /// Asks for the slot until it is not told to come again, as the problem says: with the same key.
+    async fn asks(&self, stack: &LocalStack) -> String {
+        let body = json!({"insuredId": self.insured, "scheduleId": self.slot, "countryISO": self.country}).to_string();
+        let key = format!("request-{}", self.insured);
+        let headers = [("content-type", "application/json"), ("idempotency-key", &key)];
+        let (status, _, accepted) = send(stack, Method::POST, "/appointments", &headers, &body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+        accepted["appointmentId"].as_str().unwrap().to_owned()
+    }
+
+    /// The appointment that the person ends with.
+    async fn acts(&self, stack: &LocalStack) -> String {
+        let appointment = if self.repeats {
+            let (one, other) = join(self.asks(stack), self.asks(stack)).await;
+            assert_eq!(one, other, "one key is one appointment");
+            one
+        } else {
+            self.asks(stack).await
+        };
+        if self.cancels {
+            let path = format!("/appointments/{}/{appointment}", self.insured);
+            let (status, _, answer) = send(stack, Method::DELETE, &path, &[], "").await;
+            // 409: the country had already refused the request.
+            let fits = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::CONFLICT].contains(&status);
+            assert!(fits, "{status}: {answer}");
+        }
+        appointment
+    }
+}
+
+/// Sends until the answer is not 503.
+async fn send(
+    stack: &LocalStack,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (StatusCode, HeaderMap, Value) {
+    let started = Instant::now();
+    loop {
+        let mut request = http::Request::builder().method(method.clone()).uri(format!("{}{path}", stack.url()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Bytes::from(body.to_owned())).unwrap();
+        let (head, body) = Http::default().send_within(request, PATIENCE).await.unwrap().into_parts();
+        if head.status != StatusCode::SERVICE_UNAVAILABLE {
+            return (head.status, head.headers, serde_json::from_slice(&body).unwrap_or_default());
+        }
+        assert!(started.elapsed() < PATIENCE, "still 503");
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(200..2_000))).await;
+    }
+}
+
+/// The table's row of each appointment, by its id.
+async fn rows(stack: &LocalStack) -> BTreeMap<String, Value> {
+    let services = stack.services();
+    let mut rows = BTreeMap::new();
+    let mut start = Value::Null;
+    loop {
+        let mut scan = json!({
+            "TableName": services.backplane().table.name, "ConsistentRead": true,
+            "FilterExpression": "begins_with(sk, :prefix)", "ExpressionAttributeValues": {":prefix": {"S": "appointment#"}},
+        });
+        if !start.is_null() {
+            scan["ExclusiveStartKey"] = start;
+        }
+        let mut page = services.aws().dynamodb("Scan", &scan).await.unwrap();
+        for row in page["Items"].as_array().unwrap() {
+            let id = row["sk"]["S"].as_str().unwrap().strip_prefix("appointment#").unwrap();
+            rows.insert(id.to_owned(), row.clone());
+        }
+        start = page["LastEvaluatedKey"].take();
+        if start.is_null() {
+            return rows;
+        }
+    }
+}
+
+fn status(row: &Value) -> &str {
+    row["status"]["S"].as_str().unwrap()
+}
+
+/// From when to when a row said `completed`.
+fn held(row: &Value) -> Option<(&str, &str)> {
+    let history: Vec<(&str, &str)> = row["history"]["L"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["M"]["status"]["S"].as_str().unwrap(), entry["M"]["at"]["S"].as_str().unwrap()))
+        .collect();
+    let position = history.iter().position(|(status, _)| *status == "completed")?;
+    // Instants are written so that texts sort as they do.
+    let until = history.get(position + 1).map_or("9999", |(_, at)| *at);
+    Some((history[position].1, until))
+}
+
+#[tokio::test]
+async fn five_hundred_people_want_fifty_slots() {
+    let stack = stack_behind("race", |_| {}, |emulator| async { emulator }).await;
+    let people: Vec<Person> = (0..PEOPLE).map(Person::new).collect();
+    let started = Instant::now();
+    let ids: Vec<String> = join_all(people.iter().map(|person| person.acts(&stack))).await;
+    let accepted = started.elapsed();
+
+    let rows = loop {
+        let rows = rows(&stack).await;
+        let open = rows.values().filter(|row| !["completed", "rejected", "cancelled"].contains(&status(row))).count();
+        if open == 0 {
+            break rows;
+        }
+        assert!(started.elapsed() < PATIENCE, "{open} appointments are in no final state");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    };
+    let distinct: BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(distinct, rows.keys().collect(), "as many appointments as distinct requests");
+    assert_eq!(rows.len(), people.len());
+
+    let mut by_slot: HashMap<(&str, u64), Vec<&Value>> = HashMap::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (person, id) in people.iter().zip(&ids) {
+        let row = &rows[id];
+        *counts.entry(status(row)).or_default() += 1;
+        by_slot.entry((person.country, person.slot)).or_default().push(row);
+        assert!(row.get("pendingShard").is_none(), "it waits for nothing: {row}");
+        assert!(person.cancels || status(row) != "cancelled", "nobody cancelled it: {row}");
+        assert!(!person.cancels || status(row) != "completed", "the wish to cancel was lost: {row}");
+    }
+    for ((country, slot), rows) in &by_slot {
+        let mut times: Vec<(&str, &str)> = rows.iter().filter_map(|row| held(row)).collect();
+        times.sort_unstable();
+        let apart = times.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+        assert!(apart, "two people held slot {slot} of {country} at once: {times:?}");
+        let cancelled = rows.iter().filter(|row| status(row) == "cancelled").count();
+        let completed = rows.iter().filter(|row| status(row) == "completed").count();
+        assert!(completed == 1 || (completed == 0 && cancelled > 0), "slot {slot} of {country} went to nobody");
+    }
+
+    // What the people see is what each country decided.
+    for country in ["PE", "CL"] {
+        let mut connection = connect(stack.services().database_url(country).unwrap()).await.unwrap();
+        let decisions: Vec<(String, String)> = sqlx::query_as("SELECT appointment_id::text, status FROM appointments")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let decided: BTreeMap<&str, &str> =
+            decisions.iter().map(|(id, status)| (id.as_str(), status.as_str())).collect();
+        let seen: BTreeMap<&str, &str> = people
+            .iter()
+            .zip(&ids)
+            .filter(|(person, _)| person.country == country)
+            .map(|(_, id)| (id.as_str(), if status(&rows[id]) == "completed" { "booked" } else { status(&rows[id]) }))
+            .collect();
+        assert_eq!(decided, seen, "{country}");
+    }
+    println!(
+        "{PEOPLE} people, {SLOTS} slots: all accepted after {} ms, all final after {} ms: {counts:?}",
+        accepted.as_millis(),
+        started.elapsed().as_millis()
+    );
+}
