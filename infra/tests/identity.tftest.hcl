@@ -8,6 +8,7 @@ variables {
   application_url  = "https://appointments.example.org"
   internal_api_key = "0123456789abcdef0123456789abcdef"
   packages         = { directory = "tests/fixtures" }
+  countries        = ["CL", "PE"]
 }
 
 run "components" {

@@ -8,12 +8,13 @@ variables {
   application_url  = "https://appointments.example.org"
   internal_api_key = "0123456789abcdef0123456789abcdef"
   packages         = { directory = "tests/fixtures" }
+  countries        = ["CL", "PE"]
 }
 
 run "requests" {
   assert {
     condition     = keys(module.country_worker) == ["CL", "PE"]
-    error_message = "Each country of backplane.json has one worker."
+    error_message = "Each country has one worker."
   }
   assert {
     condition = alltrue([

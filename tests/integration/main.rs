@@ -11,6 +11,7 @@ mod application;
 mod aws_http;
 mod backplane;
 mod components;
+mod deploy;
 mod domain;
 mod edge_host;
 mod fault_proxy;

@@ -26,6 +26,24 @@ pub fn workspace() -> PathBuf {
 /// Where cargo cannot build it; the message holds cargo's own.
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
+    let file = format!("{}.wasm", name.replace('-', "_"));
+    let options = ["--package", name, "--target", "wasm32-wasip2", "--profile", "component"];
+    built(name, &options, Path::new("wasm32-wasip2/component").join(file))
+}
+
+/// The file of a native program of this workspace (the package's name), built as [`component`] builds, with the features
+/// that `cargo test` unites over the whole workspace: with others it would compile the dependencies anew.
+///
+/// # Panics
+///
+/// Where cargo cannot build it; the message holds cargo's own.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    built(name, &["--workspace", "--bin", name], Path::new("debug").join(name))
+}
+
+/// Builds something at most once a process.
+fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
     static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = built.get(name) {
@@ -33,17 +51,17 @@ pub fn component(name: &str) -> PathBuf {
     }
     let target = target_folder();
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", name, "--target", "wasm32-wasip2", "--profile", "component"])
+        .args(["build", "--quiet"])
+        .args(options)
         .arg("--target-dir")
         .arg(&target)
         .current_dir(workspace())
         .output()
         .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
     if !output.status.success() {
-        panic!("cannot build the component {name}:\n{}", String::from_utf8_lossy(&output.stderr));
+        panic!("cannot build {name}:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    let file = format!("{}.wasm", name.replace('-', "_"));
-    let path = target.join("wasm32-wasip2/component").join(file);
+    let path = target.join(file);
     built.insert(name.to_owned(), path.clone());
     path
 }

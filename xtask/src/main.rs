@@ -1,5 +1,6 @@
 //! `cargo xtask …`: everything that people do with this repository besides editing it.
 
+mod cost;
 mod demo;
 mod forget;
 mod redrive;
@@ -51,6 +52,11 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Print what a million bookings cost on AWS: docs/cost.md.
+    ///
+    /// Computed from what a booking calls and from dated list prices, which both stand in xtask/src/cost.rs. After a
+    /// change: `cargo xtask cost > docs/cost.md`.
+    Cost,
     /// Turn Terraform's outputs into the environment file of the Spin application.
     ///
     /// The file holds secrets: it has the mode 0600, and belongs into no repository. One `SPIN_VARIABLE_…=value` stands on
@@ -154,6 +160,10 @@ async fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Up(start) => up::run(&root, &start).await,
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
+        Task::Cost => {
+            print!("{}", cost::page());
+            Ok(ExitCode::SUCCESS)
+        }
         Task::SpinEnv(options) => spin_env::run(&root, &options),
         Task::Redrive { port, aws } => redrive::run(&root, port, aws.as_deref()).await,
         Task::Forget { insured_id, port } => forget::run(&root, port, insured_id).await,

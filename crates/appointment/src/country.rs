@@ -3,39 +3,56 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A country whose own system decides about its appointments: an ISO 3166-1 alpha-2 code, case-sensitive.
-///
-/// A further country is one variant here, one entry in `infra/backplane.json` and one worker crate
+/// Declares the countries: a further one is one line below, one entry in `infra/backplane.json` and one worker crate
 /// (`docs/adding-a-country.md`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Country {
-    /// Peru.
-    #[serde(rename = "PE")]
-    Peru,
-    /// Chile.
-    #[serde(rename = "CL")]
-    Chile,
+macro_rules! countries {
+    ($($name:ident = $code:literal,)+) => {
+        /// A country whose own system decides about its appointments: an ISO 3166-1 alpha-2 code, case-sensitive.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Country {
+            $(
+                #[doc = concat!("`", $code, "`.")]
+                #[serde(rename = $code)]
+                $name,
+            )+
+        }
+
+        impl Country {
+            /// Every country, in the order in which they are shown.
+            pub const ALL: [Self; [$($code),+].len()] = [$(Self::$name),+];
+
+            /// The ISO 3166-1 alpha-2 code, such as `PE`.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)+
+                }
+            }
+
+            /// The source under which the country's worker reports on EventBridge, such as `appointments.worker.PE`.
+            #[must_use]
+            pub const fn event_source(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!("appointments.worker.", $code),)+
+                }
+            }
+        }
+    };
+}
+
+countries! {
+    Peru = "PE",
+    Chile = "CL",
 }
 
 impl Country {
-    /// Every country, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::Peru, Self::Chile];
-
-    /// The ISO 3166-1 alpha-2 code: `PE` or `CL`.
+    /// The codes of all countries as a sentence names them, with the word for "or" in its language: `PE or CL`.
     #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Peru => "PE",
-            Self::Chile => "CL",
-        }
-    }
-
-    /// The source under which the country's worker reports on EventBridge: `appointments.worker.PE`.
-    #[must_use]
-    pub const fn event_source(self) -> &'static str {
-        match self {
-            Self::Peru => "appointments.worker.PE",
-            Self::Chile => "appointments.worker.CL",
+    pub fn alternatives(or: &str) -> String {
+        let codes = Self::ALL.map(Self::code);
+        match codes.as_slice() {
+            [first @ .., last] if !first.is_empty() => format!("{} {or} {last}", first.join(", ")),
+            all => all.concat(),
         }
     }
 }
@@ -48,7 +65,7 @@ impl fmt::Display for Country {
 
 /// The text is not the code of a country that this backend serves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a supported country: expected PE or CL, in capitals")]
+#[error("not a supported country: expected {}, in capitals", Country::alternatives("or"))]
 pub struct UnknownCountry;
 
 impl FromStr for Country {

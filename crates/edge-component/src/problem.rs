@@ -1,4 +1,4 @@
-use appointment::FieldErrorCode;
+use appointment::{Country, FieldErrorCode};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -334,7 +334,12 @@ fn member_message(error: &InvalidMember, language: Language) -> String {
         (_, "scheduleId") => {
             ("Debe ser un número entero de 1 a 9007199254740991.", "It must be an integer from 1 to 9007199254740991.")
         }
-        (_, "countryISO") => ("Debe ser \"PE\" o \"CL\".", "It must be \"PE\" or \"CL\"."),
+        (_, "countryISO") => {
+            return match language {
+                Language::Spanish => format!("Debe ser {}, en mayúsculas.", Country::alternatives("o")),
+                Language::English => format!("It must be {}, in capitals.", Country::alternatives("or")),
+            };
+        }
         (_, "appointmentId") => {
             ("Debe ser un UUID de versión 7 en minúsculas.", "It must be a UUID of version 7 in lower case.")
         }
