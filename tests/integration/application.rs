@@ -13,24 +13,24 @@ use serde_json::{Value, json};
 use tests::stack;
 
 /// How long something that takes a fifth of a second may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Requests in flight at once. The emulator answers about a thousand calls a second in all; with more at once, beside the
 /// other tests, a publication may exceed intake's budget and is rightly left to the republisher.
 const IN_FLIGHT: usize = 24;
 
-struct Booking {
-    country: &'static str,
-    insured: String,
-    id: String,
-    trace: String,
+pub(crate) struct Booking {
+    pub(crate) country: &'static str,
+    pub(crate) insured: String,
+    pub(crate) id: String,
+    pub(crate) trace: String,
 }
 
-fn fresh_slot() -> u64 {
+pub(crate) fn fresh_slot() -> u64 {
     fastrand::u64(1..1 << 50)
 }
 
-async fn book(stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
+pub(crate) async fn book(stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
     let (insured, trace) = (format!("{insured:05}"), format!("{:032x}", fastrand::u128(1..)));
     let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country});
     let request = http::Request::post(format!("{}/appointments", stack.url()))
@@ -46,7 +46,7 @@ async fn book(stack: &LocalStack, country: &'static str, insured: u32, slot: u64
 }
 
 /// Waits until the person's list no longer says `pending`.
-async fn decided(stack: &LocalStack, booking: &Booking) -> Value {
+pub(crate) async fn decided(stack: &LocalStack, booking: &Booking) -> Value {
     let started = Instant::now();
     let http = Http::default();
     loop {
@@ -63,7 +63,7 @@ async fn decided(stack: &LocalStack, booking: &Booking) -> Value {
 }
 
 /// The status of an appointment in a country's database.
-async fn row(stack: &LocalStack, country: &str, booking: &Booking) -> Option<String> {
+pub(crate) async fn row(stack: &LocalStack, country: &str, booking: &Booking) -> Option<String> {
     let mut connection = connect(stack.services().database_url(country).unwrap()).await.unwrap();
     let id: uuid::Uuid = booking.id.parse().unwrap();
     let query = sqlx::query_scalar("SELECT status FROM appointments WHERE appointment_id = $1").bind(id);

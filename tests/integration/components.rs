@@ -1,7 +1,6 @@
 //! The two components as they are shipped, in the embedded host, against a double of AWS that records what they send.
 
-use std::collections::{BTreeSet, HashMap};
-use std::convert::Infallible;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -19,24 +18,46 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::raw_double::RawDouble;
 
 /// What a component sent.
-struct Sent {
-    operation: String,
+pub(crate) struct Sent {
+    pub(crate) operation: String,
     headers: HeaderMap,
-    body: String,
+    pub(crate) body: String,
 }
 
-/// A double of DynamoDB, SNS and EventBridge: it answers each operation as it was told, else with success.
-struct Double {
-    url: String,
-    sent: Arc<Mutex<Vec<Sent>>>,
+impl Sent {
+    /// The body of a JSON call.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The message and the attributes of a publication.
+    pub(crate) fn published(&self) -> (Value, HashMap<String, String>) {
+        let form: HashMap<_, _> = form_urlencoded::parse(self.body.as_bytes()).into_owned().collect();
+        (serde_json::from_str(&form["Message"]).unwrap(), form)
+    }
+}
+
+/// Stands in a scripted body for the appointment id of the request that it answers.
+pub(crate) const OWN_ID: &str = "{own appointment id}";
+
+/// A double of DynamoDB, SNS and EventBridge: it answers each operation as it was told, else with success. Of several
+/// answers of an operation each is given once, in their order, and the last one from then on. An answer of 0 is none: the
+/// connection breaks.
+pub(crate) struct Double {
+    pub(crate) url: String,
+    pub(crate) sent: Arc<Mutex<Vec<Sent>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
+type Answers = Arc<Mutex<HashMap<String, VecDeque<Scripted>>>>;
+
 impl Double {
-    async fn start(answers: &[(&str, u16, String)]) -> Self {
-        let answers: Arc<HashMap<String, (u16, String)>> = Arc::new(
-            answers.iter().map(|(name, status, body)| ((*name).to_owned(), (*status, body.clone()))).collect(),
-        );
+    pub(crate) async fn start(script: &[(&str, u16, String)]) -> Self {
+        let mut answers: HashMap<String, VecDeque<Scripted>> = HashMap::new();
+        for (name, status, body) in script {
+            answers.entry((*name).to_owned()).or_default().push_back((*status, body.clone()));
+        }
+        let answers = Arc::new(Mutex::new(answers));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sent = Arc::new(Mutex::new(Vec::new()));
@@ -55,7 +76,7 @@ impl Double {
         Self { url, sent, task }
     }
 
-    fn operations(&self) -> Vec<String> {
+    pub(crate) fn operations(&self) -> Vec<String> {
         self.sent.lock().unwrap().iter().map(|sent| sent.operation.clone()).collect()
     }
 }
@@ -68,16 +89,20 @@ impl Drop for Double {
 
 async fn answer(
     request: Request<Incoming>,
-    answers: Arc<HashMap<String, (u16, String)>>,
+    answers: Answers,
     sent: Arc<Mutex<Vec<Sent>>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let operation = match head.headers.get("x-amz-target") {
         Some(target) => target.to_str().unwrap().rsplit('.').next().unwrap().to_owned(),
         None => "Publish".to_owned(),
     };
-    let (status, text) = answers.get(&operation).cloned().unwrap_or_else(|| {
+    let scripted = answers.lock().unwrap().get_mut(&operation).and_then(|left| match left.len() {
+        0 | 1 => left.front().cloned(),
+        _ => left.pop_front(),
+    });
+    let (status, text) = scripted.unwrap_or_else(|| {
         let text = match operation.as_str() {
             "Publish" => "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
             "PutEvents" => r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#,
@@ -85,15 +110,22 @@ async fn answer(
         };
         (200, text.to_owned())
     });
+    let own_id = body.split("\"appointment#").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let text = text.replace(OWN_ID, own_id);
     sent.lock().unwrap().push(Sent { operation, headers: head.headers, body });
+    if status == 0 {
+        return Err(std::io::Error::other("the connection is to break"));
+    }
     Ok(Response::builder().status(status).body(Full::from(text)).unwrap())
 }
 
-async fn host(double: &Double) -> RunningHost {
-    host_with(&double.url, &double.url).await
+/// Both components, over one double.
+pub(crate) async fn host(double: &Double) -> RunningHost {
+    host_with(&double.url, &double.url, &[]).await
 }
 
-async fn host_with(dynamodb: &str, others: &str) -> RunningHost {
+/// Both components, with these values of variables beside, or in place of, those of the double.
+pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> RunningHost {
     let _ = component("intake");
     let _ = component("confirmation");
     let mut builder = EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap())
@@ -110,13 +142,16 @@ async fn host_with(dynamodb: &str, others: &str) -> RunningHost {
         ("confirmation_secret_access_key", "confirmation-secret"),
         ("internal_api_key", "the-key"),
         ("internal_api_key_previous", "the-key-before"),
-    ] {
-        builder = builder.variable(name, value);
+    ]
+    .iter()
+    .chain(variables)
+    {
+        builder = builder.variable(*name, *value);
     }
     builder.start().await.unwrap()
 }
 
-async fn call(
+pub(crate) async fn call(
     host: &RunningHost,
     method: Method,
     path: &str,
@@ -137,8 +172,8 @@ async fn call(
     (head.status, head.headers, value)
 }
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-const BOOKING: &str = r#"{"insuredId":"00123","scheduleId":100,"countryISO":"PE"}"#;
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const BOOKING: &str = r#"{"insuredId":"00123","scheduleId":100,"countryISO":"PE"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_is_one_signed_write_and_one_signed_publication() {
@@ -161,12 +196,11 @@ async fn a_booking_is_one_signed_write_and_one_signed_publication() {
         assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDINTAKE/"), "{authorization}");
         assert!(sent.headers.contains_key("content-length"));
     }
-    let item: Value = serde_json::from_str(&sent[0].body).unwrap();
+    let item = sent[0].json();
     assert_eq!(item["ConditionExpression"], "attribute_not_exists(sk)");
     assert_eq!(item["Item"]["sk"]["S"], format!("appointment#{id}"));
     assert!(item["Item"]["pendingShard"]["S"].as_str().unwrap().starts_with("PE#"));
-    let form: HashMap<_, _> = form_urlencoded::parse(sent[1].body.as_bytes()).into_owned().collect();
-    let message: Value = serde_json::from_str(&form["Message"]).unwrap();
+    let (message, form) = sent[1].published();
     assert_eq!(message["appointmentId"], id);
     assert_eq!(form["MessageAttributes.entry.1.Value.StringValue"], "PE");
     assert!(message["traceparent"].as_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
@@ -182,7 +216,7 @@ async fn each_request_and_each_answer_leaves_in_one_piece() {
         usize::MAX,
     )
     .await;
-    let host = host_with(&dynamodb.url(""), &sns.url("")).await;
+    let host = host_with(&dynamodb.url(""), &sns.url(""), &[]).await;
 
     let mut client = TcpStream::connect(host.addr()).await.unwrap();
     for path in ["/appointments", "/appointment"] {
@@ -294,13 +328,13 @@ async fn health_answers_without_a_call() {
 }
 
 /// A status and a body that the double answers.
-type Scripted = (u16, String);
+pub(crate) type Scripted = (u16, String);
 
 /// Names and values of a request's headers.
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
-const ID: &str = "01890f3e-6b7c-7cc2-98c4-dc0c0c07398f";
-const EVENT_ID: &str = "6f2f7a54-7b0f-5d63-9d57-0a5c3d0e8f11";
+pub(crate) const ID: &str = "01890f3e-6b7c-7cc2-98c4-dc0c0c07398f";
+pub(crate) const EVENT_ID: &str = "6f2f7a54-7b0f-5d63-9d57-0a5c3d0e8f11";
 
 fn completed() -> String {
     json!({
@@ -315,7 +349,7 @@ fn completed() -> String {
     .to_string()
 }
 
-fn row(status: &str, last_event_id: &str) -> Value {
+pub(crate) fn row(status: &str, last_event_id: &str) -> Value {
     json!({
         "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "scheduleId": {"N": "100"},
         "countryISO": {"S": "PE"}, "status": {"S": status}, "createdAt": {"S": "2026-11-24T09:29:59.000Z"},
@@ -325,7 +359,7 @@ fn row(status: &str, last_event_id: &str) -> Value {
 }
 
 /// What DynamoDB answers where a condition fails on a row, or on none.
-fn condition_failed(row: Option<Value>) -> (u16, String) {
+pub(crate) fn condition_failed(row: Option<Value>) -> (u16, String) {
     let mut body = json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"});
     if let Some(row) = row {
         body["Item"] = row;

@@ -11,8 +11,8 @@ use local_stack::progress::Progress;
 use local_stack::setup;
 
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
-    let progress = Progress::steps(setup::STEPS + 2);
-    setup::run(root, &progress)?;
+    let progress = Progress::steps(setup::TEST_STEPS + 2);
+    setup::run_for_tests(root, &progress)?;
     let backplane = Backplane::load(root)?;
     let step = progress.noisy_step("building components, workers and host");
     Artifacts::build(root, &backplane, Host::Embedded)?;

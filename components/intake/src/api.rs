@@ -123,6 +123,7 @@ async fn dispatch(
 ) -> Result<Response, Failure> {
     match route {
         Route::Health => Ok(health()),
+        Route::Describe => Ok(describe()),
         Route::Book => commands::book(request, chance, exchange).await,
         Route::List(insured_id) => queries::list(insured_id, request.uri().query()).await,
         Route::Read(insured_id, appointment_id) => {
@@ -142,6 +143,15 @@ struct Health {
 
 fn health() -> Response {
     json(StatusCode::OK, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// The description of this API, which is the same for everybody until the next release.
+fn describe() -> Response {
+    let mut response = Response::new(include_bytes!("../../../docs/openapi.yaml").to_vec());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
 }
 
 fn options(resource: Resource) -> Response {

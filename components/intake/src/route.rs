@@ -7,6 +7,8 @@ use http::Method;
 pub(crate) enum Resource {
     /// Whether the component runs.
     Health,
+    /// The description of this API.
+    Description,
     /// All appointments, to which one is added.
     Appointments,
     /// A person's appointments.
@@ -20,6 +22,8 @@ pub(crate) enum Resource {
 pub(crate) enum Route {
     /// `GET /health`
     Health,
+    /// `GET /openapi.yaml`
+    Describe,
     /// `POST /appointments`
     Book,
     /// `GET /appointments/{insuredId}`
@@ -42,12 +46,14 @@ pub(crate) struct Identifiers<'a> {
 impl Resource {
     /// Every resource, to be compared with `docs/openapi.yaml`.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] = [Self::Health, Self::Appointments, Self::Person, Self::Appointment];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Health, Self::Description, Self::Appointments, Self::Person, Self::Appointment];
 
     /// The template of its path, for the log: a path holds an insured id.
     pub(crate) const fn template(self) -> &'static str {
         match self {
             Self::Health => "/health",
+            Self::Description => "/openapi.yaml",
             Self::Appointments => "/appointments",
             Self::Person => "/appointments/{insuredId}",
             Self::Appointment => "/appointments/{insuredId}/{appointmentId}",
@@ -57,7 +63,7 @@ impl Resource {
     /// The methods that it knows, as the header `Allow` lists them.
     pub(crate) const fn allow(self) -> &'static str {
         match self {
-            Self::Health | Self::Person => "GET, HEAD, OPTIONS",
+            Self::Health | Self::Description | Self::Person => "GET, HEAD, OPTIONS",
             Self::Appointments => "POST, OPTIONS",
             Self::Appointment => "GET, HEAD, DELETE, OPTIONS",
         }
@@ -65,8 +71,10 @@ impl Resource {
 
     /// Finds what a path names.
     pub(crate) fn find(path: &str) -> Option<(Self, Identifiers<'_>)> {
-        if path == Self::Health.template() {
-            return Some((Self::Health, Identifiers::default()));
+        for fixed in [Self::Health, Self::Description] {
+            if path == fixed.template() {
+                return Some((fixed, Identifiers::default()));
+            }
         }
         let rest = path.strip_prefix("/appointments").or_else(|| path.strip_prefix("/appointment"))?;
         if rest.is_empty() {
@@ -94,6 +102,7 @@ impl Resource {
         match self {
             _ if *method == Method::OPTIONS => Ok(Route::Options(self)),
             Self::Health if reads => Ok(Route::Health),
+            Self::Description if reads => Ok(Route::Describe),
             Self::Appointments if *method == Method::POST => Ok(Route::Book),
             Self::Person if reads => match identifiers.insured.parse() {
                 Ok(insured) => Ok(Route::List(insured)),

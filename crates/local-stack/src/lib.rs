@@ -6,7 +6,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`backplane`] | the typed `infra/backplane.json` |
-//! | [`setup`] | what the machine needs: the Wasm target, the emulator, PostgreSQL |
+//! | [`setup`], [`tools`] | what the machine needs: the Wasm target, the emulator, PostgreSQL; the tests' tools |
 //! | [`artifacts`] | builds the components, the workers and the embedded host |
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
 //! | [`provision`] | creates the backplane in the emulator from `infra/backplane.json` |
@@ -34,6 +34,7 @@ pub mod redrive;
 pub mod running;
 pub mod schedule;
 pub mod setup;
+pub mod tools;
 mod worker_logs;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! What a machine needs before the system can be built and run: the Wasm target, the AWS emulator, PostgreSQL.
+//! What a machine needs before the system can be built and run: the Wasm target, the AWS emulator, PostgreSQL; and for
+//! the tests, what holds the API to its description.
 //!
 //! Every part is looked at first, so that a second run takes no time, and put in place by a rename, so that an
 //! interrupted run leaves nothing half done.
@@ -15,15 +16,13 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::postgres;
 use crate::process::on_path;
 use crate::progress::Progress;
+use crate::tools::{self, Spectral};
 
 /// The target of the components.
 pub const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// How many steps [`run`] reports.
 pub const STEPS: u32 = 3;
-
-/// The pinned emulator and everything that it needs.
-const REQUIREMENTS: &str = include_str!("../ministack-requirements.txt");
 
 /// How long `rustup` may try to download; behind some firewalls it waits for ever.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
@@ -36,17 +35,13 @@ const DEBIAN_SUITES: [&[&str]; 3] = [&["trixie-backports", "trixie"], &["forky"]
 /// # Errors
 /// When a part is missing and cannot be put in place; the error says what to do.
 pub fn run(root: &Path, progress: &Progress) -> Result<()> {
-    let target = root.join("target");
-    fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
-    // Two set-ups at once would build the same things twice.
-    let lock = File::create(target.join(".setup.lock")).context("cannot create the set-up's lock")?;
-    lock.lock().context("cannot wait for another set-up")?;
+    let _lock = lock(root)?;
 
     let step = progress.step("Wasm target");
     step.done(&wasm_target(root, progress).context("the Wasm target cannot be installed")?);
 
     let step = progress.step("AWS emulator");
-    step.done(&ministack(root, progress).context("the AWS emulator cannot be installed")?);
+    step.done(&tools::MINISTACK.install(root, progress).context("the AWS emulator cannot be installed")?);
 
     let step = progress.step("PostgreSQL");
     step.done(&match postgres::binaries() {
@@ -57,40 +52,38 @@ pub fn run(root: &Path, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// How many steps [`run_for_tests`] reports.
+pub const TEST_STEPS: u32 = STEPS + 2;
+
+/// As [`run`], and the programs that hold the API to `docs/openapi.yaml`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_for_tests(root: &Path, progress: &Progress) -> Result<()> {
+    run(root, progress)?;
+    let _lock = lock(root)?;
+
+    let step = progress.step("Schemathesis");
+    step.done(&tools::SCHEMATHESIS.install(root, progress).context("Schemathesis cannot be installed")?);
+
+    let step = progress.step("Spectral");
+    step.done(&Spectral::install(root, progress).context("the linter of OpenAPI cannot be installed")?);
+    Ok(())
+}
+
+/// Two set-ups at once would build the same things twice.
+fn lock(root: &Path) -> Result<File> {
+    let target = root.join("target");
+    fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
+    let lock = File::create(target.join(".setup.lock")).context("cannot create the set-up's lock")?;
+    lock.lock().context("cannot wait for another set-up")?;
+    Ok(lock)
+}
+
 /// The emulator's executable, once it is set up.
 #[must_use]
 pub fn ministack_program(root: &Path) -> PathBuf {
-    environment(root).join("bin").join("ministack")
-}
-
-fn environment(root: &Path) -> PathBuf {
-    root.join("target").join("ministack")
-}
-
-/// Installs the pinned emulator into a Python environment of its own.
-fn ministack(root: &Path, progress: &Progress) -> Result<String> {
-    let environment = environment(root);
-    let stamp = environment.join("installed-requirements.txt");
-    let version = REQUIREMENTS.lines().find(|line| line.starts_with("ministack==")).unwrap_or("ministack");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) && ministack_program(root).is_file()
-    {
-        return Ok(format!("{version} is there"));
-    }
-    let python = on_path("python3").context("`python3` is not on the PATH: install Python 3.10 or later")?;
-    progress.note(&format!("creating {} and installing {version} (about half a minute)", environment.display()));
-    let created = Command::new(&python).args(["-m", "venv", "--clear"]).arg(&environment).output();
-    let created = created.with_context(|| format!("cannot run {}", python.display()))?;
-    ensure!(
-        created.status.success(),
-        "`python3 -m venv` failed (on Debian and Ubuntu: `sudo apt-get install python3-venv`): {}",
-        last_lines(&created)
-    );
-    let requirements = root.join("crates/local-stack/ministack-requirements.txt");
-    let mut install = Command::new(environment.join("bin/python"));
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
-    successful(&mut install, "pip install")?;
-    fs::write(&stamp, REQUIREMENTS).with_context(|| format!("cannot write {}", stamp.display()))?;
-    Ok(format!("{version} installed"))
+    tools::MINISTACK.program(root)
 }
 
 /// Installs the standard library of the Wasm target: by `rustup`, or else by building it from Debian's sources.
@@ -303,7 +296,7 @@ pub(crate) fn cargo() -> std::ffi::OsString {
 }
 
 /// Runs a command to its end; its output stands in the error when it fails.
-fn successful(command: &mut Command, name: &str) -> Result<Output> {
+pub(crate) fn successful(command: &mut Command, name: &str) -> Result<Output> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
     ensure!(output.status.success(), "{name} failed ({}): {}", output.status, last_lines(&output));
     Ok(output)
@@ -324,14 +317,14 @@ fn within(mut command: Command, limit: Duration) -> Result<Option<Output>> {
     Ok(Some(child.wait_with_output()?))
 }
 
-fn last_lines(output: &Output) -> String {
+pub(crate) fn last_lines(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join("\n")
 }
 
 /// Lets `fill` fill a directory beside `place`, then renames it to `place`.
-fn put_in_place(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn put_in_place(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = place.parent().context("a place has a parent")?;
     let name = place.file_name().and_then(OsStr::to_str).context("a place has a name")?;
     let temporary = parent.join(format!(".{name}.new"));

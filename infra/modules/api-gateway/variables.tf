@@ -24,6 +24,7 @@ variable "paths" {
     "/appointment/{insuredId}",
     "/appointment/{insuredId}/{appointmentId}",
     "/health",
+    "/openapi.yaml",
   ]
 
   validation {
@@ -35,7 +36,7 @@ variable "paths" {
 variable "open_paths" {
   description = "Those of the paths for which no token is asked, also where there is an authorizer."
   type        = set(string)
-  default     = ["/health"]
+  default     = ["/health", "/openapi.yaml"]
 }
 
 variable "timeout_milliseconds" {

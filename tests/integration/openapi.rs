@@ -1,0 +1,203 @@
+//! `docs/openapi.yaml` against the code, and the running system against `docs/openapi.yaml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use appointment::{Country, FieldErrorCode, Reason, Status};
+use edge_component::ProblemCode;
+use http::Method;
+use local_stack::progress::Progress;
+use local_stack::setup;
+use local_stack::tools::{SCHEMATHESIS, Spectral};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tests::{scratch_folder, stack, workspace};
+
+use crate::components::{Double, host};
+
+// The component is built for WASI alone; its routes are plain values.
+#[allow(dead_code, reason = "only what the document is compared with is used")]
+#[path = "../../components/intake/src/route.rs"]
+mod route;
+
+use route::Resource;
+
+const FILE: &str = "docs/openapi.yaml";
+
+pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let text = std::fs::read_to_string(workspace().join(FILE)).unwrap();
+    serde_saphyr::from_str(&text).unwrap()
+});
+
+/// What a `$ref` points to; a value without one is its own.
+fn resolved(value: &'static Value) -> &'static Value {
+    match value["$ref"].as_str() {
+        Some(reference) => resolved(DOCUMENT.pointer(reference.strip_prefix('#').unwrap()).unwrap()),
+        None => value,
+    }
+}
+
+/// The responses of an operation by their status.
+fn responses(operation: &'static Value) -> impl Iterator<Item = (u16, &'static Value)> {
+    operation["responses"].as_object().unwrap().iter().map(|(status, body)| (status.parse().unwrap(), resolved(body)))
+}
+
+/// The problem codes that a response may have.
+fn codes(response: &'static Value) -> BTreeSet<&'static str> {
+    let schema = &response["content"]["application/problem+json"]["schema"];
+    schema["properties"]["code"]["enum"].as_array().into_iter().flatten().map(|code| code.as_str().unwrap()).collect()
+}
+
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// Every operation, by its path and method.
+fn operations() -> BTreeMap<(&'static str, &'static str), &'static Value> {
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    let in_path = |(path, item): (&'static String, &'static Value)| {
+        METHODS.into_iter().filter_map(move |method| Some(((path.as_str(), method), item.get(method)?)))
+    };
+    paths.iter().flat_map(in_path).collect()
+}
+
+/// Checks that the document promises such an answer of a path that names something.
+pub(crate) fn check_promised(method: &Method, path: &str, status: u16, code: Option<&str>) {
+    let Some((resource, _)) = Resource::find(path.split('?').next().unwrap()) else { return };
+    // What the document says of each path in words: HEAD is GET, and any method may be refused or OPTIONS.
+    let method = if method == Method::HEAD { "get".to_owned() } else { method.as_str().to_lowercase() };
+    let Some(operation) = operations().get(&(resource.template(), method.as_str())).copied() else {
+        assert!([204, 405].contains(&status), "{status} of {method} {path} is not promised");
+        return;
+    };
+    let (_, response) = responses(operation)
+        .find(|(promised, _)| *promised == status)
+        .unwrap_or_else(|| panic!("{status} of {method} {path} is not promised"));
+    if let Some(code) = code {
+        assert!(codes(response).contains(code), "{code} with {status} of {method} {path} is not promised");
+    }
+}
+
+#[test]
+fn it_has_the_routes_of_the_code() {
+    let documented: BTreeMap<&str, BTreeSet<String>> = operations().into_keys().fold(
+        BTreeMap::new(),
+        |mut paths: BTreeMap<&str, BTreeSet<String>>, (path, method)| {
+            let methods = paths.entry(path).or_insert_with(|| BTreeSet::from(["OPTIONS".to_owned()]));
+            methods.insert(method.to_uppercase());
+            if method == "get" {
+                methods.insert("HEAD".to_owned());
+            }
+            paths
+        },
+    );
+    let routed = |resource: Resource| {
+        (resource.template(), resource.allow().split(", ").map(ToOwned::to_owned).collect::<BTreeSet<_>>())
+    };
+    assert_eq!(documented, Resource::ALL.into_iter().map(routed).collect());
+}
+
+#[test]
+fn it_has_the_problem_codes_of_the_code_each_with_its_status() {
+    let in_code: BTreeSet<_> = ProblemCode::ALL.iter().map(|code| (code.as_str(), code.status().as_u16())).collect();
+    let mut documented = BTreeSet::new();
+    for ((path, method), operation) in operations() {
+        for (status, response) in responses(operation) {
+            assert_eq!(codes(response).is_empty(), status < 400, "{method} {path}: each problem has its codes");
+            documented.extend(codes(response).into_iter().map(|code| (code, status)));
+        }
+    }
+    assert_eq!(documented, in_code);
+}
+
+#[test]
+fn it_has_the_values_of_the_code() {
+    fn values<T: Serialize>(all: &[T]) -> Value {
+        json!(all)
+    }
+    let schemas = &DOCUMENT["components"]["schemas"];
+    let field_codes = &schemas["Problem"]["properties"]["errors"]["items"]["properties"]["code"]["enum"];
+    for (documented, in_code) in [
+        (&schemas["Status"]["enum"], values(&Status::ALL)),
+        (&schemas["Reason"]["enum"], values(&Reason::ALL)),
+        (&schemas["Country"]["enum"], values(&Country::ALL)),
+        (field_codes, values(&FieldErrorCode::ALL)),
+        (&schemas["ScheduleId"]["maximum"], json!(appointment::ScheduleId::MAX)),
+        (&DOCUMENT["info"]["version"], json!(env!("CARGO_PKG_VERSION"))),
+    ] {
+        assert_eq!(*documented, in_code);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_served_as_it_stands_in_the_repository() {
+    let double = Double::start(&[]).await;
+    let host = host(&double).await;
+    let answer = local_stack::http::Http::default().get(&format!("{}/openapi.yaml", host.url())).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/yaml");
+    assert_eq!(answer.headers()["content-length"], answer.body().len().to_string());
+    assert!(*answer.body() == std::fs::read(workspace().join(FILE)).unwrap());
+    assert!(double.operations().is_empty());
+}
+
+/// Installs what the tests below run, and returns when it is there.
+fn set_up() {
+    setup::run_for_tests(&workspace(), &Progress::silent()).unwrap();
+}
+
+#[test]
+fn the_linter_finds_nothing() {
+    set_up();
+    let folder = workspace().join("tests/contract");
+    let lint = |file: &std::path::Path| {
+        let mut spectral = Command::new(Spectral::program(&workspace()));
+        spectral.args(["lint", "--fail-severity", "hint", "--ruleset"]).arg(folder.join("spectral.yaml")).arg(file);
+        spectral.output().unwrap()
+    };
+    let file = workspace().join(FILE);
+    let output = lint(&file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+
+    // It finds what is there to be found: an example that is not of its schema.
+    let broken = std::fs::read_to_string(&file).unwrap().replacen("insuredId: '00123'", "insuredId: '123'", 1);
+    let broken_file = scratch_folder("linter").join("openapi.yaml");
+    std::fs::write(&broken_file, broken).unwrap();
+    let output = lint(&broken_file);
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && found.contains("oas3-valid-media-example"), "{found}");
+}
+
+/// Requests made from the document, good and bad, one after another and in sequences that the links tell of.
+#[tokio::test(flavor = "multi_thread")]
+async fn schemathesis_finds_nothing() {
+    let stack = stack().await;
+    let folder = scratch_folder("schemathesis");
+    let report = folder.join("report.har");
+    let url = stack.url();
+    let output = tokio::task::spawn_blocking(move || {
+        set_up();
+        Command::new(SCHEMATHESIS.program(&workspace()))
+            .arg("--config-file")
+            .arg(workspace().join("tests/contract/schemathesis.toml"))
+            .args(["run", &format!("{url}/openapi.yaml"), "--report", "har", "--report-har-path"])
+            .arg(&report)
+            .current_dir(&folder)
+            .output()
+            .map(|output| (output, report))
+    });
+    let (output, report) = output.await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    println!("{told}");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let mut statuses: BTreeMap<u64, usize> = BTreeMap::new();
+    for entry in report["log"]["entries"].as_array().unwrap() {
+        if entry["request"]["method"] == "POST" && entry["request"]["url"].as_str().unwrap().ends_with("/appointments")
+        {
+            *statuses.entry(entry["response"]["status"].as_u64().unwrap()).or_default() += 1;
+        }
+    }
+    let all: usize = statuses.values().sum();
+    println!("POST /appointments by status: {statuses:?}");
+    assert!(statuses[&202] * 2 >= all, "more than half of the bookings were refused: {statuses:?}");
+}

@@ -1,0 +1,184 @@
+//! The README's curl sessions, as a reader would type them, against the running system.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use regex::{Captures, Regex, escape};
+use serde_json::Value;
+use tests::{stack, workspace};
+
+use crate::application::{PATIENCE, fresh_slot};
+use crate::openapi::DOCUMENT;
+
+/// One line to type, and what it prints.
+struct Step {
+    command: String,
+    output: String,
+}
+
+/// The steps of every `console` block: a line that begins with `$ ` is typed (with those that its `\` continues), and
+/// what follows it is printed.
+fn steps(markdown: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let (mut inside, mut continued) = (false, false);
+    for line in markdown.lines() {
+        match (inside, line) {
+            (false, "```console") => inside = true,
+            (true, "```") => inside = false,
+            (true, line) if line.starts_with("$ ") => {
+                continued = line.ends_with('\\');
+                steps.push(Step { command: line[2..].to_owned(), output: String::new() });
+            }
+            (true, line) => {
+                let step = steps.last_mut().expect("a console block begins with a command");
+                let text = if continued { &mut step.command } else { &mut step.output };
+                if continued {
+                    text.push('\n');
+                }
+                text.push_str(line);
+                if !continued {
+                    text.push('\n');
+                }
+                continued = continued && line.ends_with('\\');
+            }
+            (false, _) => {}
+        }
+    }
+    steps
+}
+
+/// What is another each time: an id (which is remembered), an instant, a date, a length, a cursor.
+fn changing() -> Regex {
+    Regex::new(concat!(
+        r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})",
+        r"|(?P<instant>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)",
+        r"|(?P<date>\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT)",
+        r"|(?P<length>content-length: \d+)",
+        r#"|(?P<cursor>"nextCursor":"[\w-]+")"#,
+    ))
+    .unwrap()
+}
+
+/// Whether the output is the one that the README shows, but for what changes; remembers the ids that it shows.
+fn fits(shown: &str, output: &str, ids: &mut HashMap<String, String>) -> bool {
+    let mut pattern = String::from("^");
+    let mut new = Vec::new();
+    let mut end = 0;
+    for found in changing().captures_iter(shown) {
+        let whole = found.get(0).unwrap();
+        pattern.push_str(&escape(&shown[end..whole.start()]));
+        end = whole.end();
+        let is = |name| Captures::name(&found, name).is_some();
+        if is("id") {
+            match ids.get(whole.as_str()) {
+                Some(id) => pattern.push_str(id),
+                None => {
+                    pattern.push_str("([0-9a-f-]{36})");
+                    new.push(whole.as_str().to_owned());
+                }
+            }
+        } else if is("instant") {
+            pattern.push_str(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z");
+        } else if is("date") {
+            pattern.push_str(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT");
+        } else if is("length") {
+            pattern.push_str(r"content-length: \d+");
+        } else {
+            pattern.push_str(r#""nextCursor":"[\w-]+""#);
+        }
+    }
+    pattern.push_str(&escape(&shown[end..]));
+    pattern.push('$');
+    let Some(captures) = Regex::new(&pattern).unwrap().captures(output) else { return false };
+    // The same new id may stand in one output twice, and has to be the same there too.
+    for (shown, found) in new.into_iter().zip(captures.iter().skip(1)) {
+        let found = found.unwrap().as_str();
+        if ids.entry(shown).or_insert_with(|| found.to_owned()) != found {
+            return false;
+        }
+    }
+    true
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(workspace().join("README.md")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_curl_sessions_print_what_the_readme_shows() {
+    let stack = stack().await;
+    let steps = steps(&readme());
+    assert!(steps.len() >= 10, "the README has a session for every route");
+    // Another person and other slots than other tests use.
+    let person = format!("{:05}", fastrand::u32(60_000..70_000));
+    let slots = [("\"scheduleId\":100", fresh_slot()), ("\"scheduleId\":101", fresh_slot())];
+    let key = format!("{:032x}", fastrand::u128(..));
+    let ours = move |text: &str| {
+        let mut text = text.replace("00123", &person).replace("8e03978e-40d5-43e8-bc93-6894a57f9324", &key);
+        for (shown, slot) in slots {
+            text = text.replace(shown, &format!("\"scheduleId\":{slot}"));
+        }
+        text
+    };
+    let url = stack.url();
+    tokio::task::spawn_blocking(move || {
+        let mut ids: HashMap<String, String> = HashMap::new();
+        for Step { command, output: shown } in &steps {
+            let mut typed: String =
+                ours(command).replace("http://127.0.0.1:3000", &url).replacen("curl ", "curl -sS ", 1);
+            for (shown, found) in &ids {
+                typed = typed.replace(shown, found);
+            }
+            // What reads may be asked until the country has answered.
+            let reads = !["-d ", "--data", "DELETE"].iter().any(|writes| typed.contains(writes));
+            let started = Instant::now();
+            loop {
+                let output = Command::new("bash").args(["-c", &typed]).output().unwrap();
+                let printed = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+                let printed = if printed.ends_with('\n') { printed } else { printed + "\n" };
+                if fits(&ours(shown), &printed, &mut ids) {
+                    break;
+                }
+                let errors = String::from_utf8_lossy(&output.stderr);
+                assert!(
+                    reads && started.elapsed() < PATIENCE,
+                    "{typed}\nprints\n{printed}{errors}\nand the README shows\n{}",
+                    ours(shown)
+                );
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// Every route has a session, and bodies are the examples of `docs/openapi.yaml`.
+#[test]
+fn the_sessions_go_over_every_route_with_the_documented_examples() {
+    let steps = steps(&readme());
+    let typed: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
+    let examples =
+        &DOCUMENT["paths"]["/appointments"]["post"]["requestBody"]["content"]["application/json"]["examples"];
+    let example: Value = examples["peru"]["value"].clone();
+    let bodies: Vec<Value> = typed
+        .iter()
+        .filter_map(|typed| serde_json::from_str(typed.split("-d '").nth(1)?.split('\'').next()?).ok())
+        .collect();
+    assert!(bodies.contains(&example), "{bodies:?}");
+    for (route, pattern) in [
+        ("POST /appointments", r"/appointments -H[^$]*-d "),
+        ("GET /appointments/{insuredId}", r"^curl '?http://127.0.0.1:3000/appointments/\d{5}(\?\S*)?'?$"),
+        ("GET, one", r"^curl http://127.0.0.1:3000/appointments/\d{5}/[0-9a-f-]{36}$"),
+        ("DELETE", r"-X DELETE http://127.0.0.1:3000/appointments/\d{5}/[0-9a-f-]{36}$"),
+        ("OPTIONS", r"-X OPTIONS "),
+        ("HEAD", r"curl -I "),
+        ("the singular form", r"/appointment/\d{5}"),
+        ("GET /health", r"/health$"),
+        ("GET /openapi.yaml", r"/openapi.yaml"),
+    ] {
+        let pattern = Regex::new(pattern).unwrap();
+        assert!(typed.iter().any(|typed| pattern.is_match(typed)), "no session for {route}");
+    }
+}

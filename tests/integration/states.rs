@@ -1,0 +1,242 @@
+//! The states over a real table: each condition of a write, and events in whatever order they come.
+
+use std::time::{Duration, SystemTime};
+
+use appointment::{
+    Appointment, AppointmentId, Command, Country, Envelope, Outcome, OutcomeDetail, OutcomeEvent, Reason, Status,
+    StatusEvent, Timestamp, TraceContext, Transition, Version1,
+};
+use aws_http::Client;
+use aws_http::native::NativeTransport;
+use backplane::{Applied, AppointmentsTable, Cancelled, RepublishSchedule};
+use edge_host::RunningHost;
+use http::{Method, StatusCode};
+use local_stack::Services;
+use local_stack::ministack::REGION;
+use proptest::prelude::{Just, Strategy, any};
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use tests::services;
+use tokio::runtime::Runtime;
+
+use crate::components::{JSON, call, host_with};
+
+fn client(services: &Services) -> Client<NativeTransport> {
+    Client::new(NativeTransport::new(), REGION, services.credentials("intake").unwrap().clone())
+        .with_deadline(Duration::from_secs(30))
+}
+
+fn schedule() -> RepublishSchedule {
+    "3600".parse().unwrap()
+}
+
+fn trace() -> TraceContext {
+    TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)))
+}
+
+fn fresh_appointment() -> Appointment {
+    let now = Timestamp::from(SystemTime::now());
+    Appointment {
+        appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
+        insured_id: format!("{:05}", fastrand::u32(0..100_000)).parse().unwrap(),
+        schedule_id: fastrand::u64(1..1 << 50).try_into().unwrap(),
+        country: Country::Peru,
+        status: Status::Pending,
+        created_at: now,
+        updated_at: now,
+        reason: None,
+    }
+}
+
+/// What a country sends for an event; nothing for the one that the person causes.
+fn outcome_event(appointment: &Appointment, event: StatusEvent) -> Option<OutcomeEvent> {
+    let (outcome, command, reason) = match event {
+        StatusEvent::Completed => (Outcome::Completed, Command::Request, None),
+        StatusEvent::Rejected => (Outcome::Rejected, Command::Request, Some(Reason::SlotTaken)),
+        StatusEvent::Cancelled => (Outcome::Cancelled, Command::Cancellation, None),
+        StatusEvent::RequestFailed => (Outcome::Failed, Command::Request, Some(Reason::ProcessingFailed)),
+        StatusEvent::CancellationFailed => (Outcome::Failed, Command::Cancellation, Some(Reason::ProcessingFailed)),
+        StatusEvent::CancellationRequested => return None,
+    };
+    let detail = OutcomeDetail {
+        version: Version1,
+        event_id: OutcomeEvent::event_id(appointment.appointment_id, outcome, command),
+        appointment_id: appointment.appointment_id,
+        insured_id: appointment.insured_id,
+        schedule_id: appointment.schedule_id,
+        country: appointment.country,
+        command,
+        reason,
+        occurred_at: Timestamp::from(SystemTime::now()),
+        traceparent: trace(),
+    };
+    Some(OutcomeEvent { outcome, detail })
+}
+
+fn key(appointment: &Appointment) -> Value {
+    let sort_key = format!("appointment#{}", appointment.appointment_id);
+    json!({"insuredId": {"S": appointment.insured_id.as_str()}, "sk": {"S": sort_key}})
+}
+
+/// The conditions of the table's writes are made from `Status::on`; here they are asked for each pair.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_status_answers_every_event_in_the_table_too() {
+    let services = services().await;
+    let (client, root, name) = (client(services), services.aws(), &services.backplane().table.name);
+    let table = AppointmentsTable::new(&client, services.endpoint(), name);
+    let mut pairs = 0;
+    for status in Status::ALL {
+        for event in StatusEvent::ALL {
+            let appointment = fresh_appointment();
+            table.book(&appointment, trace(), &schedule()).await.unwrap();
+            let put_into = json!({
+                "TableName": name, "Key": key(&appointment), "UpdateExpression": "SET #status = :status",
+                "ExpressionAttributeNames": {"#status": "status"},
+                "ExpressionAttributeValues": {":status": {"S": status.as_str()}},
+            });
+            root.dynamodb("UpdateItem", &put_into).await.unwrap();
+
+            let now = Timestamp::from(SystemTime::now());
+            let expected = status.on(event);
+            let (insured, id) = (appointment.insured_id, appointment.appointment_id);
+            let fits = match outcome_event(&appointment, event) {
+                Some(event) => match table.apply(&event, now).await.unwrap() {
+                    Applied::Moved(kept) => expected == Transition::Moves(kept.appointment.status),
+                    Applied::Overtaken(stays) => expected == Transition::Stays && stays == status,
+                    Applied::Contradicted(stays) => expected == Transition::Contradicts && stays == status,
+                    Applied::NeedsOperator => expected == Transition::NeedsOperator,
+                    Applied::Repeated(_) | Applied::Unknown => false,
+                },
+                None => match table.request_cancellation(&insured, id, trace(), now, &schedule()).await.unwrap() {
+                    Cancelled::Requested(kept) => expected == Transition::Moves(kept.appointment.status),
+                    Cancelled::AlreadyRequested(kept) => {
+                        expected == Transition::Stays && kept.appointment.status == Status::Cancelling
+                    }
+                    Cancelled::Done(kept) => {
+                        expected == Transition::Stays && kept.appointment.status == Status::Cancelled
+                    }
+                    Cancelled::Refused => expected == Transition::Refused,
+                    Cancelled::NotFound => false,
+                },
+            };
+            assert!(fits, "{status} on {event:?} is {expected:?}");
+
+            let kept = table.get(&insured, id).await.unwrap().unwrap();
+            let after = if let Transition::Moves(to) = expected { to } else { status };
+            assert_eq!(kept.appointment.status, after, "{status} on {event:?}");
+            assert_eq!(kept.history.len(), if after == status { 1 } else { 2 }, "{status} on {event:?}");
+            pairs += 1;
+        }
+    }
+    println!("(state, event) pairs over the table: {pairs}");
+}
+
+/// What happens to one appointment: whether its person cancels it, and what its country sends, in the order of arrival.
+#[derive(Debug, Clone)]
+struct Life {
+    cancelled_by_person: bool,
+    arrivals: Vec<StatusEvent>,
+}
+
+impl Life {
+    /// Where every order and repetition has to end: at the highest of what was reached.
+    fn end(&self) -> Status {
+        let has = |event| self.arrivals.contains(&event);
+        let decision = [(StatusEvent::Completed, Status::Completed), (StatusEvent::Rejected, Status::Rejected)];
+        if self.cancelled_by_person {
+            if has(StatusEvent::Cancelled) { Status::Cancelled } else { Status::Cancelling }
+        } else if let Some((_, status)) = decision.into_iter().find(|(event, _)| has(*event)) {
+            status
+        } else if has(StatusEvent::RequestFailed) {
+            Status::Failed
+        } else {
+            Status::Pending
+        }
+    }
+}
+
+/// The events that one appointment can have, each up to three times, in any order. A country decides once.
+fn lives() -> impl Strategy<Value = Life> {
+    let decision = select(vec![None, Some(StatusEvent::Completed), Some(StatusEvent::Rejected)]);
+    (any::<bool>(), decision, any::<[bool; 3]>()).prop_flat_map(
+        |(cancelled_by_person, decision, [failed, lost, done])| {
+            let possible = [
+                (StatusEvent::RequestFailed, failed),
+                (StatusEvent::CancellationFailed, lost && cancelled_by_person),
+                (StatusEvent::Cancelled, done && cancelled_by_person),
+            ];
+            let events = possible.into_iter().filter(|(_, happens)| *happens).map(|(event, _)| event).chain(decision);
+            let times: Vec<_> = events.map(|event| (1..=3_usize).prop_map(move |times| vec![event; times])).collect();
+            times
+                .prop_flat_map(|repeated| Just(repeated.concat()).prop_shuffle())
+                .prop_map(move |arrivals| Life { cancelled_by_person, arrivals })
+        },
+    )
+}
+
+/// Lets the shipped component take a life's events, and checks where they end.
+async fn live(services: &Services, host: &RunningHost, life: &Life) {
+    let (client, name) = (client(services), &services.backplane().table.name);
+    let table = AppointmentsTable::new(&client, services.endpoint(), name);
+    let appointment = fresh_appointment();
+    let (insured, id) = (appointment.insured_id, appointment.appointment_id);
+    table.book(&appointment, trace(), &schedule()).await.unwrap();
+    if life.cancelled_by_person {
+        let now = Timestamp::from(SystemTime::now());
+        let cancelled = table.request_cancellation(&insured, id, trace(), now, &schedule()).await.unwrap();
+        assert!(matches!(cancelled, Cancelled::Requested(_)));
+    }
+    for event in &life.arrivals {
+        let event = outcome_event(&appointment, *event).unwrap();
+        let envelope = Envelope {
+            source: appointment.country.event_source().to_owned(),
+            detail_type: event.outcome.detail_type().to_owned(),
+            detail: event.detail,
+        };
+        let body = serde_json::to_string(&envelope).unwrap();
+        let headers = [JSON, ("x-api-key", "the-key")];
+        let (status, _, problem) = call(host, Method::POST, "/internal/confirmations", &headers, &body).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{problem}");
+    }
+
+    let row = json!({"TableName": name, "Key": key(&appointment), "ConsistentRead": true});
+    let row = services.aws().dynamodb("GetItem", &row).await.unwrap()["Item"].clone();
+    let end = life.end();
+    assert_eq!(row["status"]["S"], end.as_str());
+    let reason = match end {
+        Status::Rejected => Some(Reason::SlotTaken),
+        Status::Failed => Some(Reason::ProcessingFailed),
+        _ => None,
+    };
+    assert_eq!(row["reason"]["S"].as_str(), reason.map(Reason::as_str));
+    assert_eq!(row.get("pendingShard").is_some(), end.awaits_country(), "the index holds what awaits its country");
+    assert_eq!(row.get("pendingSince").is_some(), end.awaits_country());
+}
+
+#[test]
+fn every_order_and_repetition_of_an_appointments_events_ends_in_the_same_status() {
+    let runtime = Runtime::new().unwrap();
+    let (services, host) = runtime.block_on(async {
+        let services = services().await;
+        let credentials = services.credentials("confirmation").unwrap();
+        let emulator = services.emulator_url();
+        let variables = [
+            ("confirmation_access_key_id", credentials.access_key_id()),
+            ("confirmation_secret_access_key", credentials.secret_access_key()),
+        ];
+        (services, host_with(&emulator, &emulator, &variables).await)
+    });
+    let mut runner =
+        TestRunner::new(Config { cases: 128, failure_persistence: None, max_shrink_iters: 64, ..Config::default() });
+    let deliveries = std::cell::Cell::new(0);
+    runner
+        .run(&lives(), |life| {
+            deliveries.set(deliveries.get() + life.arrivals.len());
+            // A case that fails panics, which proptest takes as its failure and makes smaller.
+            runtime.block_on(live(services, &host, &life));
+            Ok(())
+        })
+        .unwrap();
+    println!("lives tried: 128, with {} deliveries in all", deliveries.get());
+}
