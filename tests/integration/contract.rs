@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::components::{self, BOOKING, Double, EVENT_ID, ID, JSON, OWN_ID, Scripted, condition_failed, host, row};
 use crate::openapi::check_promised;
 
+/// The name of a parameter at fault, and the code of its fault.
+type Fault<'a> = (&'a str, &'a str);
+
 const KEY: (&str, &str) = ("idempotency-key", "8e03978e-40d5-43e8-bc93-6894a57f9324");
 
 /// The path of the appointment [`ID`].
@@ -267,7 +270,7 @@ async fn a_list_names_every_parameter_at_fault_and_reads_nothing() {
     let double = Double::start(&[]).await;
     let host = host(&double).await;
     let version_2 = "AgABiQ8-a3x8wpjE3AwMBzmP";
-    let cases: &[(&str, &str, &[(&str, &str)])] = &[
+    let cases: &[(&str, &str, &[Fault])] = &[
         ("limit=0", "invalid_parameter", &[("limit", "out_of_range")]),
         ("limit=101", "invalid_parameter", &[("limit", "out_of_range")]),
         ("limit=99999999999999999999", "invalid_parameter", &[("limit", "out_of_range")]),
@@ -356,6 +359,10 @@ async fn head_answers_like_get_without_a_body() {
     }
 }
 
+/// A case's name, what the table answers to `UpdateItem`, the answer's status, the state or problem that it tells, and what
+/// is called.
+type Cancellation<'a> = (&'a str, Vec<Scripted>, u16, &'a str, &'a [&'a str]);
+
 /// What a state answers to `DELETE`, and what is called for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_is_one_conditional_write_and_one_publication() {
@@ -364,7 +371,7 @@ async fn a_cancellation_is_one_conditional_write_and_one_publication() {
     let stays = |status: &str| condition_failed(Some(row(status, EVENT_ID)));
     let once: &[&str] = &["UpdateItem"];
     let published: &[&str] = &["UpdateItem", "Publish"];
-    let cases: Vec<(&str, Vec<Scripted>, u16, &str, &[&str])> = vec![
+    let cases: Vec<Cancellation> = vec![
         ("pending, failed or completed", vec![moved.clone()], 202, "cancelling", published),
         ("cancelling", vec![stays("cancelling")], 202, "cancelling", once),
         ("cancelled", vec![stays("cancelled")], 200, "cancelled", once),
@@ -432,6 +439,10 @@ fn key_item(id: &str, slot: u64) -> Value {
     })
 }
 
+/// A case's name, what the table answers to `TransactWriteItems`, the answer's status, its `Idempotency-Replayed`, how many
+/// transactions are tried, and whether the booking is published.
+type Keyed<'a> = (&'a str, Vec<Scripted>, u16, Option<&'a str>, usize, bool);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_with_a_key_is_one_transaction_and_its_replay_costs_no_second_read() {
     let fine = (200, "{}".to_owned());
@@ -439,7 +450,7 @@ async fn a_booking_with_a_key_is_one_transaction_and_its_replay_costs_no_second_
     let conflict = || cancelled("TransactionConflict", None);
     let in_progress = (400, r#"{"__type":"TransactionInProgressException"}"#.to_owned());
     let lost = (0, String::new());
-    let cases: Vec<(&str, Vec<Scripted>, u16, Option<&str>, usize, bool)> = vec![
+    let cases: Vec<Keyed> = vec![
         ("new", vec![fine.clone()], 202, None, 1, true),
         ("replayed", vec![cancelled("ConditionalCheckFailed", Some(key_item(ID, 100)))], 202, Some("true"), 1, false),
         ("another slot", vec![cancelled("ConditionalCheckFailed", Some(key_item(ID, 101)))], 422, None, 1, false),
