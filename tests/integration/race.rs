@@ -16,7 +16,11 @@ const PEOPLE: u32 = 500;
 const SLOTS: u32 = 50;
 
 /// How long everything may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The longest pause of a person whose request was put off. The first burst is more than the emulator answers in time, and
+/// people who came again at once would keep it from ever recovering.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a person does, and what came of it.
 struct Person {
@@ -72,7 +76,7 @@ impl Person {
     }
 }
 
-/// Sends until the answer is not 503.
+/// Sends until the answer is not 503, with pauses that double and vary, as a good client does.
 async fn send(
     stack: &LocalStack,
     method: Method,
@@ -81,6 +85,7 @@ async fn send(
     body: &str,
 ) -> (StatusCode, HeaderMap, Value) {
     let started = Instant::now();
+    let mut ceiling = Duration::from_secs(2);
     loop {
         let mut request = http::Request::builder().method(method.clone()).uri(format!("{}{path}", stack.url()));
         for (name, value) in headers {
@@ -92,7 +97,8 @@ async fn send(
             return (head.status, head.headers, serde_json::from_slice(&body).unwrap_or_default());
         }
         assert!(started.elapsed() < PATIENCE, "still 503");
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(200..2_000))).await;
+        tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
+        ceiling = (ceiling * 2).min(LONGEST_PAUSE);
     }
 }
 
