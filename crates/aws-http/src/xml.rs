@@ -1,23 +1,48 @@
-//! The little of XML that the Query protocol's answers need.
+//! The little of XML that the Query protocol's answers need: a parser would be a twentieth of a component's code.
 
-use quick_xml::Reader;
-use quick_xml::escape::unescape;
-use quick_xml::events::Event;
-
-/// The text of the first element with this local name, if the document holds one and is well-formed up to it.
+/// The text of the first element with this local name, if the document holds one that has text alone.
 pub(crate) fn first_text(document: &str, element: &str) -> Option<String> {
-    let mut reader = Reader::from_str(document);
+    let mut rest = document;
     loop {
-        match reader.read_event().ok()? {
-            Event::Start(start) if start.local_name().as_ref() == element => {
-                let end = start.to_end().into_owned();
-                let text = reader.read_text(end.name()).ok()?;
-                return Some(unescape(text.xml10_content().trim()).ok()?.into_owned());
-            }
-            Event::Eof => return None,
-            _ => {}
+        let (_, tag) = rest.split_once('<')?;
+        if let Some(comment) = tag.strip_prefix("!--") {
+            rest = comment.split_once("-->")?.1;
+            continue;
+        }
+        let (tag, content) = tag.split_once('>')?;
+        rest = content;
+        let name = tag.split_whitespace().next().unwrap_or_default();
+        if name.rsplit(':').next() == Some(element) && !tag.ends_with('/') {
+            let (text, end) = content.split_once('<')?;
+            return if end.starts_with('/') { unescaped(text.trim()) } else { None };
         }
     }
+}
+
+/// A text with its entities resolved (XML 1.0, sections 4.1 and 4.6), `None` where one is unknown.
+fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('&');
+    let mut unescaped = parts.next()?.to_owned();
+    for part in parts {
+        let (entity, rest) = part.split_once(';')?;
+        unescaped.push(match entity {
+            "amp" => '&',
+            "lt" => '<',
+            "gt" => '>',
+            "quot" => '"',
+            "apos" => '\'',
+            _ => {
+                let number = entity.strip_prefix('#')?;
+                let code = match number.strip_prefix('x') {
+                    Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
+                    None => number.parse(),
+                };
+                char::from_u32(code.ok()?)?
+            }
+        });
+        unescaped.push_str(rest);
+    }
+    Some(unescaped)
 }
 
 #[cfg(test)]
@@ -30,6 +55,10 @@ mod tests {
             ("<a><Code>Throttling</Code></a>", Some("Throttling")),
             ("<a xmlns=\"u\"><e><Code> x &amp; y </Code></e><Code>second</Code></a>", Some("x & y")),
             ("<n:a><n:Code>prefixed</n:Code></n:a>", Some("prefixed")),
+            ("<?xml version=\"1.0\"?><!-- <Code>no</Code> --><a><Code>yes</Code></a>", Some("yes")),
+            ("<a><Code>&#225;&#x41;&lt;&gt;&quot;&apos;</Code></a>", Some("áA<>\"'")),
+            ("<a><Code>&unknown;</Code></a>", None),
+            ("<a><Code><b>nested</b></Code></a>", None),
             ("<a><Code/></a>", None),
             ("<a><Code>cut", None),
             ("not XML at all", None),
