@@ -45,7 +45,7 @@ pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCo
         () = &mut interrupted => return Ok(up::stopped_early()),
     };
     match &outcome {
-        Ok(()) => println!("\nBoth bookings are completed."),
+        Ok(()) => println!("\nEvery booking is completed."),
         Err(error) => {
             let logs = stack.services().logs();
             println!("\nNot every booking was completed: {error:#}. The logs are in {}.", logs.display());

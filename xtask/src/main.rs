@@ -39,8 +39,8 @@ enum Task {
     /// Build and start the whole system, and leave it running until Ctrl-C.
     ///
     /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the
-    /// workers, and the application. A server that exists is used instead of a new one where DATABASE_URL_PE or
-    /// DATABASE_URL_CL name it. Logs are under target/local-stack/<port>/logs.
+    /// workers, and the application. A server that exists is used instead of a new one where a variable such as
+    /// DATABASE_URL_PE names it for its country. Logs are under target/local-stack/<port>/logs.
     Up(Start),
     /// Start the whole system, book one slot in each country, and show each hop with its time.
     ///

@@ -21,7 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// What to do on a machine without PostgreSQL.
 const INSTALL: &str = "no PostgreSQL server found (looked for `initdb` on the PATH, in /usr/lib/postgresql/*/bin and where \
      `pg_config --bindir` points). Install one (Debian and Ubuntu: `sudo apt-get install postgresql`; Fedora: `sudo dnf \
-     install postgresql-server`), or name servers that exist in DATABASE_URL_PE and DATABASE_URL_CL";
+     install postgresql-server`), or name a server that exists for each country, as in DATABASE_URL_PE";
 
 /// A running server with a fresh cluster, without authentication on a port of the loopback interface, without
 /// durability: it is thrown away when it stops.
