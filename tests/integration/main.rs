@@ -20,6 +20,7 @@ mod fault_proxy;
 mod faults;
 mod faulty;
 mod idempotency;
+mod launcher;
 mod openapi;
 mod operator;
 mod pipeline;
