@@ -5,7 +5,6 @@ mod stack;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 pub use stack::{own_services, scratch_folder, services, stack, stack_behind};
@@ -50,7 +49,7 @@ fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
         return path.clone();
     }
     let target = target_folder();
-    let output = Command::new(env!("CARGO"))
+    let output = local_stack::setup::cargo()
         .args(["build", "--quiet"])
         .args(options)
         .arg("--target-dir")

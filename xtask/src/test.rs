@@ -1,7 +1,7 @@
 //! `cargo xtask test`.
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use local_stack::application::Host;
@@ -19,8 +19,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     step.done("");
 
     let step = progress.noisy_step("cargo test");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = setup::cargo()
         .args(["test", "--workspace"])
         .args(arguments)
         .current_dir(root)

@@ -173,7 +173,7 @@ fn build_standard_library(crate_directory: &Path) -> Result<Vec<PathBuf>> {
     fs::write(crate_directory.join("Cargo.toml"), manifest)?;
     fs::write(crate_directory.join("src/lib.rs"), "")?;
     let target = crate_directory.join("target");
-    let mut build = Command::new(cargo());
+    let mut build = cargo();
     build
         .args(["build", "--release", "-Zbuild-std=std,panic_abort", "--target", WASM_TARGET, "--target-dir"])
         .arg(&target)
@@ -290,9 +290,22 @@ fn rustc(root: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout).context("rustc answers in UTF-8")?.trim().to_owned())
 }
 
-/// The `cargo` that runs us, or the one on the `PATH`.
-pub(crate) fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// The `cargo` that runs us, or the one on the `PATH`, as a shell would start it.
+///
+/// A program that cargo runs inherits what cargo tells about that program's package. Build scripts that ask to run again
+/// when such a variable changes (ring's does) would do so at every change between a shell, `cargo run` and `cargo test`,
+/// and most of the dependencies would be compiled anew.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let told = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| told(name)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Runs a command to its end; its output stands in the error when it fails.
