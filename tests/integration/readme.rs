@@ -112,12 +112,12 @@ async fn the_curl_sessions_print_what_the_readme_shows() {
     assert!(steps.len() >= 10, "the README has a session for every route");
     // Another person and other slots than other tests use.
     let person = format!("{:05}", fastrand::u32(60_000..70_000));
-    let slots = [("\"scheduleId\":100", fresh_slot()), ("\"scheduleId\":101", fresh_slot())];
+    let slots = [("\"scheduleId\":100,", fresh_slot()), ("\"scheduleId\":101,", fresh_slot())];
     let key = format!("{:032x}", fastrand::u128(..));
     let ours = move |text: &str| {
         let mut text = text.replace("00123", &person).replace("8e03978e-40d5-43e8-bc93-6894a57f9324", &key);
         for (shown, slot) in slots {
-            text = text.replace(shown, &format!("\"scheduleId\":{slot}"));
+            text = text.replace(shown, &format!("\"scheduleId\":{slot},"));
         }
         text
     };
