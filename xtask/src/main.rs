@@ -1,5 +1,6 @@
 //! `cargo xtask …`: everything that people do with this repository besides editing it.
 
+mod bench;
 mod cost;
 mod demo;
 mod forget;
@@ -92,6 +93,25 @@ enum Task {
         #[arg(long, default_value_t = 3000)]
         port: u16,
     },
+    /// Measure the system against what people would use instead, and against the limit.
+    ///
+    /// Takes about twelve minutes after the build, and wants the machine for itself. Writes docs/benchmarks.md with its plots,
+    /// and docs/benchmarks.json. Node.js and npm are needed for the peer that runs on them and for the growing store; what
+    /// cannot be measured here is named.
+    ///
+    /// Examples:
+    ///   cargo xtask bench                     everything
+    ///   cargo xtask bench --quick             under two minutes: shows that it works, writes to target/bench only
+    ///   cargo xtask bench -- intake workers   these parts; writes to target/bench only
+    #[command(verbatim_doc_comment)]
+    Bench {
+        /// Short rounds of unoptimised programs. The figures mean nothing.
+        #[arg(long)]
+        quick: bool,
+        /// The parts to measure, as `-- --help` tells.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Run every test: builds all parts, then runs `cargo test` over the workspace.
     ///
     /// Examples:
@@ -167,6 +187,7 @@ async fn run(task: Task) -> Result<ExitCode> {
         Task::SpinEnv(options) => spin_env::run(&root, &options),
         Task::Redrive { port, aws } => redrive::run(&root, port, aws.as_deref()).await,
         Task::Forget { insured_id, port } => forget::run(&root, port, insured_id).await,
+        Task::Bench { quick, arguments } => bench::run(&root, quick, &arguments),
         Task::Test { arguments } => test::run(&root, &arguments),
         Task::Terraform => terraform::run(&root).map(|()| ExitCode::SUCCESS),
     }

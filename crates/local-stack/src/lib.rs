@@ -13,6 +13,7 @@
 //! | [`pipe`], [`schedule`] | play the EventBridge pipe and the republish rule, which the emulator does not |
 //! | [`application`] | the Spin application, under `spin up` or in the embedded host |
 //! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
+//! | [`process`] | child processes that never outlive their program |
 //!
 //! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
 //! the children of a program that was killed.
@@ -27,7 +28,7 @@ mod journal;
 pub mod ministack;
 pub mod pipe;
 pub mod postgres;
-mod process;
+pub mod process;
 pub mod progress;
 pub mod provision;
 pub mod redrive;

@@ -97,6 +97,12 @@ impl Postgres {
         self.process.ended()
     }
 
+    /// The id of the server's process, whose children serve the connections, for measurements.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Creates an empty database.
     ///
     /// # Errors

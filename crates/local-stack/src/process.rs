@@ -24,7 +24,7 @@ const READY_POLL: Duration = Duration::from_millis(20);
 
 /// A running child with its own process group, its output in a file.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -33,24 +33,33 @@ pub(crate) struct Process {
 
 /// How to start a [`Process`].
 #[derive(Debug)]
-pub(crate) struct Launch<'a> {
+pub struct Launch<'a> {
     /// What people call it, in messages.
-    pub(crate) name: &'static str,
-    pub(crate) program: &'a Path,
-    pub(crate) args: Vec<String>,
+    pub name: &'static str,
+    /// What to run.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub args: Vec<String>,
     /// The whole environment, or what is added to ours.
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) clean_environment: bool,
-    pub(crate) user: Option<&'static str>,
-    pub(crate) directory: &'a Path,
-    pub(crate) log: PathBuf,
+    pub environment: Vec<(String, String)>,
+    /// Whether [`environment`](Self::environment) is all that it gets.
+    pub clean_environment: bool,
+    /// The account to run it as, where it is not ours.
+    pub user: Option<&'static str>,
+    /// Its working directory.
+    pub directory: &'a Path,
+    /// The file to which its output is appended.
+    pub log: PathBuf,
     /// What asks it to stop in good order.
-    pub(crate) stop_signal: Signal,
+    pub stop_signal: Signal,
 }
 
 impl Process {
     /// Starts the process; standard output and error go to the end of its log.
-    pub(crate) fn start(launch: Launch<'_>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the log cannot be written or the program cannot be run.
+    pub fn start(launch: Launch<'_>) -> Result<Self> {
         let Launch { name, program, args, environment, clean_environment, user, directory, log, stop_signal } = launch;
         let output = File::options().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("cannot write {}", log.display()))?;
@@ -71,7 +80,10 @@ impl Process {
     }
 
     /// Asks `ready` until it says yes; fails as soon as the process ends, or after `limit`.
-    pub(crate) async fn until_ready(&mut self, limit: Duration, mut ready: impl AsyncFnMut() -> bool) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it is not ready in time; the error shows the end of the log.
+    pub async fn until_ready(&mut self, limit: Duration, mut ready: impl AsyncFnMut() -> bool) -> Result<()> {
         let started = Instant::now();
         while !ready().await {
             if let Some(status) = self.exited()? {
@@ -100,7 +112,8 @@ impl Process {
     }
 
     /// The process's id.
-    pub(crate) fn id(&self) -> u32 {
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -132,7 +145,10 @@ impl Drop for Process {
 }
 
 /// A port of the loopback interface that was free a moment ago, for programs that cannot choose one themselves.
-pub(crate) fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
 }
@@ -149,7 +165,8 @@ pub(crate) fn require_free(port: u16, what: &str, remedy: &str) -> Result<()> {
 }
 
 /// Finds a program on the `PATH`.
-pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|candidate| candidate.is_file())
 }

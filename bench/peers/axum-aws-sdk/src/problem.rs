@@ -1,0 +1,84 @@
+//! The problems of `POST /appointments` (RFC 9457), in Spanish.
+
+use appointment::{FieldError, InvalidRequest};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: &'static str,
+    errors: Vec<FieldError>,
+}
+
+impl Problem {
+    pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "El tipo de contenido no es compatible",
+        "Envíe la solicitud con Content-Type: application/json.",
+    );
+    pub(crate) const BODY_TOO_LARGE: Self = Self::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        "El cuerpo es demasiado largo",
+        "El cuerpo puede tener como máximo 4096 bytes.",
+    );
+    pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "temporarily_unavailable",
+        "No disponible por el momento",
+        "Intente de nuevo en unos segundos con el mismo Idempotency-Key: la solicitud puede haberse registrado.",
+    );
+
+    const fn new(status: StatusCode, code: &'static str, title: &'static str, detail: &'static str) -> Self {
+        Self { status, code, title, detail, errors: Vec::new() }
+    }
+
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl From<InvalidRequest> for Problem {
+    fn from(fault: InvalidRequest) -> Self {
+        let bad_request = |code, title, detail| Self::new(StatusCode::BAD_REQUEST, code, title, detail);
+        match fault {
+            InvalidRequest::Empty => {
+                bad_request("empty_body", "Falta el cuerpo", "Envíe la solicitud como objeto JSON.")
+            }
+            InvalidRequest::NotJson { .. } => {
+                bad_request("invalid_json", "El cuerpo no es JSON", "El cuerpo no se puede leer como JSON.")
+            }
+            InvalidRequest::NotAnObject => {
+                bad_request("not_an_object", "El cuerpo no es un objeto", "El cuerpo debe ser un objeto JSON.")
+            }
+            InvalidRequest::Fields(errors) => Self {
+                errors,
+                ..bad_request("invalid_body", "La solicitud no es válida", "Corrija los campos que indica errors.")
+            },
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": format!("urn:medical-appointments:problem:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        if !self.errors.is_empty() {
+            let error = |error: &FieldError| json!({ "field": error.field, "code": error.code, "message": "El valor no es válido." });
+            body["errors"] = self.errors.iter().map(error).collect();
+        }
+        let headers =
+            [(CONTENT_TYPE, "application/problem+json"), (CONTENT_LANGUAGE, "es"), (CACHE_CONTROL, "no-store")];
+        (self.status, headers, [("x-content-type-options", "nosniff")], body.to_string()).into_response()
+    }
+}

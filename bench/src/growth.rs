@@ -1,0 +1,379 @@
+//! What a booking, a page and a confirmation cost as the table grows, from a store that executes them.
+//!
+//! The store is `dynalite`, which keeps its items in LevelDB by their keys, walks a partition as DynamoDB does, and tells
+//! the capacity of each operation by DynamoDB's rules. The operations are the components' own: `backplane`, natively.
+//! A million items take minutes to load, so a loaded table is kept under `target/bench/growth` for the next run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use appointment::{
+    Appointment, AppointmentId, Command, Country, InsuredId, Outcome, OutcomeDetail, OutcomeEvent, ScheduleId, Status,
+    Timestamp, TraceContext, Version1,
+};
+use aws_http::native::NativeTransport;
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts, Transport, TransportError};
+use backplane::{Applied, AppointmentsTable, PageRequest, RepublishSchedule};
+use bytes::Bytes;
+use local_stack::process::{Process, free_port, on_path};
+use local_stack::progress::Progress;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::measure::Spread;
+use crate::npm;
+use crate::subjects::{Programs, launch};
+
+const TABLE: &str = "appointments";
+const REGION: &str = "us-east-1";
+const PAGE: u32 = 20;
+/// DynamoDB's limit of `BatchWriteItem`.
+const LOADED_AT_ONCE: usize = 25;
+/// Persons among whom the appointments of many are spread: an insured id has five digits.
+const PERSONS: usize = 100_000;
+/// The program that a table is loaded into has to have the index of `infra/backplane.json`.
+const INDEX: &str = "pending";
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) sizes: &'static [usize],
+    pub(crate) operations: usize,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self { sizes: &[100, 10_000, 1_000_000], operations: 100 };
+    pub(crate) const QUICK: Self = Self { sizes: &[100, 1_000], operations: 10 };
+}
+
+/// Whose appointments fill the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Whose {
+    /// All are one person's, in one partition.
+    One,
+    /// They are spread over up to 100,000 persons.
+    Many,
+}
+
+/// What one operation costs in a table of a size.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) whose: Whose,
+    pub(crate) appointments: usize,
+    pub(crate) operation: &'static str,
+    /// Items that the store looked at and items that it answered, of one operation at most.
+    pub(crate) items_read: u64,
+    pub(crate) items_returned: u64,
+    /// DynamoDB's read or write units, of one operation at most.
+    pub(crate) capacity_units: f64,
+    pub(crate) milliseconds: Spread,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Growth {
+    pub(crate) rows: Vec<Row>,
+    /// Why nothing was measured.
+    pub(crate) left_out: Option<String>,
+}
+
+pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<Growth> {
+    let step = progress.step("growth");
+    if let Some(why) = npm::missing() {
+        step.done("left out");
+        return Ok(Growth { rows: Vec::new(), left_out: Some(why.to_owned()) });
+    }
+    let dynalite = npm::install(programs, &programs.root.join("bench/dynalite"), "dynalite")?;
+    let mut rows = Vec::new();
+    for whose in [Whose::One, Whose::Many] {
+        for &appointments in plan.sizes {
+            rows.extend(table(programs, &dynalite, whose, appointments, plan.operations, progress).await?);
+        }
+    }
+    step.done("");
+    Ok(Growth { rows, left_out: None })
+}
+
+/// Measures every operation in one table.
+async fn table(
+    programs: &Programs,
+    dynalite: &Path,
+    whose: Whose,
+    appointments: usize,
+    operations: usize,
+    progress: &Progress,
+) -> Result<Vec<Row>> {
+    let folder = programs.scratch.join("growth").join(format!("{whose:?}-{appointments}").to_lowercase());
+    let store = Store::start(programs, dynalite, folder).await?;
+    if !store.loaded() {
+        progress.note(&format!("loading {appointments} appointments of {whose:?}").to_lowercase());
+        store.load(whose, appointments).await?;
+    }
+    let table = AppointmentsTable::new(&store.client, &store.endpoint, TABLE);
+    let schedule: RepublishSchedule = "60".parse()?;
+    let trace = TraceContext::start([7; 24]);
+    let mut rows = Vec::new();
+    let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
+        let milliseconds = Spread::of(times).context("an operation was measured no time")?;
+        let Cost { items_read, items_returned, capacity_units } = cost;
+        rows.push(Row { whose, appointments, operation, items_read, items_returned, capacity_units, milliseconds });
+        Ok(())
+    };
+
+    // One person's page is the same person's each time; of many, it is another's.
+    let person = |number: usize| insured(whose, number.wrapping_mul(7919) % appointments);
+    let mut times = Vec::new();
+    for number in 0..operations {
+        let began = Instant::now();
+        table.list(&person(number)?, PageRequest { limit: PAGE, status: None, after: None }).await?;
+        times.push(milliseconds(began));
+    }
+    summed_up("page of 20", times, store.cost())?;
+
+    let mut booked = Vec::new();
+    let mut times = Vec::new();
+    for number in 0..operations {
+        let appointment = appointment(person(number)?, number, Timestamp::from(SystemTime::now()))?;
+        let began = Instant::now();
+        table.book(&appointment, trace, &schedule).await?;
+        times.push(milliseconds(began));
+        booked.push(appointment);
+    }
+    summed_up("booking", times, store.cost())?;
+
+    let mut times = Vec::new();
+    for appointment in &booked {
+        let event = completed(appointment, trace);
+        let began = Instant::now();
+        let applied = table.apply(&event, Timestamp::from(SystemTime::now())).await?;
+        times.push(milliseconds(began));
+        ensure!(matches!(applied, Applied::Moved(_)), "a confirmation was not applied: {applied:?}");
+    }
+    summed_up("confirmation", times, store.cost())?;
+    Ok(rows)
+}
+
+fn milliseconds(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1000.0
+}
+
+fn insured(whose: Whose, number: usize) -> Result<InsuredId> {
+    let person = match whose {
+        Whose::One => 1,
+        Whose::Many => number % PERSONS,
+    };
+    Ok(format!("{person:05}").parse()?)
+}
+
+fn appointment(insured_id: InsuredId, number: usize, at: Timestamp) -> Result<Appointment> {
+    Ok(Appointment {
+        appointment_id: AppointmentId::new(at, std::array::from_fn(|_| fastrand::u8(..))),
+        insured_id,
+        schedule_id: ScheduleId::try_from(number as u64 + 1)?,
+        country: Country::Peru,
+        status: Status::Pending,
+        created_at: at,
+        updated_at: at,
+        reason: None,
+    })
+}
+
+fn completed(appointment: &Appointment, trace: TraceContext) -> OutcomeEvent {
+    let (outcome, command) = (Outcome::Completed, Command::Request);
+    OutcomeEvent {
+        outcome,
+        detail: OutcomeDetail {
+            version: Version1,
+            event_id: OutcomeEvent::event_id(appointment.appointment_id, outcome, command),
+            appointment_id: appointment.appointment_id,
+            insured_id: appointment.insured_id,
+            schedule_id: appointment.schedule_id,
+            country: appointment.country,
+            command,
+            reason: None,
+            occurred_at: Timestamp::from(SystemTime::now()),
+            traceparent: trace,
+        },
+    }
+}
+
+/// What the operations since the last look cost, each at most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    items_read: u64,
+    items_returned: u64,
+    capacity_units: f64,
+}
+
+/// Asks the store for the capacity of each operation, and notes it. The body is changed after it was signed, which this
+/// store does not verify.
+#[derive(Clone)]
+struct Metered {
+    transport: NativeTransport,
+    cost: Arc<Mutex<Cost>>,
+}
+
+impl Transport for Metered {
+    async fn send(
+        &self,
+        mut request: http::Request<Bytes>,
+        timeouts: Timeouts,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        if let Ok(Value::Object(mut input)) = serde_json::from_slice(request.body()) {
+            input.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
+            *request.body_mut() = Value::Object(input).to_string().into();
+        }
+        let answer = self.transport.send(request, timeouts).await?;
+        if let Ok(output) = serde_json::from_slice::<Value>(answer.body())
+            && let Some(units) = output.pointer("/ConsumedCapacity/CapacityUnits").and_then(Value::as_f64)
+        {
+            let count = |member: &str| output.get(member).and_then(Value::as_u64);
+            let mut cost = self.cost.lock().unwrap_or_else(PoisonError::into_inner);
+            // A write looks at the one item that it writes.
+            cost.items_read = cost.items_read.max(count("ScannedCount").unwrap_or(1));
+            cost.items_returned = cost.items_returned.max(count("Count").unwrap_or(1));
+            cost.capacity_units = cost.capacity_units.max(units);
+        }
+        Ok(answer)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.transport.sleep(duration).await;
+    }
+}
+
+struct Store {
+    // Kept for its end, with which the process ends.
+    _process: Process,
+    client: Client<Metered>,
+    endpoint: Endpoint,
+    cost: Arc<Mutex<Cost>>,
+    loaded: PathBuf,
+}
+
+impl Store {
+    async fn start(programs: &Programs, dynalite: &Path, folder: PathBuf) -> Result<Self> {
+        let loaded = folder.join("loaded");
+        if !loaded.is_file() && folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        let port = free_port()?;
+        let endpoint: Endpoint = format!("http://127.0.0.1:{port}").parse()?;
+        let program = dynalite.join("node_modules/dynalite/cli.js").to_string_lossy().into_owned();
+        let items = folder.join("items").to_string_lossy().into_owned();
+        let arguments = ["--port", &port.to_string(), "--path", &items, "--createTableMs", "0", "--host", "127.0.0.1"]
+            .map(str::to_owned);
+        let node = on_path("node").context("`node` is not on the PATH")?;
+        let arguments = std::iter::once(program).chain(arguments).collect();
+        let mut process = launch(programs, "dynalite", &node, arguments, Vec::new())?;
+        let cost = Arc::new(Mutex::new(Cost::default()));
+        let transport = Metered { transport: NativeTransport::new(), cost: cost.clone() };
+        let limit = Duration::from_secs(60);
+        let client = Client::new(transport, REGION, Credentials::from_keys("bench", "bench", None))
+            .with_deadline(limit)
+            .with_timeouts(Timeouts { first_byte: limit, ..Timeouts::default() })
+            .with_verbatim_rejections();
+        let store = Self {
+            client,
+            endpoint,
+            cost,
+            loaded,
+            _process: {
+                let address = format!("127.0.0.1:{port}");
+                let listens = async || tokio::net::TcpStream::connect(&address).await.is_ok();
+                process.until_ready(Duration::from_secs(60), listens).await?;
+                process
+            },
+        };
+        Ok(store)
+    }
+
+    fn loaded(&self) -> bool {
+        self.loaded.is_file()
+    }
+
+    /// What the operations since the last call cost.
+    fn cost(&self) -> Cost {
+        std::mem::take(&mut *self.cost.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn call(&self, operation: &str, input: &Value) -> Result<Value> {
+        let target = format!("DynamoDB_20120810.{operation}");
+        let service = self.endpoint.service("dynamodb");
+        let answer = self.client.json(service, JsonVersion::V1_0, &target, input, Retry::Safe).await;
+        answer.map_err(|error| anyhow!("{operation}: {error}"))
+    }
+
+    /// Creates the table, with appointments that were completed long ago: they stand in no index.
+    async fn load(&self, whose: Whose, appointments: usize) -> Result<()> {
+        let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
+        let key = |hash: &str, range: &str| {
+            json!([
+                { "AttributeName": hash, "KeyType": "HASH" },
+                { "AttributeName": range, "KeyType": "RANGE" },
+            ])
+        };
+        let attributes: Value =
+            ["insuredId", "sk", "pendingShard", "pendingSince"].map(attribute).into_iter().collect();
+        self.call(
+            "CreateTable",
+            &json!({
+                "TableName": TABLE,
+                "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": attributes,
+                "KeySchema": key("insuredId", "sk"),
+                "GlobalSecondaryIndexes": [{
+                    "IndexName": INDEX,
+                    "KeySchema": key("pendingShard", "pendingSince"),
+                    "Projection": { "ProjectionType": "KEYS_ONLY" },
+                }],
+            }),
+        )
+        .await?;
+        while self.call("DescribeTable", &json!({ "TableName": TABLE })).await?.pointer("/Table/TableStatus")
+            != Some(&json!("ACTIVE"))
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let began: i64 = 1_700_000_000_000;
+        let mut numbers = (0..appointments).peekable();
+        while numbers.peek().is_some() {
+            let puts = numbers
+                .by_ref()
+                .take(LOADED_AT_ONCE)
+                .map(|number| {
+                    let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
+                    Ok(json!({ "PutRequest": { "Item": item(&appointment(insured(whose, number)?, number, at)?) } }))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let answer = self.call("BatchWriteItem", &json!({ "RequestItems": { TABLE: puts } })).await?;
+            let unprocessed = answer.get("UnprocessedItems").and_then(Value::as_object);
+            ensure!(unprocessed.is_none_or(serde_json::Map::is_empty), "the store did not take every item");
+        }
+        self.cost();
+        Ok(fs::write(&self.loaded, appointments.to_string())?)
+    }
+}
+
+/// An appointment as it lies in the table once its country has completed it.
+fn item(appointment: &Appointment) -> Value {
+    let at = appointment.created_at.to_string();
+    json!({
+        "insuredId": { "S": appointment.insured_id.as_str() },
+        "sk": { "S": format!("appointment#{}", appointment.appointment_id) },
+        "scheduleId": { "N": appointment.schedule_id.to_string() },
+        "countryISO": { "S": appointment.country.code() },
+        "status": { "S": Status::Completed.as_str() },
+        "createdAt": { "S": at },
+        "updatedAt": { "S": at },
+        "history": { "L": [
+            { "M": { "status": { "S": "pending" }, "at": { "S": at } } },
+            { "M": { "status": { "S": "completed" }, "at": { "S": at } } },
+        ] },
+        "traceparent": { "S": "00-07070707070707070707070707070707-0707070707070707-01" },
+        "shard": { "S": "PE#0" },
+    })
+}

@@ -1,0 +1,131 @@
+//! Measures the system: against what people would use instead, and against the limit.
+//!
+//! `cargo xtask bench` builds everything that this program starts, and runs it. Each part is a module of its own:
+//!
+//! | module | what it measures |
+//! | --- | --- |
+//! | [`intake`] | `POST /appointments`: the component, its peers (`peers/`), the limit; [`equal_answers`] checks them first |
+//! | [`cold_start`] | compilation and instantiation of the components |
+//! | [`workers`] | the country's worker against `pgbench` |
+//! | [`end_to_end`] | from `202` to `completed` on the local stack |
+//! | [`growth`] | what operations read as the table grows |
+//!
+//! [`report`] writes what came out. A program that is compared runs as a process of its own, behind [`subjects`].
+
+mod cold_start;
+mod end_to_end;
+mod equal_answers;
+mod growth;
+mod intake;
+mod load;
+mod machine;
+mod measure;
+mod npm;
+mod plots;
+mod report;
+mod subjects;
+mod workers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use local_stack::progress::Progress;
+
+use crate::machine::Machine;
+use crate::report::Results;
+use crate::subjects::Programs;
+
+/// Measure the system against what people would use instead, and against the limit.
+///
+/// To be started by `cargo xtask bench`, in the repository. A run of everything writes docs/benchmarks.md with its plots
+/// and docs/benchmarks.json; a quick one, or one of some parts only, writes to target/bench/report.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench --", bin_name = "cargo xtask bench --", max_term_width = 100)]
+struct Options {
+    /// One short round of everything: shows that it works. The figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// The parts to measure; all of them where none is named.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// POST /appointments: the component, its peers and the limit.
+    Intake,
+    /// Compilation and instantiation.
+    ColdStart,
+    /// The country's worker against pgbench.
+    Workers,
+    /// From 202 to completed on the local stack.
+    EndToEnd,
+    /// What operations read as the table grows.
+    Growth,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<()> {
+    let root = std::env::current_dir()?;
+    let folder: PathBuf = std::env::current_exe()?.parent().context("a program lies in a folder")?.to_owned();
+    let scratch = root.join("target/bench");
+    std::fs::create_dir_all(&scratch)?;
+    let programs = Programs { root, folder, scratch };
+
+    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
+    let steps = [(Part::Intake, 3), (Part::ColdStart, 1), (Part::Workers, 1), (Part::EndToEnd, 2), (Part::Growth, 1)];
+    let progress = Progress::steps(steps.iter().filter(|(part, _)| wanted(*part)).map(|(_, steps)| steps).sum());
+    let quick = options.quick;
+    let mut results = Results {
+        machine: Machine::look(&programs.root),
+        quick,
+        intake: None,
+        cold_start: None,
+        workers: None,
+        end_to_end: None,
+        growth: None,
+    };
+    if wanted(Part::Intake) {
+        let plan = if quick { intake::Plan::QUICK } else { intake::Plan::FULL };
+        results.intake = Some(intake::measure(&programs, plan, &progress).await?);
+    }
+    if wanted(Part::ColdStart) {
+        let instantiations = if quick { 500 } else { 10_000 };
+        results.cold_start = Some(cold_start::measure(&programs, instantiations, &progress).await?);
+    }
+    if wanted(Part::Workers) {
+        let plan = if quick { workers::Plan::QUICK } else { workers::Plan::FULL };
+        results.workers = Some(workers::measure(&programs, plan, &progress).await?);
+    }
+    if wanted(Part::EndToEnd) {
+        let plan = if quick { end_to_end::Plan::QUICK } else { end_to_end::Plan::FULL };
+        results.end_to_end = Some(end_to_end::measure(&programs, plan, &progress).await?);
+    }
+    if wanted(Part::Growth) {
+        let plan = if quick { growth::Plan::QUICK } else { growth::Plan::FULL };
+        results.growth = Some(growth::measure(&programs, plan, &progress).await?);
+    }
+
+    let is_whole = options.parts.is_empty() && !quick;
+    let folder = if is_whole { programs.root.join("docs") } else { programs.scratch.join("report") };
+    results.write(&folder)?;
+    println!("\n{:<62} {:>20} {:>12}  met", "what", "target", "measured");
+    for target in results.targets() {
+        let met = target.met.map_or("not measured", |met| if met { "yes" } else { "no" });
+        println!("{:<62} {:>20} {:>12}  {met}", target.what, target.target, target.measured.unwrap_or_default());
+    }
+    println!("\nThe report: {}", folder.join("benchmarks.md").display());
+    Ok(())
+}

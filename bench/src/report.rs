@@ -1,0 +1,411 @@
+//! The figures, for people and for programs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::cold_start::ColdStart;
+use crate::end_to_end::EndToEnd;
+use crate::growth::{Growth, Whose};
+use crate::intake::{Intake, Row, Standing};
+use crate::machine::Machine;
+use crate::plots;
+use crate::subjects::Kind;
+use crate::workers::{self, Subject, Workers};
+
+/// What the profiles showed, and what was done about it: written by hand, beside the code that it is about.
+const COSTS: &str = include_str!("costs.md");
+
+/// Everything that one run measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    pub(crate) quick: bool,
+    pub(crate) intake: Option<Intake>,
+    pub(crate) cold_start: Option<ColdStart>,
+    pub(crate) workers: Option<Workers>,
+    pub(crate) end_to_end: Option<EndToEnd>,
+    pub(crate) growth: Option<Growth>,
+}
+
+/// The resident memory after at least so many bookings.
+fn after(standing: &Standing, bookings: u64) -> Option<f64> {
+    standing.resident_mb.iter().find(|(so_far, _)| *so_far >= bookings).map(|(_, resident)| *resident)
+}
+
+/// A figure that the system has to reach.
+#[derive(Debug, Serialize)]
+pub(crate) struct Target {
+    pub(crate) what: &'static str,
+    pub(crate) target: String,
+    /// `None` where it was not measured.
+    pub(crate) measured: Option<String>,
+    pub(crate) met: Option<bool>,
+}
+
+impl Target {
+    fn at_most(what: &'static str, limit: f64, unit: &str, decimals: usize, measured: Option<f64>) -> Self {
+        Self::new(what, format!("at most {limit}{unit}"), unit, decimals, measured, |measured| measured <= limit)
+    }
+
+    fn at_least(what: &'static str, limit: f64, unit: &str, decimals: usize, measured: Option<f64>) -> Self {
+        Self::new(what, format!("at least {limit}{unit}"), unit, decimals, measured, |measured| measured >= limit)
+    }
+
+    fn new(
+        what: &'static str,
+        target: String,
+        unit: &str,
+        decimals: usize,
+        measured: Option<f64>,
+        meets: impl Fn(f64) -> bool,
+    ) -> Self {
+        let shown = measured.map(|measured| format!("{measured:.decimals$}{unit}"));
+        Self { what, target, measured: shown, met: measured.map(meets) }
+    }
+}
+
+impl Results {
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let intake = self.intake.as_ref();
+        let row = |kind, connections, delay| intake.and_then(|intake| intake.find(kind, connections, delay));
+        let ratio = |of: fn(&Row) -> f64, peer, connections| {
+            Some(of(row(Kind::Component, connections, 0)?) / of(row(peer, connections, 0)?))
+        };
+        let cpu = |row: &Row| row.cpu_us_per_booking.median;
+        let standing = intake.and_then(|intake| intake.standings.iter().find(|each| each.subject == Kind::Component));
+        let memory = standing.and_then(|standing| after(standing, 100_000));
+        let growth_of_memory = standing.and_then(|standing| Some(memory? / after(standing, 50_000)?));
+        let component = self.cold_start.as_ref().and_then(|cold| cold.components.first());
+        let rate = |subject, batch| {
+            let rows = &self.workers.as_ref()?.rows;
+            let found = rows.iter().find(|row| row.subject == subject && row.batch == batch)?;
+            Some(found.rows_per_second.median)
+        };
+        let page = |largest: bool| {
+            let rows = &self.growth.as_ref()?.rows;
+            let mut pages = rows.iter().filter(|row| row.whose == Whose::One && row.operation == "page of 20");
+            let found = if largest { pages.next_back() } else { pages.next() };
+            found.map(|row| row.capacity_units)
+        };
+        let of_worker = |subject| Some(rate(subject, 100)? / rate(Subject::Pgbench, 100)?);
+        vec![
+            Target::at_most(
+                "CPU a booking, component against the bare limit",
+                6.0,
+                "x",
+                2,
+                ratio(cpu, Kind::BareHyper, 16),
+            ),
+            Target::at_most(
+                "CPU a booking, component against axum + AWS SDK",
+                1.0,
+                "x",
+                2,
+                ratio(cpu, Kind::AxumAwsSdk, 16),
+            ),
+            Target::at_most("CPU a booking, component against Node.js", 0.2, "x", 3, ratio(cpu, Kind::NodeAwsSdk, 16)),
+            Target::at_most(
+                "p50 at one connection, component against axum + AWS SDK",
+                1.5,
+                "x",
+                2,
+                ratio(|row| row.p50_ms.median, Kind::AxumAwsSdk, 1),
+            ),
+            Target::at_most("instantiation, p50", 100.0, " µs", 1, component.map(|each| each.instantiation_p50_us)),
+            Target::at_most(
+                "size of intake.wasm",
+                400.0,
+                " kB",
+                1,
+                component.map(|each| each.wasm_bytes as f64 / 1000.0),
+            ),
+            Target::at_most("host memory after 100,000 bookings", 150.0, " MB", 1, memory),
+            Target::at_most("host memory, 100,000 bookings against 50,000", 1.05, "x", 3, growth_of_memory),
+            Target::at_least(
+                "worker, batches of 100, against pgbench",
+                0.8,
+                "x",
+                2,
+                of_worker(Subject::WorkerWithoutBus),
+            ),
+            Target::at_least("the same with its PutEvents (10 calls a batch)", 0.8, "x", 2, of_worker(Subject::Worker)),
+            Target::at_most(
+                "a page's read units in the largest table against the smallest",
+                1.2,
+                "x",
+                2,
+                page(true).zip(page(false)).map(|(largest, smallest)| largest / smallest),
+            ),
+        ]
+    }
+
+    /// Writes `benchmarks.json`, `benchmarks.md` and the plots into a folder.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        #[derive(Serialize)]
+        struct File<'a> {
+            targets: Vec<Target>,
+            #[serde(flatten)]
+            results: &'a Results,
+        }
+        let json = serde_json::to_string_pretty(&File { targets: self.targets(), results: self })?;
+        fs::write(folder.join("benchmarks.json"), json + "\n")?;
+        if let Some(intake) = &self.intake {
+            plots::draw(intake, &folder.join("benchmarks"))?;
+        }
+        fs::write(folder.join("benchmarks.md"), self.markdown())?;
+        Ok(())
+    }
+
+    fn markdown(&self) -> String {
+        let mut page = Page::default();
+        page.line("# Benchmarks");
+        page.line("");
+        page.line("Written by `cargo xtask bench`, which measures everything in one run on one machine; do not edit. The figures as data: [benchmarks.json](benchmarks.json).");
+        page.line("");
+        if self.quick {
+            page.line("**This is the quick form: unoptimised programs, one short round. The figures mean nothing.**");
+            page.line("");
+        }
+        page.machine(&self.machine);
+        page.line("## What it must reach");
+        page.line("");
+        let targets = self.targets().into_iter().map(|target| {
+            let met = target.met.map_or("not measured", |met| if met { "yes" } else { "**no**" });
+            vec![target.what.to_owned(), target.target, target.measured.unwrap_or_default(), met.to_owned()]
+        });
+        page.table(&["what", "target", "measured", "met"], targets);
+        if let Some(intake) = &self.intake {
+            page.intake(intake);
+        }
+        if let Some(cold_start) = &self.cold_start {
+            page.cold_start(cold_start, self.intake.as_ref());
+        }
+        if let Some(workers) = &self.workers {
+            page.workers(workers);
+        }
+        if let Some(end_to_end) = &self.end_to_end {
+            page.end_to_end(end_to_end);
+        }
+        if let Some(growth) = &self.growth {
+            page.growth(growth);
+        }
+        page.line(COSTS.trim_end());
+        page.0
+    }
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{text}");
+    }
+
+    fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+        self.line(&format!("| {} |", head.join(" | ")));
+        self.line(&format!("|{}", " --- |".repeat(head.len())));
+        for row in rows {
+            self.line(&format!("| {} |", row.join(" | ")));
+        }
+        self.line("");
+    }
+
+    fn machine(&mut self, machine: &Machine) {
+        let Machine { processor, processors, memory_gb, kernel, rustc, node, commit, load_before, measured_at } =
+            machine;
+        self.line(&format!(
+            "{measured_at}, commit {commit}: {processors} processors ({processor}), {memory_gb:.0} GB, Linux {kernel}, {rustc}, Node.js {node}, load before the run {load_before}."
+        ));
+        self.line("");
+        self.line("The programs, the stand-in for AWS and the sender of the load share these processors, so that rates and latencies are those of a machine that does all of it. The main figure is therefore **CPU time a booking of the measured process alone**, as the kernel counts it. Rounds of all subjects are interleaved; a figure is their median, with the least and the greatest in brackets, and what matters is the ratio within the run.");
+        self.line("");
+    }
+
+    fn intake(&mut self, intake: &Intake) {
+        self.line("## Intake: `POST /appointments`");
+        self.line("");
+        let sizes = intake.sizes;
+        self.line(&format!(
+            "Every booking is one `PutItem` ({} + {} bytes of head and body) and one `Publish` ({} + {}) against a stand-in in a process of its own, which checks the form of every signature and computes one in 64 anew. Before anything is timed, {} requests, valid and invalid, are answered equally by the component and its peers, and their calls to AWS are compared member by member. Only the component knows repeated members of a body, `Accept-Language` and `Idempotency-Key`; no timed booking has them.",
+            sizes.put.0, sizes.put.1, sizes.publish.0, sizes.publish.1, intake.equal_answers,
+        ));
+        self.line("");
+        for (kind, why) in &intake.left_out {
+            self.line(&format!("Left out: {}, because {why}.", kind.label()));
+            self.line("");
+        }
+        self.line("As fast as they are answered (`backend` is how long the stand-in waits before each answer):");
+        self.line("");
+        let saturated = intake.rows.iter().filter(|row| row.rate.is_none()).map(|row| {
+            vec![
+                row.subject.label().to_owned(),
+                row.connections.to_string(),
+                format!("{} ms", row.backend_ms),
+                row.cpu_us_per_booking.text(0),
+                row.p50_ms.text(2),
+                row.p99_ms.text(2),
+                row.bookings_per_second.text(0),
+            ]
+        });
+        let head = ["subject", "connections", "backend", "CPU µs a booking", "p50 ms", "p99 ms", "bookings a second"];
+        self.table(&head, saturated);
+        self.line("![CPU a booking](benchmarks/cpu.svg)");
+        self.line("");
+        self.line("![Latency of the component](benchmarks/latency.svg)");
+        self.line("");
+        self.line("At fixed rates:");
+        self.line("");
+        let paced = intake.rows.iter().filter_map(|row| {
+            Some(vec![
+                row.subject.label().to_owned(),
+                row.rate?.to_string(),
+                format!("{} ms", row.backend_ms),
+                row.cpu_us_per_booking.text(0),
+                row.p50_ms.text(2),
+                row.p99_ms.text(2),
+            ])
+        });
+        self.table(&["subject", "a second", "backend", "CPU µs a booking", "p50 ms", "p99 ms"], paced);
+        self.line(
+            "From the start of the process to the answer to its first booking, and resident memory after so many:",
+        );
+        self.line("");
+        let marks = intake.standings.first().map(|standing| standing.resident_mb.len()).unwrap_or_default();
+        let mut head = vec!["subject".to_owned(), "first answer ms".to_owned()];
+        for mark in 0..marks {
+            let bookings = intake.standings.first().and_then(|standing| standing.resident_mb.get(mark));
+            head.push(bookings.map_or_else(String::new, |(bookings, _)| format!("MB after {bookings}")));
+        }
+        let rows = intake.standings.iter().map(|standing| {
+            let mut row = vec![standing.subject.label().to_owned(), standing.first_answer_ms.text(0)];
+            row.extend(standing.resident_mb.iter().map(|(_, resident)| format!("{resident:.1}")));
+            row
+        });
+        self.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), rows);
+    }
+
+    fn cold_start(&mut self, cold_start: &ColdStart, intake: Option<&Intake>) {
+        self.line("## Cold start");
+        self.line("");
+        self.line(&format!(
+            "Each request has a fresh instance: percentiles of {} instantiations, one after another. A component is compiled once a version and taken from the disk's cache at each later start of the host.",
+            cold_start.instantiations
+        ));
+        self.line("");
+        let rows = cold_start.components.iter().map(|component| {
+            vec![
+                component.name.clone(),
+                format!("{:.1}", component.wasm_bytes as f64 / 1000.0),
+                format!("{:.0}", component.compile_ms),
+                format!("{:.1}", component.load_ms),
+                format!("{:.1}", component.instantiation_p50_us),
+                format!("{:.1}", component.instantiation_p99_us),
+            ]
+        });
+        self.table(&["component", "kB", "compile ms", "from cache ms", "instantiation p50 µs", "p99 µs"], rows);
+        let node = intake.and_then(|intake| intake.standings.iter().find(|each| each.subject == Kind::NodeAwsSdk));
+        if let Some(node) = node {
+            self.line(&format!(
+                "What a fresh instance is to the component, a new process is to the Node.js peer: {} ms to its first answer.",
+                node.first_answer_ms.text(0)
+            ));
+            self.line("");
+        }
+    }
+
+    fn workers(&mut self, workers: &Workers) {
+        self.line("## Workers");
+        self.line("");
+        self.line("One connection, real PostgreSQL (without `fsync`), the same rows by the same call of `decide` with as many rows a statement. `pgbench` sends the arrays as text in the statement; the worker prepares it once. Batches of 10 are what the queue delivers; 100 and 1,000 show the library. Besides the statement the worker reads the messages, builds the outcomes and writes its log lines; *with PutEvents* it also reports them to the stand-in.");
+        self.line("");
+        if let Some(why) = &workers.left_out {
+            self.line(&format!("Left out: pgbench, because {why}."));
+            self.line("");
+        }
+        let label = |subject| match subject {
+            Subject::Worker => "worker, with PutEvents",
+            Subject::WorkerWithoutBus => "worker",
+            Subject::Pgbench => "pgbench",
+        };
+        let rows = workers.rows.iter().map(|row: &workers::Row| {
+            vec![
+                row.batch.to_string(),
+                label(row.subject).to_owned(),
+                row.rows_per_second.text(0),
+                row.client_cpu_us_per_row.text(1),
+                row.server_cpu_us_per_row.text(1),
+            ]
+        });
+        self.table(&["batch", "subject", "rows a second", "client's CPU µs a row", "PostgreSQL's CPU µs a row"], rows);
+        self.line("Counted on the wire, for one batch:");
+        self.line("");
+        let rows = workers.calls.iter().map(|calls| {
+            vec![calls.batch.to_string(), calls.sql_round_trips.to_string(), calls.put_events.to_string()]
+        });
+        self.table(&["batch", "SQL round trips", "PutEvents"], rows);
+    }
+
+    fn end_to_end(&mut self, end_to_end: &EndToEnd) {
+        self.line("## End to end, on the local stack");
+        self.line("");
+        self.line("Milliseconds, p50 / p99. *Decided* is from the `202` to the country's row (SNS, SQS, mapping, worker), *completed* from there to the status (`PutEvents`, rule, SQS, pipe, confirmation). The programs are the local stack's own, which are not optimised; most of it is the emulator's anyway.");
+        self.line("");
+        let hop = |hop: crate::end_to_end::Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
+        let rows = end_to_end.rows.iter().map(|row| {
+            vec![
+                row.bookings_per_second.to_string(),
+                row.bookings.to_string(),
+                hop(row.accepted),
+                hop(row.decided),
+                hop(row.completed),
+                hop(row.whole),
+                format!("{:.0} %", row.decided.p50 / row.whole.p50.max(1.0) * 100.0),
+            ]
+        });
+        let head =
+            ["a second", "bookings", "request to 202", "decided", "completed", "202 to completed", "share of decided"];
+        self.table(&head, rows);
+        self.line(&format!(
+            "The emulator's own hops, with none of our code between: `Publish` to a waiting `ReceiveMessage` {} ms, `PutEvents` through a rule to one {} ms.",
+            end_to_end.emulator_topic_to_queue_ms.text(0),
+            end_to_end.emulator_bus_to_queue_ms.text(0),
+        ));
+        self.line("");
+    }
+
+    fn growth(&mut self, growth: &Growth) {
+        self.line("## Growth");
+        self.line("");
+        self.line("The components' own operations against `dynalite` (LevelDB), which executes them, counts what it reads, and computes DynamoDB's capacity units. Items and units are the most that one operation took. The milliseconds are that store's, not AWS's.");
+        self.line("");
+        if let Some(why) = &growth.left_out {
+            self.line(&format!("Left out: {why}."));
+            self.line("");
+            return;
+        }
+        let rows = growth.rows.iter().map(|row| {
+            vec![
+                match row.whose {
+                    Whose::One => "one person's",
+                    Whose::Many => "many persons'",
+                }
+                .to_owned(),
+                row.appointments.to_string(),
+                row.operation.to_owned(),
+                row.items_read.to_string(),
+                row.items_returned.to_string(),
+                format!("{:.1}", row.capacity_units),
+                row.milliseconds.text(1),
+            ]
+        });
+        let head = ["whose", "appointments", "operation", "items read", "returned", "units", "ms"];
+        self.table(&head, rows);
+    }
+}

@@ -1,0 +1,365 @@
+//! The country's worker against `pgbench`: the same rows by the same statement over one connection.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use appointment::{
+    AppointmentId, AppointmentMessage, Command as CountryCommand, Country, InsuredId, ScheduleId, Timestamp,
+    TraceContext, Version1,
+};
+use aws_lambda_events::event::sqs::SqsEvent;
+use country_worker::{Database, DatabaseUrl, EventBridge, EventBus, NotAccepted, Worker, migrate};
+use local_stack::postgres::{self, Postgres};
+use local_stack::progress::Progress;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use serde::Serialize;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::measure::{Spread, cpu_time, cpu_time_with_children, micros};
+use crate::subjects::{Programs, Rules, StandIn, event_bridge};
+
+/// Batches of 10 are what the queue delivers; the larger ones show the library.
+const SIZES: [usize; 4] = [1, 10, 100, 1000];
+const MAX_RECEIVE_COUNT: u32 = 5;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    /// Rows that a round inserts, at most; with small batches fewer, so that it takes as long.
+    pub(crate) rows: usize,
+}
+
+impl Plan {
+    pub(crate) const FULL: Self = Self { rounds: 5, rows: 8_000 };
+    pub(crate) const QUICK: Self = Self { rounds: 1, rows: 2_000 };
+
+    fn batches(self, size: usize) -> usize {
+        (self.rows / size).clamp(1, self.rows / 8)
+    }
+}
+
+/// Who inserts the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Subject {
+    /// `Worker::process`: reads the messages, decides, and reports each outcome with `PutEvents`.
+    Worker,
+    /// The same without an event bus: what concerns the database.
+    WorkerWithoutBus,
+    /// `pgbench`, which sends the statement and drops its answer.
+    Pgbench,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) subject: Subject,
+    pub(crate) batch: usize,
+    pub(crate) rows_per_second: Spread,
+    /// Of the worker's process or of `pgbench`.
+    pub(crate) client_cpu_us_per_row: Spread,
+    /// Of PostgreSQL.
+    pub(crate) server_cpu_us_per_row: Spread,
+}
+
+/// What a batch costs on the wire, counted.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Calls {
+    pub(crate) batch: usize,
+    /// How often the worker waits for the database, once the connection stands and the statement is prepared.
+    pub(crate) sql_round_trips: usize,
+    pub(crate) put_events: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Workers {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) calls: Vec<Calls>,
+    /// Why `pgbench` was not measured.
+    pub(crate) left_out: Option<String>,
+}
+
+/// A round, not summed up yet.
+struct Round {
+    subject: Subject,
+    batch: usize,
+    rows: usize,
+    elapsed: Duration,
+    client_cpu: Duration,
+    server_cpu: Duration,
+}
+
+pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<Workers> {
+    let step = progress.step("workers");
+    let stand_in = StandIn::start(programs).await?;
+    let postgres = Postgres::start(&programs.scratch).await?;
+    postgres.create_database("bench").await?;
+    let url = postgres.url("bench");
+    let database: DatabaseUrl = url.parse()?;
+    migrate(&database).await?;
+
+    let bus = EventBridge::new(event_bridge(&stand_in), "appointments".to_owned());
+    let worker = worker(database.clone(), bus.clone());
+    let without_bus = self::worker(database.clone(), Discard);
+    let pgbench = pgbench();
+    let mut rounds = Vec::new();
+    let mut rows = Rows(0);
+    for round in 0..=plan.rounds {
+        for batch in SIZES {
+            let batches = plan.batches(batch);
+            let mut measured =
+                vec![with_worker(Subject::Worker, &worker, rows.batches(batches, batch)?, &postgres).await?];
+            measured.push(
+                with_worker(Subject::WorkerWithoutBus, &without_bus, rows.batches(batches, batch)?, &postgres).await?,
+            );
+            if let Ok(program) = &pgbench {
+                measured.push(with_pgbench(programs, program, &url, &rows.messages(batches, batch)?, &postgres).await?);
+            }
+            // The first round connects, prepares, and fills the server's caches.
+            if round > 0 {
+                rounds.extend(measured);
+            }
+        }
+    }
+    let written = row_count(&url).await?;
+    ensure!(written == rows.0, "{} rows were sent, and {written} are in the table", rows.0);
+
+    let mut calls = Vec::new();
+    for batch in SIZES {
+        calls.push(count(&url, &stand_in, &bus, batch, &mut rows).await?);
+    }
+    step.done(&format!("{written} rows"));
+    Ok(Workers { rows: summed_up(&rounds), calls, left_out: pgbench.err().map(|error| format!("{error:#}")) })
+}
+
+fn summed_up(rounds: &[Round]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in SIZES {
+        for subject in [Subject::Worker, Subject::WorkerWithoutBus, Subject::Pgbench] {
+            let of = |value: fn(&Round) -> f64| {
+                let rounds = rounds.iter().filter(|round| round.batch == batch && round.subject == subject);
+                Spread::of(rounds.map(value))
+            };
+            if let (Some(rows_per_second), Some(client_cpu_us_per_row), Some(server_cpu_us_per_row)) = (
+                of(|round| round.rows as f64 / round.elapsed.as_secs_f64()),
+                of(|round| micros(round.client_cpu) / round.rows as f64),
+                of(|round| micros(round.server_cpu) / round.rows as f64),
+            ) {
+                rows.push(Row { subject, batch, rows_per_second, client_cpu_us_per_row, server_cpu_us_per_row });
+            }
+        }
+    }
+    rows
+}
+
+fn worker<B: EventBus>(database: DatabaseUrl, bus: B) -> Worker<Database, B> {
+    Worker::new(Country::Peru, MAX_RECEIVE_COUNT, Database::new(database), bus, span_id)
+}
+
+fn span_id() -> [u8; 8] {
+    fastrand::u64(1..).to_be_bytes()
+}
+
+/// Accepts every event and forgets it.
+struct Discard;
+
+impl EventBus for Discard {
+    async fn put(&self, events: &[appointment::OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
+        events.iter().map(|_| Ok(())).collect()
+    }
+}
+
+/// Bookings that no other has the slot or the id of. It counts them.
+struct Rows(u64);
+
+impl Rows {
+    fn messages(&mut self, batches: usize, size: usize) -> Result<Vec<Vec<AppointmentMessage>>> {
+        (0..batches).map(|_| (0..size).map(|_| self.message()).collect()).collect()
+    }
+
+    fn message(&mut self) -> Result<AppointmentMessage> {
+        self.0 += 1;
+        let now = Timestamp::from(SystemTime::now());
+        let appointment_id = AppointmentId::new(now, fastrand::u128(..).to_be_bytes()[..10].try_into()?);
+        let insured_id: InsuredId = format!("{:05}", self.0 % 100_000).parse()?;
+        Ok(AppointmentMessage {
+            version: Version1,
+            command: CountryCommand::Request,
+            event_id: AppointmentMessage::event_id(appointment_id, CountryCommand::Request),
+            appointment_id,
+            insured_id,
+            schedule_id: ScheduleId::try_from(self.0)?,
+            country: Country::Peru,
+            occurred_at: now,
+            traceparent: TraceContext::start(std::array::from_fn(|_| fastrand::u8(..))),
+        })
+    }
+
+    /// As SQS hands them to the function.
+    fn batches(&mut self, batches: usize, size: usize) -> Result<Vec<SqsEvent>> {
+        self.messages(batches, size)?.iter().map(|messages| event(messages)).collect()
+    }
+}
+
+fn event(messages: &[AppointmentMessage]) -> Result<SqsEvent> {
+    let records: Vec<_> = messages
+        .iter()
+        .map(|message| {
+            json!({
+                "messageId": message.event_id,
+                "body": message.to_json(),
+                "attributes": { "ApproximateReceiveCount": "1" },
+                "messageAttributes": {},
+            })
+        })
+        .collect();
+    Ok(serde_json::from_value(json!({ "Records": records }))?)
+}
+
+async fn with_worker<B: EventBus>(
+    subject: Subject,
+    worker: &Worker<Database, B>,
+    batches: Vec<SqsEvent>,
+    postgres: &Postgres,
+) -> Result<Round> {
+    let batch = batches.first().map_or(0, |event| event.records.len());
+    let rows = batches.len() * batch;
+    let (client, server) = (cpu_time(std::process::id())?, cpu_time_with_children(postgres.process_id())?);
+    let began = Instant::now();
+    for event in batches {
+        let response = worker.process(event).await?;
+        ensure!(response.batch_item_failures.is_empty(), "the worker sent messages back: {response:?}");
+    }
+    let elapsed = began.elapsed();
+    Ok(Round {
+        subject,
+        batch,
+        rows,
+        elapsed,
+        client_cpu: cpu_time(std::process::id())?.saturating_sub(client),
+        server_cpu: cpu_time_with_children(postgres.process_id())?.saturating_sub(server),
+    })
+}
+
+/// `pgbench`, beside the server's own programs or on the `PATH`.
+fn pgbench() -> Result<PathBuf> {
+    let beside = postgres::binaries()?.join("pgbench");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    local_stack::process::on_path("pgbench").context("there is no `pgbench` (Debian: it is in `postgresql`)")
+}
+
+/// One `pgbench` transaction whose statements are the batches, their arrays written out.
+async fn with_pgbench(
+    programs: &Programs,
+    program: &PathBuf,
+    url: &str,
+    batches: &[Vec<AppointmentMessage>],
+    postgres: &Postgres,
+) -> Result<Round> {
+    let script = programs.scratch.join("pgbench.sql");
+    std::fs::write(&script, batches.iter().map(|batch| statement(batch)).collect::<String>())?;
+    let (client, server) = (children_cpu_time()?, cpu_time_with_children(postgres.process_id())?);
+    let output = Command::new(program)
+        .args(["--no-vacuum", "--client=1", "--transactions=1", "--file"])
+        .arg(&script)
+        .arg(url)
+        .output()
+        .context("cannot run pgbench")?;
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "pgbench failed: {}", complained.trim());
+    // Without the time to read the script and to connect.
+    let latency = said.lines().find_map(|line| line.strip_prefix("latency average = ")?.strip_suffix(" ms"));
+    let milliseconds: f64 = latency.context("pgbench told no latency")?.trim().parse()?;
+    Ok(Round {
+        subject: Subject::Pgbench,
+        batch: batches.first().map_or(0, Vec::len),
+        rows: batches.iter().map(Vec::len).sum(),
+        elapsed: Duration::from_secs_f64(milliseconds / 1000.0),
+        client_cpu: children_cpu_time()?.saturating_sub(client),
+        server_cpu: cpu_time_with_children(postgres.process_id())?.saturating_sub(server),
+    })
+}
+
+fn statement(batch: &[AppointmentMessage]) -> String {
+    let array = |value: fn(&AppointmentMessage) -> String| batch.iter().map(value).collect::<Vec<_>>().join(",");
+    format!(
+        "SELECT appointment_id, outcome, reason, decided_at FROM public.decide('{{{}}}', '{{{}}}', '{{{}}}', '{{{}}}', '{{{}}}');\n",
+        array(|message| message.appointment_id.to_string()),
+        array(|message| message.insured_id.as_str().to_owned()),
+        array(|message| message.schedule_id.to_string()),
+        array(|_| "request".to_owned()),
+        array(|message| format!("\"{}\"", message.occurred_at)),
+    )
+}
+
+/// The CPU time of the children that have ended.
+fn children_cpu_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let duration = |time: TimeVal| Duration::new(time.tv_sec().unsigned_abs(), time.tv_usec() as u32 * 1000);
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+}
+
+async fn row_count(url: &str) -> Result<u64> {
+    let mut connection = postgres::connect(url).await?;
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM appointments").fetch_one(&mut connection).await?;
+    Ok(count.unsigned_abs())
+}
+
+/// Counts what a batch asks: of the database by a relay between the two, of EventBridge by the stand-in.
+async fn count(url: &str, stand_in: &StandIn, bus: &EventBridge, batch: usize, rows: &mut Rows) -> Result<Calls> {
+    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).context("a URL with a host")?.to_owned();
+    let relay = TcpListener::bind("127.0.0.1:0").await?;
+    let through_relay = url.replace(&server, &relay.local_addr()?.to_string());
+    let round_trips = Arc::new(AtomicUsize::new(0));
+    let relaying = tokio::spawn(relay_one(relay, server, round_trips.clone()));
+    let worker = worker(through_relay.parse()?, bus.clone());
+    let mut counted = Vec::new();
+    for _ in 0..4 {
+        stand_in.set(Rules { delay_ms: 0, verify_every: 1, unsigned: false }).await?;
+        let before = round_trips.load(Ordering::SeqCst);
+        for event in rows.batches(1, batch)? {
+            worker.process(event).await?;
+        }
+        let seen = stand_in.seen().await?;
+        seen.require_no_refusal()?;
+        counted.push((round_trips.load(Ordering::SeqCst) - before, seen.calls("PutEvents")));
+    }
+    relaying.abort();
+    // The first batch also connects and prepares the statement.
+    let (sql_round_trips, put_events) = counted.into_iter().skip(1).max().context("no batch was counted")?;
+    Ok(Calls { batch, sql_round_trips, put_events })
+}
+
+/// Relays one connection, and counts how often the client begins to speak after it has heard an answer.
+async fn relay_one(listener: TcpListener, server: String, round_trips: Arc<AtomicUsize>) -> std::io::Result<()> {
+    let (mut client, _) = listener.accept().await?;
+    let mut server = TcpStream::connect(server).await?;
+    let (mut question, mut answer) = (vec![0; 65536], vec![0; 65536]);
+    let mut asking = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut question) => {
+                let length = read?;
+                if length == 0 { return Ok(()) }
+                if !std::mem::replace(&mut asking, true) {
+                    round_trips.fetch_add(1, Ordering::SeqCst);
+                }
+                server.write_all(question.get(..length).unwrap_or_default()).await?;
+            }
+            read = server.read(&mut answer) => {
+                let length = read?;
+                if length == 0 { return Ok(()) }
+                asking = false;
+                client.write_all(answer.get(..length).unwrap_or_default()).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask bench`.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use local_stack::progress::Progress;
+use local_stack::setup;
+
+/// The native programs: the one that measures, what it compares, and the embedded host.
+const PROGRAMS: [&str; 5] = ["bench", "aws-stand-in", "axum-aws-sdk", "bare-hyper", "edge-host"];
+
+pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<ExitCode> {
+    let progress = Progress::steps(setup::STEPS + 1);
+    setup::run(root, &progress)?;
+    // The quick form judges no figure, so that it can do with what the tests have built anyway.
+    let (profile, folder) = if quick { ("dev", "debug") } else { ("release", "release") };
+    let step = progress.noisy_step("building components, peers and host");
+    let components = ["-p", "intake", "-p", "confirmation", "--target", setup::WASM_TARGET, "--profile", "component"];
+    build(root, &components)?;
+    // Of the whole workspace, whose features `cargo test` unites too: else the quick form would compile the dependencies anew.
+    let native = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
+    build(root, &["--workspace", "--profile", profile].into_iter().chain(native).collect::<Vec<_>>())?;
+    step.done("");
+
+    let mut bench = Command::new(root.join("target").join(folder).join("bench"));
+    if quick {
+        bench.arg("--quick");
+    }
+    let status = bench.args(arguments).current_dir(root).status().context("cannot run the benchmark")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn build(root: &Path, arguments: &[&str]) -> Result<()> {
+    let mut build = setup::cargo();
+    build.args(["build", "--quiet", "--target-dir"]).arg(root.join("target")).args(arguments).current_dir(root);
+    let status = build.status().context("cannot run cargo")?;
+    ensure!(status.success(), "`cargo build {}` failed", arguments.join(" "));
+    Ok(())
+}
