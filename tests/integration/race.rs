@@ -41,7 +41,7 @@ impl Person {
             country: if slot.is_multiple_of(2) { "PE" } else { "CL" },
             slot: u64::from(slot) + 1,
             // Spread over the slots' competitors, whose number is the same modulo 50.
-            repeats: (number / SLOTS) % 3 == 0,
+            repeats: (number / SLOTS).is_multiple_of(3),
             cancels: (number / SLOTS) % 4 == 1,
         }
     }

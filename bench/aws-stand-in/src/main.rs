@@ -197,7 +197,7 @@ impl StandIn {
         seen.calls += 1;
         seen.head_bytes = head_bytes(head);
         seen.body = body.clone();
-        let is_sample = seen.calls % rules.verify_every.max(1) == 0;
+        let is_sample = seen.calls.is_multiple_of(rules.verify_every.max(1));
         if !rules.unsigned {
             let signature = signature::read(&head.headers).ok_or("not signed")?;
             signature.check_scope(&self.access_key_id, &self.region, service)?;

@@ -144,8 +144,8 @@ impl Front {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
             (current.clone(), current.requests.token())
         };
-        if let Err(answer) = address_to(&mut request, backend.authority) {
-            return answer;
+        if let Err(detail) = address_to(&mut request, backend.authority) {
+            return problem(StatusCode::BAD_REQUEST, detail);
         }
         match backend.client.request(request).await {
             Ok(mut response) => {
@@ -167,19 +167,19 @@ impl Front {
     }
 }
 
-/// Gives a request the process as its authority. Its `Host` stays the client's, which the application sees.
-fn address_to(request: &mut Request<Incoming>, authority: Authority) -> Result<(), Answer> {
-    let refusal = |detail| problem(StatusCode::BAD_REQUEST, detail);
+/// Gives a request the process as its authority, or says what is wrong with the request. Its `Host` stays the client's,
+/// which the application sees.
+fn address_to(request: &mut Request<Incoming>, authority: Authority) -> Result<(), &'static str> {
     let uri = std::mem::take(request.uri_mut());
     remove_hop_by_hop(request.headers_mut());
     // A request in absolute form names its host in the first line (RFC 9112, section 3.2.2).
     if let Some(host) = uri.authority() {
-        let host = HeaderValue::from_str(host.as_str()).map_err(|_| refusal("the request's host is malformed"))?;
+        let host = HeaderValue::from_str(host.as_str()).map_err(|_| "the request's host is malformed")?;
         request.headers_mut().insert(HOST, host);
     }
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let target = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build();
-    *request.uri_mut() = target.map_err(|_| refusal("the request's target is malformed"))?;
+    *request.uri_mut() = target.map_err(|_| "the request's target is malformed")?;
     Ok(())
 }
 

@@ -66,19 +66,20 @@ impl From<InvalidRequest> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({
-            "type": format!("urn:medical-appointments:problem:{}", self.code),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
+        let mut body = serde_json::Map::from_iter([
+            ("type".to_owned(), json!(format!("urn:medical-appointments:problem:{}", self.code))),
+            ("title".to_owned(), json!(self.title)),
+            ("status".to_owned(), json!(self.status.as_u16())),
+            ("detail".to_owned(), json!(self.detail)),
+            ("code".to_owned(), json!(self.code)),
+        ]);
         if !self.errors.is_empty() {
             let error = |error: &FieldError| json!({ "field": error.field, "code": error.code, "message": "El valor no es válido." });
-            body["errors"] = self.errors.iter().map(error).collect();
+            body.insert("errors".to_owned(), self.errors.iter().map(error).collect());
         }
         let headers =
             [(CONTENT_TYPE, "application/problem+json"), (CONTENT_LANGUAGE, "es"), (CACHE_CONTROL, "no-store")];
-        (self.status, headers, [("x-content-type-options", "nosniff")], body.to_string()).into_response()
+        (self.status, headers, [("x-content-type-options", "nosniff")], serde_json::Value::from(body).to_string())
+            .into_response()
     }
 }
