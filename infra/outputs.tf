@@ -1,4 +1,4 @@
-# Exactly the variables of spin.toml that AWS determines, by the same names, so that `terraform output -json` is all that the
+# Exactly the variables of spin.toml that this deployment determines, by the same names, so that `terraform output -json` is all that the
 # application is started with. A null one does not appear: the keys of a component come from its role then.
 
 output "aws_region" {
@@ -70,4 +70,34 @@ output "internal_api_key_previous" {
   description = "Second key that the application takes during a rotation."
   value       = var.internal_api_key_previous
   sensitive   = true
+}
+
+output "authentication" {
+  description = "How intake knows who asks."
+  value       = "jwt"
+}
+
+output "jwt_issuer" {
+  description = "Issuer of the tokens."
+  value       = var.authentication.issuer
+}
+
+output "jwt_audience" {
+  description = "Audience of the tokens."
+  value       = var.authentication.audience
+}
+
+output "jwt_keys" {
+  description = "The issuer's public keys, on one line."
+  value       = jsonencode(jsondecode(var.authentication.keys))
+}
+
+output "jwt_insured_id_claim" {
+  description = "Claim with the insured person's five digits."
+  value       = var.authentication.insured_id_claim
+}
+
+output "jwt_staff_scope" {
+  description = "Scope with which staff act for others."
+  value       = var.authentication.staff_scope
 }

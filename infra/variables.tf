@@ -35,6 +35,40 @@ variable "internal_api_key_previous" {
   }
 }
 
+variable "authentication" {
+  description = <<-EOT
+    Whose tokens open the booking API: the issuer and the audience that a token names, and the issuer's public keys, its JWKS document
+    with ES256 (P-256) or EdDSA (Ed25519) keys. `insured_id_claim` is the claim with the five digits of the insured person, `staff_scope`
+    the scope with which staff act for others. New keys of the issuer reach the application with its new environment and a restart.
+  EOT
+  type = object({
+    issuer           = string
+    audience         = string
+    keys             = string
+    insured_id_claim = optional(string, "sub")
+    staff_scope      = optional(string, "appointments:staff")
+  })
+
+  validation {
+    condition     = startswith(var.authentication.issuer, "https://") && length(var.authentication.audience) > 0
+    error_message = "authentication.issuer must be an https URL, and authentication.audience must not be empty."
+  }
+  validation {
+    condition = try(anytrue([
+      for key in jsondecode(var.authentication.keys).keys : contains(["P-256", "Ed25519"], try(key.crv, ""))
+    ]), false)
+    error_message = "authentication.keys must be a JWKS document, {\"keys\": [...]}, with a key on P-256 (ES256) or Ed25519 (EdDSA): intake verifies no other."
+  }
+  validation {
+    condition     = !strcontains(var.authentication.keys, "\"d\"")
+    error_message = "authentication.keys must hold public keys alone: a member \"d\" is a private key."
+  }
+  validation {
+    condition     = length(var.authentication.insured_id_claim) > 0 && can(regex("^[!-~]+$", var.authentication.staff_scope))
+    error_message = "authentication.insured_id_claim must not be empty, and authentication.staff_scope must be one scope without spaces."
+  }
+}
+
 variable "component_trust" {
   description = <<-EOT
     How the host of the application gets the components' rights: `oidc` (the ARN of an IAM OIDC provider, the audience, the
@@ -139,8 +173,8 @@ variable "confirmation_rate_limit" {
 
 variable "api" {
   description = <<-EOT
-    API Gateway in front of the application: throttling of each route, an RS256 issuer whose tokens the gateway verifies too (off
-    by default; the application verifies tokens in every case), and a domain name with its ACM certificate.
+    API Gateway in front of the application: throttling of each route, an RS256 issuer whose tokens the gateway verifies too (leave it
+    null: the application verifies tokens in every case, and knows ES256 and EdDSA only, docs/adr/0020-bearer-tokens.md), and a domain name with its ACM certificate.
   EOT
   type = object({
     throttling = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })

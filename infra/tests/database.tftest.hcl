@@ -9,6 +9,11 @@ variables {
   internal_api_key = "0123456789abcdef0123456789abcdef"
   packages         = { directory = "tests/fixtures" }
   countries        = ["CL", "PE"]
+  authentication = {
+    issuer   = "https://issuer.example.org"
+    audience = "appointments"
+    keys     = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}"
+  }
 }
 
 run "database" {

@@ -9,6 +9,11 @@ variables {
   internal_api_key = "0123456789abcdef0123456789abcdef"
   packages         = { directory = "tests/fixtures" }
   countries        = ["CL", "PE"]
+  authentication = {
+    issuer   = "https://issuer.example.org"
+    audience = "appointments"
+    keys     = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}"
+  }
 }
 
 run "unknown_country" {
@@ -295,4 +300,64 @@ run "one_country" {
     condition     = keys(module.country_worker) == ["PE"] && jsondecode(module.appointments.rule.event_pattern).source == ["appointments.worker.PE"]
     error_message = "One of the countries can be set up alone."
   }
+}
+
+run "issuer_without_tls" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "http://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}" }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "tokens_for_no_audience" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "", keys = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}" }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "keys_that_are_no_jwks" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "-----BEGIN PUBLIC KEY-----" }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "keys_of_another_algorithm" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}]}" }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "private_key" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}" }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "two_staff_scopes" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}", staff_scope = "one two" }
+  }
+
+  expect_failures = [var.authentication]
 }

@@ -9,6 +9,11 @@ variables {
   internal_api_key = "0123456789abcdef0123456789abcdef"
   packages         = { directory = "tests/fixtures" }
   countries        = ["CL", "PE"]
+  authentication = {
+    issuer   = "https://issuer.example.org"
+    audience = "appointments"
+    keys     = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}"
+  }
 }
 
 run "names" {
@@ -58,6 +63,24 @@ run "values" {
       appointments_event_bus = "appointments"
     }
     error_message = "The outputs lead the application to this backplane."
+  }
+  assert {
+    condition = {
+      authentication       = output.authentication
+      jwt_issuer           = output.jwt_issuer
+      jwt_audience         = output.jwt_audience
+      jwt_keys             = jsondecode(output.jwt_keys)
+      jwt_insured_id_claim = output.jwt_insured_id_claim
+      jwt_staff_scope      = output.jwt_staff_scope
+      } == {
+      authentication       = "jwt"
+      jwt_issuer           = "https://issuer.example.org"
+      jwt_audience         = "appointments"
+      jwt_keys             = jsondecode(var.authentication.keys)
+      jwt_insured_id_claim = "sub"
+      jwt_staff_scope      = "appointments:staff"
+    } && !strcontains(output.jwt_keys, "\n")
+    error_message = "What is deployed always checks tokens; the keys stand on one line, as an environment file needs them."
   }
   assert {
     condition     = output.internal_api_key == var.internal_api_key && output.internal_api_key_previous == null

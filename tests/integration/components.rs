@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use edge_host::{EdgeHost, Manifest, RunningHost};
+use edge_host::{EdgeHost, EdgeHostBuilder, Manifest, RunningHost};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -126,6 +126,11 @@ pub(crate) async fn host(double: &Double) -> RunningHost {
 
 /// Both components, with these values of variables beside, or in place of, those of the double.
 pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> RunningHost {
+    host_builder(dynamodb, others, variables).start().await.unwrap()
+}
+
+/// As [`host_with`], not started yet.
+pub(crate) fn host_builder(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> EdgeHostBuilder {
     let _ = component("intake");
     let _ = component("confirmation");
     let mut builder = EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap())
@@ -142,13 +147,14 @@ pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, 
         ("confirmation_secret_access_key", "confirmation-secret"),
         ("internal_api_key", "the-key"),
         ("internal_api_key_previous", "the-key-before"),
+        ("authentication", "none"),
     ]
     .iter()
     .chain(variables)
     {
         builder = builder.variable(*name, *value);
     }
-    builder.start().await.unwrap()
+    builder
 }
 
 pub(crate) async fn call(

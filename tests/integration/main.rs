@@ -8,6 +8,7 @@
 )]
 
 mod application;
+mod authentication;
 mod aws_http;
 mod backplane;
 mod cancellation;

@@ -8,6 +8,7 @@ use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::{Backplane, Durations};
 use local_stack::progress::Progress;
+use local_stack::tokens::{Authentication, TokenIssuer};
 use local_stack::{Front, LocalStack, Options, Services, setup};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -48,7 +49,16 @@ pub async fn own_services(name: &'static str, change: fn(&mut Durations)) -> Ser
 /// Where a part cannot be built or started.
 pub async fn stack() -> &'static LocalStack {
     static STACK: OnceCell<LocalStack> = OnceCell::const_new();
-    STACK.get_or_init(async || in_background(start_stack).await).await
+    STACK.get_or_init(async || in_background(|| start_stack("stack", Authentication::None)).await).await
+}
+
+/// As [`stack`], for one test alone, with an intake that takes the issuer's tokens.
+///
+/// # Panics
+///
+/// Where a part cannot be built or started.
+pub async fn stack_with_authentication(issuer: TokenIssuer) -> LocalStack {
+    in_background(async move || start_stack("tokens", Authentication::Jwt(&issuer)).await).await
 }
 
 /// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
@@ -68,7 +78,9 @@ pub async fn stack_behind<F: Future<Output = Endpoint>>(
         let root = options.root.clone();
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
         let endpoint = Some(between(services.endpoint().clone()).await);
-        let front = Front { root: &root, artifacts: &artifacts, host: Host::Embedded, port: None, endpoint };
+        let authentication = Authentication::None;
+        let front =
+            Front { root: &root, artifacts: &artifacts, host: Host::Embedded, port: None, endpoint, authentication };
         LocalStack::over(services, front, &Progress::silent()).await
     })
     .await
@@ -93,9 +105,9 @@ async fn start_services(name: &str, change: fn(&mut Durations)) -> anyhow::Resul
     Services::start(options, &artifacts, &Progress::silent()).await
 }
 
-async fn start_stack() -> anyhow::Result<LocalStack> {
-    let (options, artifacts) = prepare("stack")?;
-    LocalStack::start(options, Host::Embedded, None, &artifacts, &Progress::silent()).await
+async fn start_stack(name: &str, authentication: Authentication<'_>) -> anyhow::Result<LocalStack> {
+    let (options, artifacts) = prepare(name)?;
+    LocalStack::start(options, Host::Embedded, None, authentication, &artifacts, &Progress::silent()).await
 }
 
 fn prepare(name: &str) -> anyhow::Result<(Options, Artifacts)> {

@@ -8,6 +8,7 @@ mod redrive;
 mod spin_env;
 mod terraform;
 mod test;
+mod token;
 mod up;
 
 use std::path::PathBuf;
@@ -42,7 +43,13 @@ enum Task {
     /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the
     /// workers, and the application. A server that exists is used instead of a new one where a variable such as
     /// DATABASE_URL_PE names it for its country. Logs are under target/local-stack/<port>/logs.
-    Up(Start),
+    Up {
+        #[command(flatten)]
+        start: Start,
+        /// How intake learns who calls.
+        #[arg(long, value_enum, default_value = "none")]
+        auth: up::AuthenticationChoice,
+    },
     /// Start the whole system, book one slot in each country, and show each hop with its time.
     ///
     /// Ends with status 0 when both bookings are completed, each with its row in its own country's database.
@@ -58,6 +65,14 @@ enum Task {
     /// Computed from what a booking calls and from dated list prices, which both stand in xtask/src/cost.rs. After a
     /// change: `cargo xtask cost > docs/cost.md`.
     Cost,
+    /// Print a bearer token for a local stack that `up --auth jwt` started.
+    ///
+    /// The issuer's keys are made when they are first needed; they lie in target/local-stack/token-issuer.
+    ///
+    /// Example:
+    ///   curl -H "authorization: Bearer $(cargo xtask token 00123)" http://127.0.0.1:3000/appointments/00123
+    #[command(verbatim_doc_comment)]
+    Token(token::Token),
     /// Turn Terraform's outputs into the environment file of the Spin application.
     ///
     /// The file holds secrets: it has the mode 0600, and belongs into no repository. One `SPIN_VARIABLE_…=value` stands on
@@ -178,7 +193,8 @@ async fn run(task: Task) -> Result<ExitCode> {
             println!("This machine is ready: try `cargo xtask demo`.");
             Ok(ExitCode::SUCCESS)
         }
-        Task::Up(start) => up::run(&root, &start).await,
+        Task::Up { start, auth } => up::run(&root, &start, auth).await,
+        Task::Token(token) => token::run(&root, &token),
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
         Task::Cost => {
             print!("{}", cost::page());

@@ -4,29 +4,40 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
+use local_stack::tokens::{Authentication, TokenIssuer};
 use local_stack::{LocalStack, Options, setup};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Start;
 
-pub(crate) async fn run(root: &Path, start: &Start) -> Result<ExitCode> {
+/// How the application that is started learns who calls.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum AuthenticationChoice {
+    /// It does not: anybody acts for anybody.
+    None,
+    /// By bearer tokens, which `cargo xtask token` mints.
+    Jwt,
+}
+
+pub(crate) async fn run(root: &Path, start: &Start, authentication: AuthenticationChoice) -> Result<ExitCode> {
     let interrupted = interruption()?;
     tokio::pin!(interrupted);
     let mut stack = tokio::select! {
-        stack = begin(root, start) => stack?,
+        stack = begin(root, start, authentication) => stack?,
         () = &mut interrupted => return Ok(stopped_early()),
     };
-    explain(&stack);
+    explain(&stack, authentication);
     wait(&mut stack, interrupted).await?;
     stack.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Sets up, builds and starts everything.
-pub(crate) async fn begin(root: &Path, start: &Start) -> Result<LocalStack> {
+pub(crate) async fn begin(root: &Path, start: &Start, authentication: AuthenticationChoice) -> Result<LocalStack> {
     let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS);
     let host = start.host();
     let owned_root = root.to_owned();
@@ -41,20 +52,32 @@ pub(crate) async fn begin(root: &Path, start: &Start) -> Result<LocalStack> {
     })
     .await??;
     let options = Options { root: root.to_owned(), instance: start.port.to_string(), backplane };
-    LocalStack::start(options, host, Some(start.port), &artifacts, &progress).await
+    let issuer = match authentication {
+        AuthenticationChoice::None => None,
+        AuthenticationChoice::Jwt => Some(TokenIssuer::of_repository(root)?),
+    };
+    let authentication = issuer.as_ref().map_or(Authentication::None, Authentication::Jwt);
+    LocalStack::start(options, host, Some(start.port), authentication, &artifacts, &progress).await
 }
 
 /// Says where everything is.
-pub(crate) fn explain(stack: &LocalStack) {
+pub(crate) fn explain(stack: &LocalStack, authentication: AuthenticationChoice) {
     let url = stack.url();
+    let (token, checked) = match authentication {
+        AuthenticationChoice::None => ("", "nothing: anybody acts for anybody (--auth jwt checks tokens)"),
+        AuthenticationChoice::Jwt => {
+            (" -H \"authorization: Bearer $(cargo xtask token 00123)\"", "bearer tokens (`cargo xtask token --help`)")
+        }
+    };
     println!(
         "
 The application answers at {url}. Try:
 
-  curl -i {url}/appointments -H 'content-type: application/json' \\
+  curl -i {url}/appointments{token} -H 'content-type: application/json' \\
     -d '{{\"insuredId\":\"00123\",\"scheduleId\":100,\"countryISO\":\"PE\"}}'
-  curl {url}/appointments/00123
-"
+  curl {url}/appointments/00123{token}
+
+  Intake checks {checked}"
     );
     let services = stack.services();
     for country in services.backplane().countries() {

@@ -7,6 +7,7 @@ use http::header::{ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTEN
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::auth::Caller;
 use crate::route::{Resource, Route};
 use crate::{commands, queries};
 
@@ -23,6 +24,10 @@ pub(crate) struct Exchange {
     pub(crate) appointment_id: Option<AppointmentId>,
     /// Its country.
     pub(crate) country: Option<Country>,
+    /// How it is known who asks, where that matters.
+    pub(crate) authentication: Option<&'static str>,
+    /// In which role the caller acts for the insured person, where there are roles.
+    pub(crate) caller: Option<&'static str>,
     /// What was done.
     pub(crate) message: &'static str,
     /// How much attention that asks for, where it is more than usual.
@@ -41,8 +46,8 @@ impl Exchange {
 
 /// A request that ends in a problem, and what the log says of it.
 pub(crate) struct Failure {
-    problem: Problem,
-    error: Option<String>,
+    pub(crate) problem: Problem,
+    pub(crate) error: Option<String>,
 }
 
 impl From<Problem> for Failure {
@@ -77,6 +82,8 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
         appointment_id: None,
         country: None,
+        authentication: None,
+        caller: None,
         message: "request answered",
         level: None,
         error: None,
@@ -109,6 +116,8 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         .with_some("code", code)
         .with_some("appointment_id", exchange.appointment_id)
         .with_some("country", exchange.country)
+        .with_some("authentication", exchange.authentication)
+        .with_some("caller", exchange.caller)
         .with_some("error", exchange.error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
@@ -121,10 +130,11 @@ async fn dispatch(
     chance: &Chance,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
+    let caller = admit(&route, request.headers(), exchange)?;
     match route {
         Route::Health => Ok(health()),
         Route::Describe => Ok(describe()),
-        Route::Book => commands::book(request, chance, exchange).await,
+        Route::Book => commands::book(request, &caller, chance, exchange).await,
         Route::List(insured_id) => queries::list(insured_id, request.uri().query()).await,
         Route::Read(insured_id, appointment_id) => {
             exchange.appointment_id = Some(appointment_id);
@@ -133,6 +143,20 @@ async fn dispatch(
         Route::Cancel(insured_id, appointment_id) => commands::cancel(insured_id, appointment_id, exchange).await,
         Route::Options(resource) => Ok(options(resource)),
     }
+}
+
+/// Refuses who may not act for the person of the path, before anything but the head of the request is read. A booking names
+/// the person in its body, so that [`commands::book`] asks about that one.
+fn admit(route: &Route, headers: &HeaderMap, exchange: &mut Exchange) -> Result<Caller, Failure> {
+    if route.is_open() {
+        return Ok(Caller::Anybody);
+    }
+    let caller = Caller::identify(headers)?;
+    exchange.authentication = Some(caller.authentication());
+    if let Some(person) = route.insured_id() {
+        exchange.caller = caller.act_for(person)?;
+    }
+    Ok(caller)
 }
 
 #[derive(Serialize)]

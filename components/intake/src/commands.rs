@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::api::{Exchange, Failure, json, text_of};
+use crate::auth::Caller;
 use crate::parameters::idempotency_key;
 use crate::settings::{CommandSettings, Settings};
 
@@ -33,7 +34,12 @@ struct Accepted<'a> {
 }
 
 /// Keeps a booking and publishes it: one write and one publication.
-pub(crate) async fn book(request: &Request, chance: &Chance, exchange: &mut Exchange) -> Result<Response, Failure> {
+pub(crate) async fn book(
+    request: &Request,
+    caller: &Caller,
+    chance: &Chance,
+    exchange: &mut Exchange,
+) -> Result<Response, Failure> {
     require_json(request.headers())?;
     let idempotency_key = idempotency_key(request.headers())?;
     let body = request.body().read(BODY_LIMIT).map_err(|error| match error {
@@ -41,6 +47,7 @@ pub(crate) async fn book(request: &Request, chance: &Chance, exchange: &mut Exch
         BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
     })?;
     let wanted = AppointmentRequest::from_json(&body).map_err(invalid_request)?;
+    exchange.caller = caller.act_for(wanted.insured_id)?;
     let settings = Settings::read()?;
     let commands = CommandSettings::read()?;
 

@@ -36,6 +36,21 @@ pub(crate) enum Route {
     Options(Resource),
 }
 
+impl Route {
+    /// Whether it tells nothing of anybody, so that it does not matter who asks.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self, Self::Health | Self::Describe | Self::Options(_))
+    }
+
+    /// The person whose appointments the path is about.
+    pub(crate) const fn insured_id(&self) -> Option<InsuredId> {
+        match self {
+            Self::Health | Self::Describe | Self::Book | Self::Options(_) => None,
+            Self::List(insured_id) | Self::Read(insured_id, _) | Self::Cancel(insured_id, _) => Some(*insured_id),
+        }
+    }
+}
+
 /// The parts of a path that tell one person or appointment from another, as the path writes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Identifiers<'a> {

@@ -41,11 +41,19 @@ impl LogLine {
 
     /// Adds a member. A value that does not serialise is left out: a log line never fails a request.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
-        if let (Ok(name), Ok(value)) = (serde_json::to_string(name), serde_json::to_string(&value)) {
+    pub fn with(self, name: &'static str, value: impl Serialize) -> Self {
+        self.with_json(name, serde_json::to_string(&value).ok())
+    }
+
+    /// Apart from [`LogLine::with`], which is compiled once for each type of value.
+    #[inline(never)]
+    fn with_json(mut self, name: &'static str, value: Option<String>) -> Self {
+        if let Some(value) = value {
             self.0.push(if self.0.is_empty() { '{' } else { ',' });
-            self.0.push_str(&name);
-            self.0.push(':');
+            // The names are ours, and need no escape.
+            self.0.push('"');
+            self.0.push_str(name);
+            self.0.push_str("\":");
             self.0.push_str(&value);
         }
         self
@@ -53,7 +61,7 @@ impl LogLine {
 
     /// Adds a member where there is a value.
     #[must_use]
-    pub fn with_some(self, name: &str, value: Option<impl Serialize>) -> Self {
+    pub fn with_some(self, name: &'static str, value: Option<impl Serialize>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,

@@ -221,6 +221,7 @@ pub struct Problem {
     detail: Option<(String, String)>,
     errors: Vec<InvalidMember>,
     allow: Option<&'static str>,
+    challenge: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -245,7 +246,7 @@ impl Problem {
     /// A problem with the usual texts of its code.
     #[must_use]
     pub const fn new(code: ProblemCode) -> Self {
-        Self { code, detail: None, errors: Vec::new(), allow: None }
+        Self { code, detail: None, errors: Vec::new(), allow: None, challenge: None }
     }
 
     /// The same problem with a detail of its own, in Spanish and in English.
@@ -265,7 +266,16 @@ impl Problem {
     /// `405` with the methods that the resource knows.
     #[must_use]
     pub const fn method_not_allowed(allow: &'static str) -> Self {
-        Self { code: ProblemCode::MethodNotAllowed, detail: None, errors: Vec::new(), allow: Some(allow) }
+        let mut problem = Self::new(ProblemCode::MethodNotAllowed);
+        problem.allow = Some(allow);
+        problem
+    }
+
+    /// The same problem with the `WWW-Authenticate` of RFC 6750, which tells what is wrong with the credential.
+    #[must_use]
+    pub fn with_challenge(mut self, challenge: String) -> Self {
+        self.challenge = Some(challenge);
+        self
     }
 
     /// The stable code.
@@ -317,6 +327,9 @@ impl Problem {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
             }
             _ => {}
+        }
+        if let Some(challenge) = self.challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         response
     }

@@ -54,6 +54,21 @@ impl Setting {
         self.text().map(|text| if text.is_empty() { None } else { Some(text) })
     }
 
+    /// The variable's text, which must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// See [`SettingError`].
+    pub fn required_text(self) -> Result<String, SettingError> {
+        self.optional_text()?.ok_or_else(|| self.invalid("it is empty"))
+    }
+
+    /// The error that the variable does not have its form. The reason must not repeat a secret value.
+    #[must_use]
+    pub fn invalid(self, reason: &str) -> SettingError {
+        SettingError::Invalid { name: self.0, reason: reason.to_owned() }
+    }
+
     /// The variable's value.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
 //! | [`provision`] | creates the backplane in the emulator from `infra/backplane.json` |
 //! | [`pipe`], [`schedule`] | play the EventBridge pipe and the republish rule, which the emulator does not |
+//! | [`tokens`] | an issuer of bearer tokens |
 //! | [`application`] | the Spin application, under `spin up` or in the embedded host |
 //! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
 //! | [`process`] | child processes that never outlive their program |
@@ -35,6 +36,7 @@ pub mod redrive;
 pub mod running;
 pub mod schedule;
 pub mod setup;
+pub mod tokens;
 pub mod tools;
 mod worker_logs;
 
@@ -61,6 +63,7 @@ use crate::progress::Progress;
 use crate::provision::{Provisioned, WorkerCode, provision, register_workers};
 use crate::running::RunningStack;
 use crate::schedule::{Schedule, ScheduleSettings};
+use crate::tokens::Authentication;
 use crate::worker_logs::WorkerLogs;
 
 /// How many steps [`LocalStack::start`] reports.
@@ -208,7 +211,8 @@ impl Services {
         self.directory.join("logs")
     }
 
-    /// The values of `spin.toml`'s variables, by name: the users' access keys, and a key for the internal routes.
+    /// The values of `spin.toml`'s variables, by name: the users' access keys, a key for the internal routes, and no
+    /// authentication.
     ///
     /// # Errors
     /// When the backplane has no principal of a component's name.
@@ -238,6 +242,7 @@ impl Services {
             ("confirmation_access_key_id", confirmation.access_key_id().to_owned()),
             ("confirmation_secret_access_key", confirmation.secret_access_key().to_owned()),
             ("internal_api_key", api_key.to_owned()),
+            ("authentication", "none".to_owned()),
         ]))
     }
 
@@ -268,10 +273,12 @@ pub struct Front<'a> {
     pub port: Option<u16>,
     /// Where the application reaches AWS; the emulator itself where `None`.
     pub endpoint: Option<Endpoint>,
+    /// How it learns who calls.
+    pub authentication: Authentication<'a>,
 }
 
 impl LocalStack {
-    /// Starts everything: the application under `host`, on `port` or a free one.
+    /// Starts everything: the application under `host`, on `port` or a free one, and with `authentication`.
     ///
     /// On failure, what was started is stopped again.
     ///
@@ -281,6 +288,7 @@ impl LocalStack {
         options: Options,
         host: Host,
         port: Option<u16>,
+        authentication: Authentication<'_>,
         artifacts: &Artifacts,
         progress: &Progress,
     ) -> Result<Self> {
@@ -289,7 +297,8 @@ impl LocalStack {
         }
         let root = options.root.clone();
         let services = Services::start(options, artifacts, progress).await?;
-        Self::over(services, Front { root: &root, artifacts, host, port, endpoint: None }, progress).await
+        Self::over(services, Front { root: &root, artifacts, host, port, endpoint: None, authentication }, progress)
+            .await
     }
 
     /// Starts the application, and what calls it, over services that run.
@@ -299,13 +308,15 @@ impl LocalStack {
     pub async fn over(services: Services, front: Front<'_>, progress: &Progress) -> Result<Self> {
         let step = progress.step("application");
         let api_key = random_key()?;
+        let endpoint = front.endpoint.as_ref().unwrap_or(services.endpoint());
+        let mut variables = services.variables_by_way_of(endpoint, &api_key)?;
+        variables.extend(front.authentication.variables());
         let application = Application::start(ApplicationSettings {
             host: front.host,
             root: front.root,
             edge_host: &front.artifacts.edge_host(),
             port: front.port,
-            variables: services
-                .variables_by_way_of(front.endpoint.as_ref().unwrap_or(services.endpoint()), &api_key)?,
+            variables,
             log: services.logs().join("application.log"),
         })
         .await?;

@@ -16,6 +16,7 @@ module "backplane" {
 
   application_url     = var.application_url
   internal_api_key    = var.internal_api_key
+  authentication      = var.authentication
   countries           = ["PE"]
   packages            = { directory = "${path.module}/../../../target/package" }
   component_trust     = { iam_users = true }

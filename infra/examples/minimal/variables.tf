@@ -14,6 +14,11 @@ variable "application_url" {
   type        = string
 }
 
+variable "authentication" {
+  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys as a JWKS document."
+  type        = object({ issuer = string, audience = string, keys = string })
+}
+
 variable "internal_api_key" {
   description = "Key of the application's internal routes; give it in TF_VAR_internal_api_key, not in a file."
   type        = string

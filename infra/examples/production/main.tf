@@ -15,6 +15,7 @@ module "backplane" {
 
   application_url           = var.application_url
   internal_api_key          = var.internal_api_key
+  authentication            = var.authentication
   internal_api_key_previous = var.internal_api_key_previous
 
   packages = {

@@ -70,3 +70,33 @@ output "internal_api_key_previous" {
   value       = module.backplane.internal_api_key_previous
   sensitive   = true
 }
+
+output "authentication" {
+  description = "How intake knows who asks."
+  value       = module.backplane.authentication
+}
+
+output "jwt_issuer" {
+  description = "Issuer of the tokens."
+  value       = module.backplane.jwt_issuer
+}
+
+output "jwt_audience" {
+  description = "Audience of the tokens."
+  value       = module.backplane.jwt_audience
+}
+
+output "jwt_keys" {
+  description = "The issuer's public keys, on one line."
+  value       = module.backplane.jwt_keys
+}
+
+output "jwt_insured_id_claim" {
+  description = "Claim with the insured person's five digits."
+  value       = module.backplane.jwt_insured_id_claim
+}
+
+output "jwt_staff_scope" {
+  description = "Scope with which staff act for others."
+  value       = module.backplane.jwt_staff_scope
+}
