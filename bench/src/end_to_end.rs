@@ -12,6 +12,7 @@ use local_stack::backplane::Backplane;
 use local_stack::http::Http;
 use local_stack::postgres;
 use local_stack::progress::Progress;
+use local_stack::tokens::Authentication;
 use local_stack::{LocalStack, Options};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -84,7 +85,8 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let backplane = Backplane::load(&programs.root)?.shortened()?;
     let artifacts = Artifacts::build(&programs.root, &backplane, Host::Embedded)?;
     let options = Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane };
-    let stack = LocalStack::start(options, Host::Embedded, None, &artifacts, &Progress::silent()).await?;
+    let stack =
+        LocalStack::start(options, Host::Embedded, None, Authentication::None, &artifacts, &Progress::silent()).await?;
     step.done(&stack.url());
 
     let step = progress.step("end to end: bookings");

@@ -273,6 +273,7 @@ fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
         ("confirmation_access_key_id", ACCESS_KEY_ID.to_owned()),
         ("confirmation_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
         ("internal_api_key", "not-used-by-a-booking".to_owned()),
+        ("authentication", "none".to_owned()),
     ]
     .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value))
     .into()
