@@ -126,7 +126,7 @@ run "architecture_mismatch" {
       max_receive_count          = 5
       subscription               = { raw_message_delivery = true, filter_policy = { countryISO = ["PE"] } }
     }
-    durations = { visibility_timeout = 480, worker_timeout = 30, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
+    durations = { visibility_timeout = 480, worker_timeout = 30, migration_timeout = 300, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
     database = {
       name                      = "appointments_pe"
       user                      = "worker"

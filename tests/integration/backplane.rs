@@ -1,6 +1,6 @@
 //! `infra/backplane.json`: what must hold for its numbers and names, and what the emulator makes of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use appointment::{Country, STATUS_CHANGED_SOURCE};
 use aws_http::Credentials;
 use local_stack::aws::Aws;
 use local_stack::backplane::{Backplane, FILE, PrincipalKind};
-use local_stack::ministack::Ministack;
+use local_stack::database::Database;
+use local_stack::ministack::{ACCOUNT, Ministack};
 use local_stack::provision::{Provisioned, provision};
 use local_stack::setup;
 use serde_json::{Value, json};
@@ -191,7 +192,9 @@ async fn provisioned(name: &str) -> (Ministack, Backplane, Provisioned) {
     let backplane = backplane().shortened().unwrap();
     let ministack =
         Ministack::start(&setup::ministack_program(&workspace()), None, &scratch_folder(name)).await.unwrap();
-    let provisioned = provision(&backplane, &ministack.endpoint().unwrap()).await.unwrap();
+    let database = Database::given("postgres://postgres:secret@127.0.0.1:5432/nowhere").unwrap();
+    let databases = backplane.countries.iter().map(|code| (code.clone(), database.clone())).collect();
+    let provisioned = provision(&backplane, &ministack.endpoint().unwrap(), &databases).await.unwrap();
     (ministack, backplane, provisioned)
 }
 
@@ -244,114 +247,183 @@ async fn the_rule_takes_the_workers_events_only() {
     assert_eq!(sources, backplane.countries().map(|country| country.event_source).collect());
 }
 
-/// Who may do what: each principal its own work, and nothing of another's.
+/// What AWS allows these principals and the emulator cannot show: it has no API destinations, no databases, no networks,
+/// and its functions write their logs with no right of their own.
+const SHOWN_ON_AWS_ONLY: &[&str] = &["ec2:", "events:InvokeApiDestination", "logs:", "rds-db:connect"];
+
+/// Who may do what, in full: each call by each principal, with the signature and the policy checked. What does not stand
+/// in a principal's row is refused; and each action that a policy grants is needed by a call that stands there, so that
+/// neither a right too many nor one too few goes unnoticed.
 #[tokio::test]
 async fn each_principal_may_do_its_work_and_nothing_else() {
     let (ministack, backplane, provisioned) = provisioned("backplane-rights").await;
-    let endpoint = ministack.endpoint().unwrap();
-    let table = backplane.table.name.as_str();
-    let key = json!({"insuredId": {"S": "00123"}, "sk": {"S": "appointment#1"}});
-    let event = |source: &str| json!({"Entries": [{"Source": source, "DetailType": "T", "Detail": "{}", "EventBusName": backplane.bus.name}]});
-    let get = ("dynamodb", "GetItem", json!({"TableName": table, "Key": key}));
-    let put = ("dynamodb", "PutItem", json!({"TableName": table, "Item": key}));
-    let update = (
-        "dynamodb",
-        "UpdateItem",
-        json!({
-            "TableName": table, "Key": key, "UpdateExpression": "SET updatedAt = :now",
-            "ExpressionAttributeValues": {":now": {"S": "now"}},
-        }),
-    );
-    let delete = ("dynamodb", "DeleteItem", json!({"TableName": table, "Key": key}));
-    let scan = ("dynamodb", "Scan", json!({"TableName": table}));
-    let transaction = (
-        "dynamodb",
-        "TransactWriteItems",
-        json!({
-            "TransactItems": [{"Put": {"TableName": table, "Item": key}}],
-        }),
-    );
-    let query = (
-        "dynamodb",
-        "Query",
-        json!({
-            "TableName": table, "KeyConditionExpression": "insuredId = :id",
-            "ExpressionAttributeValues": {":id": {"S": "00123"}},
-        }),
-    );
-    let query_index = (
-        "dynamodb",
-        "Query",
-        json!({
-            "TableName": table, "IndexName": backplane.table.index.name, "KeyConditionExpression": "pendingShard = :shard",
-            "ExpressionAttributeValues": {":shard": {"S": "PE#0"}},
-        }),
-    );
-    let publish = ("sns", "Publish", json!({"TopicArn": provisioned.topic_arn, "Message": "{}"}));
-    let announce = ("events", "PutEvents", event(&backplane.confirmation.event_source));
-    let delete_bus = ("events", "DeleteEventBus", json!({"Name": backplane.bus.name}));
-    let queue = |name: &str| provisioned.queue_urls.get(name).unwrap().clone();
-    let confirmations = queue(&backplane.confirmation_queue.name);
-    let peru = queue(&backplane.countries().next().unwrap().queue);
-    // Without a long poll of its own, which the confirmation queue has.
-    let receive = |url: &str| ("sqs", "ReceiveMessage", json!({"QueueUrl": url, "WaitTimeSeconds": 0}));
-    let send = |url: &str| ("sqs", "SendMessage", json!({"QueueUrl": url, "MessageBody": "{}"}));
-    let purge = |url: &str| ("sqs", "PurgeQueue", json!({"QueueUrl": url}));
+    let calls = calls(&backplane, &provisioned);
+    let table: &[(&str, &[&str])] = &[
+        ("intake", &["get", "put", "update", "query", "put in a transaction", "publish"]),
+        ("confirmation", &["get", "update", "query pending", "publish", "announce"]),
+        ("pipe", &["receive SQS_CONFIRMATION", "delete SQS_CONFIRMATION", "look at SQS_CONFIRMATION"]),
+        ("republisher", &[]),
+        ("host", &["act as intake", "act as confirmation"]),
+        ("worker PE", &["receive SQS_PE", "delete SQS_PE", "look at SQS_PE", "announce"]),
+        ("worker CL", &["receive SQS_CL", "delete SQS_CL", "look at SQS_CL", "announce"]),
+        ("migration PE", &["read the owner of PE"]),
+        ("migration CL", &["read the owner of CL"]),
+    ];
+    let mut principals: BTreeSet<String> = BTreeSet::new();
+    for (name, principal) in &backplane.principals {
+        let per_country = principal.kind == PrincipalKind::CountryWorker;
+        principals
+            .extend(backplane.countries.iter().filter(|_| per_country).map(|country| format!("{name} {country}")));
+        principals.extend((!per_country).then(|| name.clone()));
+    }
+    assert_eq!(table.iter().map(|(who, _)| (*who).to_owned()).collect::<BTreeSet<_>>(), principals);
 
-    let rights = [
-        (
-            "intake",
-            vec![&get, &put, &update, &query, &transaction, &publish],
-            vec![&delete, &scan, &query_index, &announce, &delete_bus],
-        ),
-        (
-            "confirmation",
-            vec![&get, &update, &query_index, &publish, &announce],
-            vec![&put, &delete, &scan, &query, &transaction, &delete_bus],
-        ),
-        ("pipe", vec![], vec![&get, &put, &update, &query, &publish, &announce]),
-        ("republisher", vec![], vec![&get, &put, &update, &query, &publish, &announce]),
-    ];
-    let of_queues = [
-        ("intake", vec![], vec![receive(&peru), send(&peru), receive(&confirmations), send(&confirmations)]),
-        ("confirmation", vec![], vec![receive(&peru), send(&peru), receive(&confirmations), send(&confirmations)]),
-        ("pipe", vec![receive(&confirmations)], vec![send(&confirmations), purge(&confirmations), receive(&peru)]),
-        ("republisher", vec![], vec![receive(&confirmations), send(&confirmations)]),
-    ];
-    let mut checked = 0;
-    let calls = rights.iter().map(|(who, allowed, refused)| (*who, allowed.clone(), refused.clone())).chain(
-        of_queues.iter().map(|(who, allowed, refused)| (*who, allowed.iter().collect(), refused.iter().collect())),
-    );
-    for (who, allowed, refused) in calls {
-        let aws = Aws::new(endpoint.clone(), provisioned.credentials.get(who).unwrap().clone());
-        for (call, may) in allowed.iter().map(|call| (*call, true)).chain(refused.iter().map(|call| (*call, false))) {
-            let (service, operation, _) = call;
-            match perform(&aws, call).await {
-                Ok(()) => assert!(may, "{who} may {service}:{operation}"),
-                Err(error) => assert!(
-                    !may && (error.contains("AccessDenied") || error.contains("AuthorizationError")),
-                    "{who}, {service}:{operation}: {error}"
-                ),
+    let endpoint = ministack.endpoint().unwrap();
+    let (mut allowed_calls, mut refused_calls, mut wrong) = (0, 0, Vec::new());
+    for (who, allowed) in table {
+        let (name, country) = who.split_once(' ').map_or((*who, None), |(name, country)| (name, Some(country)));
+        let principal = backplane.principals.get(name).unwrap();
+        let credentials = match country {
+            None => provisioned.credentials.get(name).unwrap().clone(),
+            Some(_) => {
+                let role = backplane.principal_name(principal, country);
+                assume(&Aws::root(endpoint.clone()), &role).await
             }
-            checked += 1;
+        };
+        let aws = Aws::new(endpoint.clone(), credentials);
+        for (call, (service, operation, input)) in &calls {
+            let outcome = perform(&aws, &(*service, *operation, input.clone())).await;
+            let denied = outcome.as_ref().is_err_and(|error| {
+                ["AccessDenied", "AuthorizationError", "not authorized"].iter().any(|code| error.contains(code))
+            });
+            // A receipt handle that nobody got: the call was let through, which is what matters here.
+            let done = outcome.as_ref().map_or_else(|error| error.contains("ReceiptHandleIsInvalid"), |()| true);
+            match (allowed.contains(&call.as_str()), denied, done) {
+                (true, false, true) => allowed_calls += 1,
+                (false, true, false) => refused_calls += 1,
+                (may, ..) => wrong.push(format!("{who}: {call} (should be allowed: {may}): {outcome:?}")),
+            }
+        }
+        let needed: BTreeSet<String> = allowed
+            .iter()
+            .map(|call| calls.get(*call).unwrap_or_else(|| panic!("{who}: no call `{call}`")))
+            .map(|(service, operation, _)| format!("{}:{operation}", prefix(service)))
+            .collect();
+        let granted = principal.statements.iter().flat_map(|statement| &statement.actions);
+        for action in granted.filter(|action| !SHOWN_ON_AWS_ONLY.iter().any(|only| action.starts_with(only))) {
+            assert!(needed.contains(action), "{who}: no allowed call of this test needs {action}");
         }
     }
-    println!("{checked} calls of {} principals were allowed or refused as they should", rights.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    println!("{allowed_calls} calls of {} principals were allowed, {refused_calls} were refused", table.len());
+}
+
+/// The prefix of a service's IAM actions.
+fn prefix(service: &str) -> &str {
+    if service == "secrets" { "secretsmanager" } else { service }
+}
+
+/// Every call of the table by its name there. A name in it is that of `infra/backplane.json`.
+fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, Call> {
+    let table = backplane.table.name.as_str();
+    let key = json!({"insuredId": {"S": "00123"}, "sk": {"S": "appointment#1"}});
+    let query = |index: Option<&str>, attribute: &str| {
+        let mut input = json!({
+            "TableName": table,
+            "KeyConditionExpression": format!("{attribute} = :value"),
+            "ExpressionAttributeValues": {":value": {"S": "PE#0"}},
+        });
+        if let Some(index) = index {
+            input["IndexName"] = json!(index);
+        }
+        input
+    };
+    let event = json!({
+        "Source": backplane.confirmation.event_source, "DetailType": "T", "Detail": "{}", "EventBusName": backplane.bus.name,
+    });
+    let update = json!({
+        "TableName": table, "Key": key, "UpdateExpression": "SET updatedAt = :now",
+        "ExpressionAttributeValues": {":now": {"S": "now"}},
+    });
+    let topic = &provisioned.topic_arn;
+    let mut calls: BTreeMap<String, Call> = [
+        ("get", "dynamodb", "GetItem", json!({"TableName": table, "Key": key})),
+        ("put", "dynamodb", "PutItem", json!({"TableName": table, "Item": key})),
+        ("update", "dynamodb", "UpdateItem", update),
+        ("delete", "dynamodb", "DeleteItem", json!({"TableName": table, "Key": key})),
+        ("query", "dynamodb", "Query", query(None, "insuredId")),
+        ("query pending", "dynamodb", "Query", query(Some(&backplane.table.index.name), "pendingShard")),
+        ("scan", "dynamodb", "Scan", json!({"TableName": table})),
+        (
+            "put in a transaction",
+            "dynamodb",
+            "TransactWriteItems",
+            json!({"TransactItems": [{"Put": {"TableName": table, "Item": key}}]}),
+        ),
+        ("delete the table", "dynamodb", "DeleteTable", json!({"TableName": table})),
+        ("publish", "sns", "Publish", json!({"TopicArn": topic, "Message": "{}"})),
+        ("delete the topic", "sns", "DeleteTopic", json!({"TopicArn": topic})),
+        ("announce", "events", "PutEvents", json!({"Entries": [event]})),
+        ("delete the bus", "events", "DeleteEventBus", json!({"Name": backplane.bus.name})),
+        ("make a key", "iam", "CreateAccessKey", json!({"UserName": "appointments-intake"})),
+    ]
+    .map(|(name, service, operation, input)| (name.to_owned(), (service, operation, input)))
+    .into();
+    for (queue, url) in &provisioned.queue_urls {
+        let handle = json!({"QueueUrl": url, "ReceiptHandle": "nobody's"});
+        // Without a long poll of its own, which the confirmation queue has.
+        let receive = json!({"QueueUrl": url, "WaitTimeSeconds": 0});
+        let attributes = json!({"QueueUrl": url, "AttributeNames": ["All"]});
+        for (name, operation, input) in [
+            ("receive", "ReceiveMessage", receive),
+            ("delete", "DeleteMessage", handle),
+            ("look at", "GetQueueAttributes", attributes),
+            ("send", "SendMessage", json!({"QueueUrl": url, "MessageBody": "{}"})),
+            ("purge", "PurgeQueue", json!({"QueueUrl": url})),
+        ] {
+            calls.insert(format!("{name} {queue}"), ("sqs", operation, input));
+        }
+    }
+    for (country, secret) in &provisioned.master_secrets {
+        let change = json!({"SecretId": secret, "SecretString": "{}"});
+        calls
+            .insert(format!("read the owner of {country}"), ("secrets", "GetSecretValue", json!({"SecretId": secret})));
+        calls.insert(format!("change the owner of {country}"), ("secrets", "PutSecretValue", change));
+    }
+    let components = backplane.principals.iter().filter(|(_, principal)| principal.kind == PrincipalKind::Component);
+    for (name, principal) in components {
+        let role = format!("arn:aws:iam::{ACCOUNT}:role/{}", principal.name);
+        let assume = json!({"RoleArn": role, "RoleSessionName": "test"});
+        calls.insert(format!("act as {name}"), ("sts", "AssumeRole", assume));
+    }
+    calls
+}
+
+/// The keys of a function's role, as Lambda gets them.
+async fn assume(root: &Aws, role: &str) -> Credentials {
+    let arn = format!("arn:aws:iam::{ACCOUNT}:role/{role}");
+    let answer = root.sts("AssumeRole", &[("RoleArn", &arn), ("RoleSessionName", "test")]).await.unwrap();
+    let element = |name: &str| {
+        let (_, rest) = answer.split_once(&format!("<{name}>")).unwrap();
+        rest.split_once('<').unwrap().0.to_owned()
+    };
+    Credentials::from_keys(element("AccessKeyId"), element("SecretAccessKey"), Some(element("SessionToken")))
 }
 
 type Call = (&'static str, &'static str, Value);
 
 async fn perform(aws: &Aws, (service, operation, input): &Call) -> Result<(), String> {
+    let members = input.as_object().unwrap().iter();
+    let params = || members.clone().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect::<Vec<_>>();
     let outcome = match *service {
         "dynamodb" => aws.dynamodb(operation, input).await.map(drop),
         "sqs" => aws.sqs(operation, input).await.map(drop),
         "events" => aws.events(operation, input).await.map(drop),
-        _ => {
-            let members = input.as_object().unwrap().iter();
-            let params: Vec<(&str, &str)> =
-                members.map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
-            aws.sns(operation, &params).await.map(drop)
-        }
+        "secrets" => aws.secrets(operation, input).await.map(drop),
+        "sns" => aws.sns(operation, &params()).await.map(drop),
+        "sts" => aws.sts(operation, &params()).await.map(drop),
+        "iam" => aws.iam(operation, &params()).await.map(drop),
+        other => panic!("no service {other}"),
     };
     outcome.map_err(|error| format!("{error:#}"))
 }

@@ -28,6 +28,7 @@ mod pipeline;
 mod race;
 mod raw_double;
 mod readme;
+mod rds;
 mod signing;
 mod states;
 mod workers;

@@ -11,7 +11,8 @@ use appointment::{
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::config::{Credentials, Region};
 use country_worker::{
-    Database, DatabaseUrl, DecideError, Decision, Decisions, EventBridge, EventBus, NotAccepted, Settings, Worker,
+    Database, DatabaseLogin, DatabasePlace, DatabaseUrl, DecideError, Decision, Decisions, EventBridge, EventBus,
+    InvalidSetting, MigrationSettings, NotAccepted, Settings, Worker,
 };
 use local_stack::postgres::Postgres;
 use serde_json::{Value, json};
@@ -32,16 +33,28 @@ async fn database() -> String {
     let name = format!("workers_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     server.create_database(&name).await.unwrap();
     let url = server.url(&name);
-    country_worker::migrate(&url.parse().unwrap()).await.unwrap();
+    migrate(&url, "worker").await;
     url
+}
+
+/// Migrates as the owner in the URL, and creates the worker's user.
+async fn migrate(url: &str, worker: &str) {
+    let place = DatabasePlace::Url(url.parse().unwrap());
+    let settings = MigrationSettings { place, master_secret: None, worker: worker.parse().unwrap() };
+    country_worker::migrate(&settings).await.unwrap();
 }
 
 async fn session(url: &str) -> PgConnection {
     local_stack::postgres::connect(url).await.unwrap()
 }
 
+/// The database as the worker's own user.
 fn connected(url: &str) -> Database {
-    Database::new(url.parse().unwrap())
+    Database::new(DatabaseLogin::Url(as_user(url, "worker").parse().unwrap()))
+}
+
+fn as_user(url: &str, user: &str) -> String {
+    url.replace("//postgres@", &format!("//{user}@"))
 }
 
 fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus> {
@@ -671,21 +684,36 @@ async fn a_statement_without_read_committed_is_refused() {
 async fn the_worker_s_database_user_may_decide_and_nothing_else() {
     let url = database().await;
     let mut owner = session(&url).await;
-    let role = format!("decider_{}", std::process::id());
-    owner.execute(sqlx::AssertSqlSafe(format!("CREATE ROLE {role} LOGIN"))).await.unwrap();
-    let mut decider = session(&url.replace("//postgres@", &format!("//{role}@"))).await;
+    let stranger = format!("stranger_{}", std::process::id());
+    owner.execute(sqlx::AssertSqlSafe(format!("CREATE ROLE {stranger} LOGIN"))).await.unwrap();
+    let refused = local_stack::postgres::connect(&as_user(&url, &stranger)).await.expect_err("nobody else may connect");
+    assert!(format!("{refused:#}").contains("permission denied for database"), "{refused:#}");
+
+    // Once more changes nothing, and takes nothing away.
+    migrate(&url, "worker").await;
+    let mut worker = session(&as_user(&url, "worker")).await;
     let decide = format!(
         "SELECT outcome FROM public.decide(ARRAY['{}']::uuid[], ARRAY['00001'], ARRAY[1], ARRAY['request'], ARRAY[now()])",
         appointment(1)
     );
-    decider.execute(sqlx::AssertSqlSafe(decide.clone())).await.expect_err("nobody may decide who was not granted it");
-    let grant = format!("GRANT EXECUTE ON FUNCTION public.decide TO {role}");
-    owner.execute(sqlx::AssertSqlSafe(grant)).await.unwrap();
-    let outcome: String = sqlx::query_scalar(sqlx::AssertSqlSafe(decide)).fetch_one(&mut decider).await.unwrap();
+    let outcome: String = sqlx::query_scalar(sqlx::AssertSqlSafe(decide)).fetch_one(&mut worker).await.unwrap();
     assert_eq!(outcome, "booked");
-    for forbidden in ["SELECT * FROM public.appointments", "UPDATE public.appointments SET status = 'cancelled'"] {
-        let refused = decider.execute(forbidden).await.expect_err(forbidden);
-        assert!(refused.to_string().contains("permission denied"), "{refused}");
+    for forbidden in [
+        "SELECT * FROM public.appointments",
+        "INSERT INTO public.appointments SELECT * FROM public.appointments",
+        "UPDATE public.appointments SET status = 'cancelled'",
+        "DELETE FROM public.appointments",
+        "TRUNCATE public.appointments",
+        "SELECT * FROM public._sqlx_migrations",
+        "CREATE TABLE public.own (column_1 integer)",
+        "CREATE TEMPORARY TABLE own (column_1 integer)",
+        "CREATE FUNCTION public.own() RETURNS integer LANGUAGE sql RETURN 1",
+        "CREATE SCHEMA own",
+        "CREATE ROLE own",
+    ] {
+        let refused = worker.execute(forbidden).await.expect_err(forbidden);
+        let code = refused.as_database_error().unwrap().code();
+        assert!(matches!(code.as_deref(), Some("42501")), "{forbidden}: {refused}");
     }
 }
 
@@ -818,38 +846,92 @@ async fn put_events_takes_ten_entries_a_call_and_tells_the_refused_ones() {
     }
 }
 
+/// Reads variables from a table, with one of them changed.
+fn changed<'a>(
+    good: &'a [(&'a str, &'a str)],
+    variable: &'a str,
+    value: Option<&'a str>,
+) -> impl Fn(&str) -> Option<String> + 'a {
+    move |name| {
+        let good = good.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value);
+        if name == variable { value } else { good }.map(ToOwned::to_owned)
+    }
+}
+
 #[test]
 fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
-    const GOOD: [(&str, &str); 3] = [
+    const BY_URL: &[(&str, &str)] = &[
         ("DATABASE_URL", "postgres://worker:secret@db.example:5432/appointments_pe"),
+        ("DATABASE_USER", "worker"),
         ("EVENT_BUS_NAME", "appointments"),
         ("MAX_RECEIVE_COUNT", "5"),
     ];
-    let read = |changed: (&str, Option<&str>)| {
-        Settings::read(|name| {
-            let good = GOOD.iter().find(|(variable, _)| *variable == name).map(|(_, value)| *value);
-            if name == changed.0 { changed.1 } else { good }.map(ToOwned::to_owned)
-        })
-    };
-    let settings = read(("", None)).unwrap();
-    assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
-    let table = [
-        ("DATABASE_URL", None),
-        ("DATABASE_URL", Some("")),
-        ("DATABASE_URL", Some("secret")),
-        ("DATABASE_URL", Some("mysql://worker:secret@db.example/appointments_pe")),
-        ("DATABASE_URL", Some("postgres://worker:secret@db.example:port/appointments_pe")),
-        ("DATABASE_URL", Some("postgres://worker:secret@db.example:5432")),
-        ("EVENT_BUS_NAME", None),
-        ("MAX_RECEIVE_COUNT", None),
-        ("MAX_RECEIVE_COUNT", Some("0")),
-        ("MAX_RECEIVE_COUNT", Some("many")),
+    const ON_RDS: &[(&str, &str)] = &[
+        ("DATABASE_HOST", "db.example"),
+        ("DATABASE_PORT", "5432"),
+        ("DATABASE_NAME", "appointments_pe"),
+        ("DATABASE_USER", "worker"),
+        ("DATABASE_MASTER_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!db-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_SESSION_TOKEN", "secret"),
+        ("AWS_REGION", "sa-east-1"),
+        ("EVENT_BUS_NAME", "appointments"),
+        ("MAX_RECEIVE_COUNT", "5"),
     ];
-    for (variable, value) in table {
-        let error = read((variable, value)).expect_err(variable).to_string();
-        assert!(error.contains(variable) && error.contains("expected"), "{variable}={value:?}: {error}");
-        assert!(!error.contains("secret"), "{error}");
+    for good in [BY_URL, ON_RDS] {
+        let shown = [
+            format!("{:?}", Settings::read(changed(good, "", None)).unwrap()),
+            format!("{:?}", MigrationSettings::read(changed(good, "", None)).unwrap()),
+        ];
+        assert!(!shown.concat().contains("secret\""), "{shown:?}");
+        assert!(!shown.concat().contains(":secret@"), "{shown:?}");
     }
+    let of_worker = |good, variable, value| Settings::read(changed(good, variable, value)).map(drop);
+    let of_migration = |good, variable, value| MigrationSettings::read(changed(good, variable, value)).map(drop);
+    type Read<'a> =
+        &'a dyn Fn(&'static [(&str, &str)], &'static str, Option<&'static str>) -> Result<(), InvalidSetting>;
+    let table: [(Read<'_>, &[(&str, &str)], &str, &[Option<&str>]); 13] = [
+        (
+            &of_worker,
+            BY_URL,
+            "DATABASE_URL",
+            &[
+                Some("secret"),
+                Some("mysql://worker:secret@db.example/appointments_pe"),
+                Some("postgres://worker:secret@db.example:port/appointments_pe"),
+                Some("postgres://worker:secret@db.example:5432"),
+            ],
+        ),
+        (&of_worker, BY_URL, "EVENT_BUS_NAME", &[None]),
+        (&of_worker, BY_URL, "MAX_RECEIVE_COUNT", &[None, Some("0"), Some("many")]),
+        (&of_worker, ON_RDS, "DATABASE_HOST", &[None, Some("")]),
+        (&of_worker, ON_RDS, "DATABASE_PORT", &[None, Some("0"), Some("65536"), Some("secret")]),
+        (&of_worker, ON_RDS, "DATABASE_NAME", &[None]),
+        (
+            &of_worker,
+            ON_RDS,
+            "DATABASE_USER",
+            &[None, Some("secret\"; DROP"), Some("Worker"), Some("1secret"), Some("é")],
+        ),
+        (&of_worker, ON_RDS, "AWS_ACCESS_KEY_ID", &[None, Some("")]),
+        (&of_worker, ON_RDS, "AWS_SECRET_ACCESS_KEY", &[None]),
+        (&of_worker, ON_RDS, "AWS_REGION", &[None]),
+        (&of_migration, ON_RDS, "DATABASE_MASTER_SECRET_ARN", &[None, Some("")]),
+        (&of_migration, ON_RDS, "DATABASE_USER", &[None]),
+        (&of_migration, BY_URL, "DATABASE_USER", &[None]),
+    ];
+    for (read, good, variable, values) in table {
+        for value in values {
+            let error = read(good, variable, *value).expect_err(variable).to_string();
+            assert!(error.contains(variable) && error.contains("expected"), "{variable}={value:?}: {error}");
+            assert!(!error.contains("secret@") && !error.contains("secret\""), "{error}");
+        }
+    }
+    // With neither, the answer names both ways.
+    let error = Settings::read(|_| None).unwrap_err().to_string();
+    assert!(error.contains("DATABASE_HOST") && error.contains("DATABASE_URL"), "{error}");
+    MigrationSettings::read(changed(BY_URL, "", None)).expect("a URL holds the owner's credentials itself");
     let error = "postgres:///".parse::<DatabaseUrl>().unwrap_err().to_string();
     assert!(error.contains("postgres://USER:PASSWORD@HOST:PORT/DATABASE"), "{error}");
 }

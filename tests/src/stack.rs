@@ -111,16 +111,26 @@ async fn start_stack(name: &str, authentication: Authentication<'_>) -> anyhow::
 }
 
 fn prepare(name: &str) -> anyhow::Result<(Options, Artifacts)> {
+    let root = workspace();
+    let artifacts = artifacts()?;
+    let backplane = Backplane::load(&root)?.shortened()?;
+    Ok((Options { root, instance: instance(name), backplane }, artifacts))
+}
+
+/// The components, the workers and the embedded host, built by the first test that asks for them.
+///
+/// # Errors
+///
+/// When one of them does not build, or the machine lacks something.
+pub fn artifacts() -> anyhow::Result<Artifacts> {
     static BUILT: Mutex<Option<Artifacts>> = Mutex::new(None);
     let root = workspace();
     setup::run(&root, &Progress::silent())?;
-    let backplane = Backplane::load(&root)?.shortened()?;
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let artifacts = match &*built {
+    Ok(match &*built {
         Some(artifacts) => artifacts.clone(),
-        None => built.insert(Artifacts::build(&root, &backplane, Host::Embedded)?).clone(),
-    };
-    Ok((Options { root, instance: instance(name), backplane }, artifacts))
+        None => built.insert(Artifacts::build(&root, &Backplane::load(&root)?, Host::Embedded)?).clone(),
+    })
 }
 
 /// An empty folder for what one test starts: logs, data.

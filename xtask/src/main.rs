@@ -4,6 +4,7 @@ mod bench;
 mod cost;
 mod demo;
 mod forget;
+mod package;
 mod redrive;
 mod spin_env;
 mod terraform;
@@ -42,7 +43,7 @@ enum Task {
     ///
     /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the
     /// workers, and the application. A server that exists is used instead of a new one where a variable such as
-    /// DATABASE_URL_PE names it for its country. Logs are under target/local-stack/<port>/logs.
+    /// DATABASE_URL_PE names a database of it, as a superuser. Logs are under target/local-stack/<port>/logs.
     Up {
         #[command(flatten)]
         start: Start,
@@ -127,6 +128,15 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Build what is deployed into target/package: the workers' zips, the application, and their checksums.
+    ///
+    /// The same sources and the same rustc give the same bytes. Beside each worker's zip, <name>.architecture says for
+    /// which instruction set it was built. The workers are built by cargo-lambda, which is installed under target/.
+    ///
+    /// Example:
+    ///   cargo xtask package --architecture arm64
+    #[command(verbatim_doc_comment)]
+    Package(package::Package),
     /// Run every test: builds all parts, then runs `cargo test` over the workspace.
     ///
     /// Examples:
@@ -205,6 +215,7 @@ async fn run(task: Task) -> Result<ExitCode> {
         Task::Forget { insured_id, port } => forget::run(&root, port, insured_id).await,
         Task::Bench { quick, arguments } => bench::run(&root, quick, &arguments),
         Task::Test { arguments } => test::run(&root, &arguments),
+        Task::Package(package) => package::run(&root, &package).map(|()| ExitCode::SUCCESS),
         Task::Terraform => terraform::run(&root).map(|()| ExitCode::SUCCESS),
     }
 }

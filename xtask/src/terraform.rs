@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use local_stack::progress::Progress;
+use local_stack::tools::CHECKOV;
 
 /// Configurations that stand by themselves; the first one has the tests.
 const CONFIGURATIONS: [&str; 3] = ["infra", "infra/examples/production", "infra/examples/minimal"];
@@ -127,26 +128,12 @@ fn assertions(root: &Path) -> Result<usize> {
     Ok(found)
 }
 
-/// checkov, in a virtual environment of its own under `target/`, which a changed pin renews.
+/// checkov, with what is left out of it in `infra/.checkov.yaml`.
 fn scan(root: &Path, progress: &Progress) -> Result<()> {
-    let environment = root.join("target/checkov");
-    let program = environment.join("bin/checkov");
-    let pin = fs::read_to_string(root.join("infra/requirements.txt")).context("cannot read infra/requirements.txt")?;
-    let installed = environment.join("requirements.txt");
-    if !program.is_file() || fs::read_to_string(&installed).ok().as_deref() != Some(pin.as_str()) {
-        progress.note(&format!("installing {} under target/checkov (a minute or two)", pin.trim()));
-        execute(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-        let mut install = Command::new(environment.join("bin/pip"));
-        execute(
-            install
-                .args(["install", "--quiet", "--disable-pip-version-check", "--requirement"])
-                .arg(root.join("infra/requirements.txt")),
-        )?;
-        fs::write(&installed, &pin).with_context(|| format!("cannot write {}", installed.display()))?;
-    }
+    CHECKOV.install(root, progress)?;
     // Its warnings on standard error are about guidelines that it would look up on the internet.
     execute(
-        Command::new(program)
+        Command::new(CHECKOV.program(root))
             .current_dir(root)
             .args(["-d", "infra", "--config-file", "infra/.checkov.yaml"])
             .env("LOG_LEVEL", "ERROR"),
@@ -161,5 +148,10 @@ fn execute(command: &mut Command) -> Result<()> {
 }
 
 fn starts(program: &str, argument: &str) -> bool {
-    Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    Command::new(environment.join("bin/checkov"))
+        .arg(argument)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
 }

@@ -1,16 +1,14 @@
 //! What is built from this repository and run by the local stack.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use zip::CompressionMethod;
-use zip::write::{SimpleFileOptions, ZipWriter};
 
 use crate::application::Host;
+use crate::archive::{self, Entry};
 use crate::backplane::Backplane;
 use crate::process::on_path;
 use crate::setup::{WASM_TARGET, cargo};
@@ -90,17 +88,7 @@ impl Artifacts {
         if without_symbols {
             fs::remove_file(&stripped)?;
         }
-        let unfinished = directory.join(format!("{function}.{unique}.zip"));
-        let file = File::create(&unfinished).with_context(|| format!("cannot write {}", unfinished.display()))?;
-        let mut zip = ZipWriter::new(BufWriter::new(file));
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            .compression_level(Some(1))
-            .unix_permissions(0o755);
-        zip.start_file("bootstrap", options)?;
-        zip.write_all(&bootstrap)?;
-        zip.finish()?.flush()?;
-        fs::rename(&unfinished, &package)?;
+        archive::write(&package, 1, &[Entry { path: "bootstrap", content: &bootstrap, executable: true }])?;
         Ok(package)
     }
 

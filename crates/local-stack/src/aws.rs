@@ -24,7 +24,13 @@ impl Aws {
     /// Calls as the emulator's root, whose key is not checked: to provision and to look at things.
     #[must_use]
     pub fn root(endpoint: Endpoint) -> Self {
-        Self::new(endpoint, Credentials::from_keys("test", "test", None))
+        Self::root_with_limit(endpoint, CALL_LIMIT)
+    }
+
+    /// As [`Aws::root`], for calls that may take longer.
+    #[must_use]
+    pub fn root_with_limit(endpoint: Endpoint, limit: Duration) -> Self {
+        Self::with_limit(endpoint, Credentials::from_keys("test", "test", None), limit)
     }
 
     /// Calls with the rights of an identity.
@@ -83,6 +89,14 @@ impl Aws {
     /// When the call fails.
     pub async fn logs(&self, operation: &str, input: &Value) -> Result<Value> {
         self.json("logs", JsonVersion::V1_1, "Logs_20140328", operation, input).await
+    }
+
+    /// A Secrets Manager operation.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn secrets(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.json("secretsmanager", JsonVersion::V1_1, "secretsmanager", operation, input).await
     }
 
     /// An SNS operation; the answer is XML.

@@ -63,6 +63,8 @@ pub struct Durations {
     pub visibility_timeout: u64,
     /// The worker function's time limit. AWS advises a visibility timeout of at least six times this.
     pub worker_timeout: u64,
+    /// The time limit of the function that applies a country's migrations.
+    pub migration_timeout: u64,
     /// How long an event source mapping waits to fill a batch: not at all.
     pub batching_window: u64,
     /// How long a message may wait in a queue.
@@ -317,7 +319,7 @@ pub enum Resource {
     MigrationLogGroup,
     /// The worker's user of the country's database (RDS IAM authentication; AWS only).
     WorkerDatabaseUser,
-    /// The master password of the country's database, kept by RDS in Secrets Manager (AWS only).
+    /// The secret with the user that owns the country's database, kept by RDS in Secrets Manager.
     DatabaseMasterSecret,
     /// The network interfaces through which Lambda puts a function into a VPC (AWS only).
     NetworkAttachment,

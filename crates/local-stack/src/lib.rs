@@ -8,6 +8,8 @@
 //! | [`backplane`] | the typed `infra/backplane.json` |
 //! | [`setup`], [`tools`] | what the machine needs: the Wasm target, the emulator, PostgreSQL; the tests' tools |
 //! | [`artifacts`] | builds the components, the workers and the embedded host |
+//! | [`database`] | the countries' databases, as the functions are told of them |
+//! | [`archive`] | writes zips that depend on their content alone |
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
 //! | [`provision`] | creates the backplane in the emulator from `infra/backplane.json` |
 //! | [`pipe`], [`schedule`] | play the EventBridge pipe and the republish rule, which the emulator does not |
@@ -20,9 +22,11 @@
 //! the children of a program that was killed.
 
 pub mod application;
+pub mod archive;
 pub mod artifacts;
 pub mod aws;
 pub mod backplane;
+pub mod database;
 pub mod forget;
 pub mod http;
 mod journal;
@@ -43,19 +47,18 @@ mod worker_logs;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use ::http::HeaderValue;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use aws_http::{Credentials, Endpoint};
 use futures::future::{try_join, try_join_all};
-use tokio::process::Command;
 
 use crate::application::{Application, ApplicationSettings, Host};
 use crate::artifacts::Artifacts;
 use crate::aws::Aws;
-use crate::backplane::{Backplane, Country};
+use crate::backplane::Backplane;
+use crate::database::Database;
 use crate::ministack::{Ministack, REGION};
 use crate::pipe::{Pipe, PipeSettings};
 use crate::postgres::Postgres;
@@ -88,7 +91,7 @@ pub struct Services {
     _worker_logs: WorkerLogs,
     ministack: Ministack,
     postgres: Option<Postgres>,
-    database_urls: BTreeMap<String, String>,
+    databases: BTreeMap<String, Database>,
     endpoint: Endpoint,
     provisioned: Provisioned,
     backplane: Backplane,
@@ -105,7 +108,7 @@ impl Services {
         let directory = fresh_directory(&root, &instance)?;
 
         let step = progress.step("AWS emulator and PostgreSQL");
-        let given = given_database_urls(&backplane);
+        let given = given_databases(&backplane)?;
         let program = setup::ministack_program(&root);
         let start_postgres = async {
             let needed = backplane.countries().any(|country| !given.contains_key(&country.code));
@@ -116,17 +119,17 @@ impl Services {
 
         let step = progress.step("backplane and databases");
         let endpoint = ministack.endpoint()?;
-        let create_databases = prepare_databases(&backplane, given, postgres.as_ref(), artifacts);
-        let (provisioned, database_urls) = try_join(provision(&backplane, &endpoint), create_databases).await?;
+        let databases = create_databases(&backplane, given, postgres.as_ref()).await?;
+        let provisioned = provision(&backplane, &endpoint, &databases).await?;
         step.done(&format!("provisioned from {}", backplane::FILE));
 
-        let step = progress.step("workers");
+        let step = progress.step("migrations and workers");
         let packages = worker_packages(&backplane, artifacts).await?;
         let code = packages.iter().filter_map(|(country, zip)| {
-            let database_url = database_urls.get(country)?;
-            Some((country.clone(), WorkerCode { zip, database_url }))
+            let database = databases.get(country)?;
+            Some((country.clone(), WorkerCode { zip, database }))
         });
-        register_workers(&backplane, &endpoint, &code.collect()).await?;
+        register_workers(&backplane, &endpoint, &provisioned, &code.collect()).await?;
         let worker_log = directory.join("logs").join("workers.log");
         let worker_logs = WorkerLogs::start(Aws::root(endpoint.clone()), &backplane, &worker_log)?;
         step.done(&backplane.countries().map(|country| country.function).collect::<Vec<_>>().join(", "));
@@ -135,7 +138,7 @@ impl Services {
             _worker_logs: worker_logs,
             ministack,
             postgres,
-            database_urls,
+            databases,
             endpoint,
             provisioned,
             backplane,
@@ -197,12 +200,12 @@ impl Services {
         &self.provisioned.queue_urls
     }
 
-    /// The URL of a country's database, by the country's code.
+    /// The URL of a country's database, by the country's code, as the user that owns it.
     ///
     /// # Errors
     /// When there is no such country.
     pub fn database_url(&self, country: &str) -> Result<&str> {
-        self.database_urls.get(country).map(String::as_str).with_context(|| format!("no database of {country}"))
+        self.databases.get(country).map(Database::owner_url).with_context(|| format!("no database of {country}"))
     }
 
     /// The folder of the logs: `application.log`, `workers.log`, `pipe.log`, `schedule.log`, `ministack.log`, `postgres.log`.
@@ -394,47 +397,36 @@ impl LocalStack {
 /// Whether the environment names a database server for every country, so that none of our own is needed.
 #[must_use]
 pub fn databases_are_given(root: &Path) -> bool {
-    Backplane::load(root).is_ok_and(|backplane| given_database_urls(&backplane).len() == backplane.countries().count())
+    Backplane::load(root).is_ok_and(|backplane| {
+        given_databases(&backplane).is_ok_and(|given| given.len() == backplane.countries().count())
+    })
 }
 
-/// The URLs that the environment names, by country: `DATABASE_URL_PE` and so on.
-fn given_database_urls(backplane: &Backplane) -> BTreeMap<String, String> {
-    let given = |country: Country| Some((std::env::var(format!("DATABASE_URL_{}", country.code)).ok()?, country.code));
-    backplane.countries().filter_map(given).map(|(url, code)| (code, url)).collect()
-}
-
-/// Creates each country's database, unless one is given, and applies the migrations with the worker itself.
-async fn prepare_databases(
-    backplane: &Backplane,
-    mut urls: BTreeMap<String, String>,
-    postgres: Option<&Postgres>,
-    artifacts: &Artifacts,
-) -> Result<BTreeMap<String, String>> {
+/// The databases that the environment names, by country: `DATABASE_URL_PE` and so on.
+fn given_databases(backplane: &Backplane) -> Result<BTreeMap<String, Database>> {
+    let mut given = BTreeMap::new();
     for country in backplane.countries() {
-        if let (None, Some(postgres)) = (urls.get(&country.code), postgres) {
-            postgres.create_database(&country.database).await?;
-            urls.insert(country.code, postgres.url(&country.database));
+        let variable = format!("DATABASE_URL_{}", country.code);
+        if let Ok(url) = std::env::var(&variable) {
+            given.insert(country.code, Database::given(&url).context(variable)?);
         }
     }
-    let urls = urls;
-    try_join_all(backplane.countries().map(async |country| {
-        let url = urls.get(&country.code).with_context(|| format!("no database of {}", country.code))?;
-        let worker = artifacts.worker(&country.function);
-        let mut migrate = Command::new(&worker);
-        migrate.arg("migrate").env("DATABASE_URL", url).stdin(Stdio::null()).kill_on_drop(true);
-        let output = migrate.output().await.with_context(|| format!("cannot run {}", worker.display()))?;
-        ensure!(
-            output.status.success(),
-            "`{} migrate` failed ({}): {}{}",
-            country.function,
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        Ok(())
-    }))
-    .await?;
-    Ok(urls)
+    Ok(given)
+}
+
+/// Each country's database, created unless one is given.
+async fn create_databases(
+    backplane: &Backplane,
+    mut databases: BTreeMap<String, Database>,
+    postgres: Option<&Postgres>,
+) -> Result<BTreeMap<String, Database>> {
+    for country in backplane.countries() {
+        if let (None, Some(postgres)) = (databases.get(&country.code), postgres) {
+            postgres.create_database(&country.database).await?;
+            databases.insert(country.code.clone(), Database::of(postgres, &country)?);
+        }
+    }
+    Ok(databases)
 }
 
 async fn worker_packages(backplane: &Backplane, artifacts: &Artifacts) -> Result<BTreeMap<String, PathBuf>> {

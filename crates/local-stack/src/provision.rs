@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aws_http::{Credentials, Endpoint};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::aws::Aws;
 use crate::backplane::{Backplane, Country, Principal, PrincipalKind, Resource, Table};
+use crate::database::Database;
 use crate::ministack::{ACCOUNT, REGION};
 
 /// What the application and the tests need to know of a provisioned backplane.
@@ -23,52 +25,85 @@ pub struct Provisioned {
     pub queue_urls: BTreeMap<String, String>,
     /// The access key of each principal that is not a role, by its logical name in `infra/backplane.json`.
     pub credentials: BTreeMap<String, Credentials>,
+    /// The ARN of the secret with the owner of each country's database, by the country's code.
+    pub master_secrets: BTreeMap<String, String>,
 }
 
-/// What a country's worker is registered with.
+/// What a country's functions are registered with.
 pub struct WorkerCode<'a> {
     /// The zip with the executable `bootstrap`.
     pub zip: &'a Path,
     /// The country's database.
-    pub database_url: &'a str,
+    pub database: &'a Database,
 }
 
-/// Creates everything that no function's code depends on.
+/// Creates everything that no function's code depends on; `databases` are the countries', by code.
 ///
 /// Calls that do not depend on each other run at the same time.
 ///
 /// # Errors
-/// When the emulator refuses a call.
-pub async fn provision(backplane: &Backplane, endpoint: &Endpoint) -> Result<Provisioned> {
+/// When the emulator refuses a call, or a country has no database.
+pub async fn provision(
+    backplane: &Backplane,
+    endpoint: &Endpoint,
+    databases: &BTreeMap<String, Database>,
+) -> Result<Provisioned> {
     let aws = Aws::root(endpoint.clone());
+    let master_secrets = keep_master_secrets(&aws, backplane, databases).await?;
+    let arns = Arns { backplane, master_secrets: &master_secrets };
     let (topic_arn, queue_urls, credentials, ()) = try_join4(
         create_messaging(&aws, backplane),
         create_queues(&aws, backplane),
-        create_principals(&aws, backplane),
+        create_principals(&aws, &arns),
         create_table(&aws, &backplane.table),
     )
     .await?;
     try_join(subscribe(&aws, backplane, &topic_arn), route_outcomes(&aws, backplane)).await?;
-    Ok(Provisioned { topic_arn, queue_urls, credentials })
+    Ok(Provisioned { topic_arn, queue_urls, credentials, master_secrets })
 }
 
-/// Registers each country's worker as a `provided.al2023` function that consumes its queue.
+/// Registers each country's functions (`provided.al2023`), the migration and the worker from the same zip: first the
+/// migration is invoked, then the worker consumes its queue.
 ///
 /// # Errors
-/// When a zip cannot be read, a country has no entry in `code`, or the emulator refuses a call.
+/// When a zip cannot be read, a country has no entry in `code`, a migration fails, or the emulator refuses a call.
 pub async fn register_workers(
     backplane: &Backplane,
     endpoint: &Endpoint,
+    provisioned: &Provisioned,
     code: &BTreeMap<String, WorkerCode<'_>>,
 ) -> Result<()> {
-    let aws = Aws::root(endpoint.clone());
+    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint, provisioned };
     let countries: Vec<Country> = backplane.countries().collect();
     try_join_all(countries.iter().map(|country| async {
         let code = code.get(&country.code).with_context(|| format!("no worker for {}", country.code))?;
-        register_worker(&aws, backplane, endpoint, country, code).await
+        let zip = tokio::fs::read(code.zip).await.with_context(|| format!("cannot read {}", code.zip.display()))?;
+        let zip = BASE64.encode(zip);
+        registrar.migrate(country, &zip, code.database).await?;
+        registrar.register_worker(country, &zip, code.database).await
     }))
     .await?;
     Ok(())
+}
+
+/// Keeps each database's owner in Secrets Manager, as RDS does; the ARNs of the secrets by the country's code.
+async fn keep_master_secrets(
+    aws: &Aws,
+    backplane: &Backplane,
+    databases: &BTreeMap<String, Database>,
+) -> Result<BTreeMap<String, String>> {
+    let kept = try_join_all(backplane.countries().map(async |country| {
+        let database = databases.get(&country.code).with_context(|| format!("no database of {}", country.code))?;
+        let secret = json!({
+            "Name": format!("rds!db-{}", country.database),
+            "SecretString": database.master_secret().to_string(),
+        });
+        let answer = aws.secrets("CreateSecret", &secret).await?;
+        let arn = answer.get("ARN").and_then(Value::as_str).context("CreateSecret answered no ARN")?;
+        anyhow::Ok((country.code, arn.to_owned()))
+    }))
+    .await?;
+    Ok(kept.into_iter().collect())
 }
 
 async fn create_table(aws: &Aws, table: &Table) -> Result<()> {
@@ -216,16 +251,16 @@ async fn route_outcomes(aws: &Aws, backplane: &Backplane) -> Result<()> {
 
 /// Creates a role for each country's worker, and for everybody else a user with an access key. A component has a role
 /// beside it, which the host assumes where it is not started with the user's key.
-async fn create_principals(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<String, Credentials>> {
-    let credentials = try_join_all(backplane.principals.iter().map(async |(logical_name, principal)| {
+async fn create_principals(aws: &Aws, arns: &Arns<'_>) -> Result<BTreeMap<String, Credentials>> {
+    let credentials = try_join_all(arns.backplane.principals.iter().map(async |(logical_name, principal)| {
         if principal.kind == PrincipalKind::CountryWorker {
-            create_worker_roles(aws, backplane, principal).await?;
+            create_worker_roles(aws, arns, principal).await?;
             return anyhow::Ok(None);
         }
         // On AWS a service assumes a role; here this program plays the service, with the rights of that role.
-        let credentials = create_user(aws, backplane, principal).await?;
+        let credentials = create_user(aws, arns, principal).await?;
         if principal.kind == PrincipalKind::Component {
-            create_component_role(aws, backplane, principal).await?;
+            create_component_role(aws, arns, principal).await?;
         }
         Ok(Some((logical_name.clone(), credentials)))
     }))
@@ -233,7 +268,8 @@ async fn create_principals(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<
     Ok(credentials.into_iter().flatten().collect())
 }
 
-async fn create_worker_roles(aws: &Aws, backplane: &Backplane, principal: &Principal) -> Result<()> {
+async fn create_worker_roles(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<()> {
+    let backplane = arns.backplane;
     let trust = json!({
         "Version": "2012-10-17",
         "Statement": [
@@ -244,7 +280,7 @@ async fn create_worker_roles(aws: &Aws, backplane: &Backplane, principal: &Princ
     try_join_all(backplane.countries().map(async |country| {
         let name = backplane.principal_name(principal, Some(&country.code));
         aws.iam("CreateRole", &[("RoleName", &name), ("AssumeRolePolicyDocument", &trust)]).await?;
-        let arn = |resource| resource_arn(backplane, resource, Some(&country));
+        let arn = |resource| arns.of(resource, Some(&country));
         let policy = backplane.policy(principal, Some(&country.code), arn)?.to_string();
         aws.iam("PutRolePolicy", &[("RoleName", &name), ("PolicyName", &name), ("PolicyDocument", &policy)]).await
     }))
@@ -252,7 +288,8 @@ async fn create_worker_roles(aws: &Aws, backplane: &Backplane, principal: &Princ
     Ok(())
 }
 
-async fn create_component_role(aws: &Aws, backplane: &Backplane, principal: &Principal) -> Result<()> {
+async fn create_component_role(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<()> {
+    let backplane = arns.backplane;
     let host = arn_of("user", backplane, "host")?;
     let trust = json!({
         "Version": "2012-10-17",
@@ -261,12 +298,12 @@ async fn create_component_role(aws: &Aws, backplane: &Backplane, principal: &Pri
     .to_string();
     let name = &principal.name;
     aws.iam("CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", &trust)]).await?;
-    let policy = backplane.policy(principal, None, |resource| resource_arn(backplane, resource, None))?.to_string();
+    let policy = backplane.policy(principal, None, |resource| arns.of(resource, None))?.to_string();
     aws.iam("PutRolePolicy", &[("RoleName", name), ("PolicyName", name), ("PolicyDocument", &policy)]).await?;
     Ok(())
 }
 
-async fn create_user(aws: &Aws, backplane: &Backplane, principal: &Principal) -> Result<Credentials> {
+async fn create_user(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<Credentials> {
     /// The part of the answer to `CreateAccessKey` that is read.
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -285,9 +322,10 @@ async fn create_user(aws: &Aws, backplane: &Backplane, principal: &Principal) ->
         secret_access_key: String,
     }
 
+    let backplane = arns.backplane;
     let name = backplane.principal_name(principal, None);
     aws.iam("CreateUser", &[("UserName", &name)]).await?;
-    let policy = backplane.policy(principal, None, |resource| resource_arn(backplane, resource, None))?.to_string();
+    let policy = backplane.policy(principal, None, |resource| arns.of(resource, None))?.to_string();
     let put_policy = [("UserName", name.as_str()), ("PolicyName", &name), ("PolicyDocument", &policy)];
     let create_key = [("UserName", name.as_str())];
     let (_, created) = try_join(aws.iam("PutUserPolicy", &put_policy), aws.iam("CreateAccessKey", &create_key)).await?;
@@ -298,50 +336,124 @@ async fn create_user(aws: &Aws, backplane: &Backplane, principal: &Principal) ->
     Ok(Credentials::from_keys(key.access_key_id, key.secret_access_key, None))
 }
 
-async fn register_worker(
-    aws: &Aws,
-    backplane: &Backplane,
-    endpoint: &Endpoint,
-    country: &Country,
-    code: &WorkerCode<'_>,
-) -> Result<()> {
-    let zip = tokio::fs::read(code.zip).await.with_context(|| format!("cannot read {}", code.zip.display()))?;
-    let worker = backplane.principals.get("worker").context("infra/backplane.json names no principal `worker`")?;
-    let role = backplane.principal_name(worker, Some(&country.code));
-    let log_group = json!({"logGroupName": log_group(country)});
-    let function = json!({
-        "FunctionName": country.function,
-        "Runtime": "provided.al2023",
-        "Handler": "bootstrap",
-        "Role": format!("arn:aws:iam::{ACCOUNT}:role/{role}"),
-        "Timeout": backplane.durations.worker_timeout,
-        "Code": {"ZipFile": BASE64.encode(zip)},
-        "Environment": {"Variables": {
-            "DATABASE_URL": code.database_url,
-            "EVENT_BUS_NAME": backplane.bus.name,
-            "MAX_RECEIVE_COUNT": country.max_receive_count.to_string(),
-            "AWS_ENDPOINT_URL": endpoint.to_string(),
-        }},
-    });
-    try_join(aws.logs("CreateLogGroup", &log_group), aws.lambda("/2015-03-31/functions", &function)).await?;
-    aws.lambda(
-        "/2015-03-31/event-source-mappings/",
-        &json!({
-            "FunctionName": country.function,
-            "EventSourceArn": arn("sqs", &country.queue),
-            "BatchSize": country.batch_size,
-            "MaximumBatchingWindowInSeconds": backplane.durations.batching_window,
-            "FunctionResponseTypes": country.function_response_types,
-        }),
-    )
-    .await?;
-    Ok(())
+/// What every function is registered with.
+struct Registrar<'a> {
+    aws: Aws,
+    backplane: &'a Backplane,
+    endpoint: &'a Endpoint,
+    provisioned: &'a Provisioned,
+}
+
+impl Registrar<'_> {
+    /// Registers the function that migrates a country's database, and invokes it, as Terraform does.
+    async fn migrate(&self, country: &Country, zip: &str, database: &Database) -> Result<()> {
+        let timeout = self.backplane.durations.migration_timeout;
+        let secret = self.provisioned.master_secrets.get(&country.code).context("no master secret")?;
+        let function = &country.migration_function;
+        self.register(Function {
+            principal: "migration",
+            country,
+            name: function,
+            log_group: migration_log_group(country),
+            zip,
+            timeout,
+            environment: BTreeMap::from([
+                ("WORKER_MODE", "migrate".to_owned()),
+                ("DATABASE_URL", database.address()?),
+                ("DATABASE_USER", country.database_user.clone()),
+                ("DATABASE_MASTER_SECRET_ARN", secret.clone()),
+            ]),
+        })
+        .await?;
+        let patient = Aws::root_with_limit(self.endpoint.clone(), Duration::from_secs(timeout));
+        let answer = patient.lambda(&format!("/2015-03-31/functions/{function}/invocations"), &json!({})).await?;
+        // A function that fails answers too, with the error in the place of what it returns.
+        ensure!(
+            answer.get("schemaVersion").is_some(),
+            "{function} failed: {}",
+            answer.get("errorMessage").and_then(Value::as_str).unwrap_or("it answered no schema version")
+        );
+        Ok(())
+    }
+
+    async fn register_worker(&self, country: &Country, zip: &str, database: &Database) -> Result<()> {
+        let backplane = self.backplane;
+        self.register(Function {
+            principal: "worker",
+            country,
+            name: &country.function,
+            log_group: log_group(country),
+            zip,
+            timeout: backplane.durations.worker_timeout,
+            environment: BTreeMap::from([
+                ("DATABASE_URL", database.worker_url(&country.database_user)?),
+                ("EVENT_BUS_NAME", backplane.bus.name.clone()),
+                ("MAX_RECEIVE_COUNT", country.max_receive_count.to_string()),
+            ]),
+        })
+        .await?;
+        self.aws
+            .lambda(
+                "/2015-03-31/event-source-mappings/",
+                &json!({
+                    "FunctionName": country.function,
+                    "EventSourceArn": arn("sqs", &country.queue),
+                    "BatchSize": country.batch_size,
+                    "MaximumBatchingWindowInSeconds": backplane.durations.batching_window,
+                    "FunctionResponseTypes": country.function_response_types,
+                }),
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Creates a function with the role of `principal`, and its log group.
+    async fn register(&self, function: Function<'_>) -> Result<()> {
+        let Function { principal, country, name, log_group, zip, timeout, mut environment } = function;
+        let role = self.backplane.principals.get(principal);
+        let role = role.with_context(|| format!("infra/backplane.json names no principal `{principal}`"))?;
+        let role = self.backplane.principal_name(role, Some(&country.code));
+        environment.insert("AWS_ENDPOINT_URL", self.endpoint.to_string());
+        let log_group = json!({"logGroupName": log_group});
+        let function = json!({
+            "FunctionName": name,
+            "Runtime": "provided.al2023",
+            "Handler": "bootstrap",
+            "Role": format!("arn:aws:iam::{ACCOUNT}:role/{role}"),
+            "Timeout": timeout,
+            "Code": {"ZipFile": zip},
+            "Environment": {"Variables": environment},
+        });
+        try_join(self.aws.logs("CreateLogGroup", &log_group), self.aws.lambda("/2015-03-31/functions", &function))
+            .await?;
+        Ok(())
+    }
+}
+
+/// A function to register.
+struct Function<'a> {
+    /// Whose role it has, by the name in `infra/backplane.json`.
+    principal: &'a str,
+    country: &'a Country,
+    name: &'a str,
+    log_group: String,
+    /// The zip in base64.
+    zip: &'a str,
+    /// In seconds.
+    timeout: u64,
+    environment: BTreeMap<&'static str, String>,
 }
 
 /// The CloudWatch log group of a country's worker.
 #[must_use]
 pub fn log_group(country: &Country) -> String {
     format!("/aws/lambda/{}", country.function)
+}
+
+/// The CloudWatch log group of the function that migrates a country's database.
+#[must_use]
+pub fn migration_log_group(country: &Country) -> String {
+    format!("/aws/lambda/{}", country.migration_function)
 }
 
 fn arn(service: &str, name: &str) -> String {
@@ -352,41 +464,50 @@ fn rule_arn(backplane: &Backplane) -> String {
     arn("events", &format!("rule/{}/{}", backplane.bus.name, backplane.bus.rule.name))
 }
 
-/// The ARN behind a logical name.
-fn resource_arn(backplane: &Backplane, resource: Resource, country: Option<&Country>) -> Result<String> {
-    let table = || arn("dynamodb", &format!("table/{}", backplane.table.name));
-    Ok(match (resource, country) {
-        (Resource::Table, _) => table(),
-        (Resource::TableIndex, _) => format!("{}/index/{}", table(), backplane.table.index.name),
-        (Resource::Topic, _) => arn("sns", &backplane.topic.name),
-        (Resource::Bus, _) => arn("events", &format!("event-bus/{}", backplane.bus.name)),
-        (Resource::IntakeRole, _) => arn_of("role", backplane, "intake")?,
-        (Resource::ConfirmationRole, _) => arn_of("role", backplane, "confirmation")?,
-        (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
-        (Resource::ConfirmationsDestination, _) => destination_arn(&backplane.confirmation.pipe.destination),
-        (Resource::RepublishDestination, _) => destination_arn(&backplane.confirmation.republish.destination),
-        (Resource::NetworkAttachment, _) => arn("ec2", "*/*"),
-        (Resource::NetworkDescription, _) => "*".to_owned(),
-        (Resource::CountryQueue, Some(country)) => arn("sqs", &country.queue),
-        (Resource::WorkerLogGroup, Some(country)) => arn("logs", &format!("log-group:{}:*", log_group(country))),
-        (Resource::MigrationLogGroup, Some(country)) => {
-            arn("logs", &format!("log-group:/aws/lambda/{}:*", country.migration_function))
-        }
-        (Resource::WorkerDatabaseUser, Some(country)) => {
-            arn("rds-db", &format!("dbuser:{}/{}", country.database, country.database_user))
-        }
-        (Resource::DatabaseMasterSecret, Some(country)) => {
-            arn("secretsmanager", &format!("secret:rds!{}", country.database))
-        }
-        (
-            Resource::CountryQueue
-            | Resource::WorkerLogGroup
-            | Resource::MigrationLogGroup
-            | Resource::WorkerDatabaseUser
-            | Resource::DatabaseMasterSecret,
-            None,
-        ) => bail!("only a principal of the kind country_worker can be allowed something on {resource:?}"),
-    })
+/// The ARNs behind logical names.
+struct Arns<'a> {
+    backplane: &'a Backplane,
+    master_secrets: &'a BTreeMap<String, String>,
+}
+
+impl Arns<'_> {
+    /// The ARN of a resource; of a country's where there is one for each.
+    fn of(&self, resource: Resource, country: Option<&Country>) -> Result<String> {
+        let backplane = self.backplane;
+        let table = || arn("dynamodb", &format!("table/{}", backplane.table.name));
+        Ok(match (resource, country) {
+            (Resource::Table, _) => table(),
+            (Resource::TableIndex, _) => format!("{}/index/{}", table(), backplane.table.index.name),
+            (Resource::Topic, _) => arn("sns", &backplane.topic.name),
+            (Resource::Bus, _) => arn("events", &format!("event-bus/{}", backplane.bus.name)),
+            (Resource::IntakeRole, _) => arn_of("role", backplane, "intake")?,
+            (Resource::ConfirmationRole, _) => arn_of("role", backplane, "confirmation")?,
+            (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
+            (Resource::ConfirmationsDestination, _) => destination_arn(&backplane.confirmation.pipe.destination),
+            (Resource::RepublishDestination, _) => destination_arn(&backplane.confirmation.republish.destination),
+            (Resource::NetworkAttachment, _) => arn("ec2", "*/*"),
+            (Resource::NetworkDescription, _) => "*".to_owned(),
+            (Resource::CountryQueue, Some(country)) => arn("sqs", &country.queue),
+            (Resource::WorkerLogGroup, Some(country)) => arn("logs", &format!("log-group:{}:*", log_group(country))),
+            (Resource::MigrationLogGroup, Some(country)) => {
+                arn("logs", &format!("log-group:{}:*", migration_log_group(country)))
+            }
+            (Resource::WorkerDatabaseUser, Some(country)) => {
+                arn("rds-db", &format!("dbuser:{}/{}", country.database, country.database_user))
+            }
+            (Resource::DatabaseMasterSecret, Some(country)) => {
+                self.master_secrets.get(&country.code).context("no master secret")?.clone()
+            }
+            (
+                Resource::CountryQueue
+                | Resource::WorkerLogGroup
+                | Resource::MigrationLogGroup
+                | Resource::WorkerDatabaseUser
+                | Resource::DatabaseMasterSecret,
+                None,
+            ) => bail!("only a principal of the kind country_worker can be allowed something on {resource:?}"),
+        })
+    }
 }
 
 /// The ARN of a principal's `role` or `user`, by its logical name.

@@ -9,7 +9,7 @@ use aws_http::Endpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::backplane::Backplane;
-use crate::{Services, given_database_urls, instance_directory};
+use crate::{Services, given_databases, instance_directory};
 
 const FILE: &str = "stack.json";
 
@@ -24,11 +24,10 @@ pub struct RunningStack {
 impl RunningStack {
     /// Tells other programs about services, in a file of their folder that only this user reads.
     pub(crate) fn announce(services: &Services) -> Result<()> {
-        let given = given_database_urls(&services.backplane);
-        let own = services.database_urls.iter().filter(|(country, _)| !given.contains_key(*country));
+        let own = services.databases.iter().filter(|(_, database)| database.is_own());
         let running = Self {
             emulator: services.emulator_url(),
-            databases: own.map(|(country, url)| (country.clone(), url.clone())).collect(),
+            databases: own.map(|(country, database)| (country.clone(), database.owner_url().to_owned())).collect(),
         };
         let file = services.directory.join(FILE);
         let context = || format!("cannot write {}", file.display());
@@ -69,11 +68,15 @@ impl RunningStack {
         Endpoint::parse(&self.emulator).context("the emulator's endpoint")
     }
 
-    /// The URL of each country's database, by the country's code.
-    #[must_use]
-    pub fn database_urls(&self, backplane: &Backplane) -> BTreeMap<String, String> {
-        let mut urls = given_database_urls(backplane);
+    /// The URL of each country's database, by the country's code, as the user that owns it.
+    ///
+    /// # Errors
+    /// When the environment names a database by a malformed URL.
+    pub fn database_urls(&self, backplane: &Backplane) -> Result<BTreeMap<String, String>> {
+        let given = given_databases(backplane)?.into_iter();
+        let mut urls: BTreeMap<String, String> =
+            given.map(|(country, database)| (country, database.owner_url().to_owned())).collect();
         urls.extend(self.databases.clone());
-        urls
+        Ok(urls)
     }
 }

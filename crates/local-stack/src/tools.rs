@@ -26,6 +26,13 @@ pub const MINISTACK: PythonTool =
 pub const SCHEMATHESIS: PythonTool =
     PythonTool { name: "schemathesis", requirements: "tests/contract/schemathesis-requirements.txt" };
 
+/// The static policy scan of `infra/`.
+pub const CHECKOV: PythonTool = PythonTool { name: "checkov", requirements: "infra/requirements.txt" };
+
+/// What builds the workers for Lambda, with Zig's linker beside it.
+pub const CARGO_LAMBDA: PythonTool =
+    PythonTool { name: "cargo-lambda", requirements: "xtask/cargo-lambda-requirements.txt" };
+
 impl PythonTool {
     /// The program, once it is installed.
     #[must_use]

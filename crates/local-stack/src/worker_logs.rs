@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::aws::Aws;
 use crate::backplane::Backplane;
-use crate::provision::log_group;
+use crate::provision::{log_group, migration_log_group};
 
 /// How often CloudWatch Logs is asked.
 const POLL: Duration = Duration::from_millis(200);
@@ -50,7 +50,8 @@ impl WorkerLogs {
             File::options().create(true).append(true).open(log).context("cannot write the workers' log")?;
         let mut groups: Vec<Group> = backplane
             .countries()
-            .map(|country| Group { name: log_group(&country), since: 0, copied: HashSet::new() })
+            .flat_map(|country| [log_group(&country), migration_log_group(&country)])
+            .map(|name| Group { name, since: 0, copied: HashSet::new() })
             .collect();
         Ok(Self(tokio::spawn(async move {
             loop {

@@ -20,7 +20,7 @@ locals {
     migration = {
       name        = var.worker.migration_function
       description = "Applies the migrations of ${var.country}"
-      timeout     = 300
+      timeout     = var.durations.migration_timeout
       environment = {
         WORKER_MODE                = "migrate"
         DATABASE_MASTER_SECRET_ARN = aws_db_instance.this.master_user_secret[0].secret_arn

@@ -47,6 +47,7 @@ variable "durations" {
   type = object({
     visibility_timeout    = number
     worker_timeout        = number
+    migration_timeout     = number
     batching_window       = number
     queue_retention       = number
     dead_letter_retention = number

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 
-use crate::{Database, DatabaseUrl, EventBridge, Settings, Worker, log, migrate};
+use crate::{Database, EventBridge, MigrationSettings, Settings, Worker, log, migrate};
 
 /// The appointment system of one country.
 ///
@@ -22,23 +22,30 @@ struct Arguments {
 
 #[derive(Clone, Copy, Subcommand)]
 enum Mode {
-    /// Apply the embedded migrations to the database of DATABASE_URL, and exit.
+    /// Apply the embedded migrations to the database, create the worker's user, and exit.
     ///
-    /// Safe to repeat, and at the same time from several places. Needs DATABASE_URL only.
+    /// Safe to repeat, and at the same time from several places. Needs a user that owns the database: that of
+    /// DATABASE_URL, or the one in DATABASE_MASTER_SECRET_ARN.
     Migrate,
 }
 
 const ENVIRONMENT: &str = "\
 Environment:
-  DATABASE_URL       the country's database: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+  DATABASE_HOST, DATABASE_PORT, DATABASE_NAME
+                     the country's database on RDS; connections are by TLS, and verify the server
+  DATABASE_USER      the worker's database user: it logs in with an IAM token of the function's role
+  DATABASE_URL       instead of these, for a server elsewhere: postgres://USER:PASSWORD@HOST:PORT/DATABASE
   EVENT_BUS_NAME     the EventBridge bus for outcomes, for example appointments
   MAX_RECEIVE_COUNT  how often the queue delivers a message; on the last delivery of a command that cannot be
                      decided, AppointmentFailed is reported
-  WORKER_MODE        `migrate`: as a Lambda function, each invocation applies the migrations
+  WORKER_MODE        `migrate`: as a Lambda function, each invocation does what the command does
+  DATABASE_MASTER_SECRET_ARN
+                     when migrating: the secret of Secrets Manager with the owner's name and password, as RDS keeps
+                     it; with DATABASE_URL it may be left out
   AWS_…              credentials, region and (locally) AWS_ENDPOINT_URL, as Lambda sets them
 
 Examples:
-  DATABASE_URL=postgres://postgres@127.0.0.1:5432/appointments_pe appointment-pe migrate";
+  DATABASE_URL=postgres://postgres@127.0.0.1:5432/appointments_pe DATABASE_USER=worker appointment-pe migrate";
 
 /// The program of the worker of `country`: reads its arguments and environment, and runs until it is stopped.
 #[must_use]
@@ -67,7 +74,7 @@ pub fn run(country: Country) -> ExitCode {
 async fn start(country: Country, mode: Option<Mode>) -> Result<(), Error> {
     let variable = |name: &str| env::var(name).ok();
     if let Some(Mode::Migrate) = mode {
-        return apply_migrations(country, &DatabaseUrl::read(variable)?).await.map(|_| ());
+        return apply_migrations(country, &MigrationSettings::read(variable)?).await.map(|_| ());
     }
     if variable("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Err(
@@ -78,14 +85,14 @@ async fn start(country: Country, mode: Option<Mode>) -> Result<(), Error> {
     }
     match variable("WORKER_MODE").as_deref() {
         None | Some("") => serve(country, Settings::read(variable)?).await,
-        Some("migrate") => serve_migrations(country, DatabaseUrl::read(variable)?).await,
+        Some("migrate") => serve_migrations(country, MigrationSettings::read(variable)?).await,
         Some(_) => Err("the environment variable WORKER_MODE is malformed: expected migrate, or nothing".into()),
     }
 }
 
 /// Processes batches until Lambda stops the execution environment.
 async fn serve(country: Country, settings: Settings) -> Result<(), Error> {
-    let database = Database::new(settings.database_url);
+    let database = Database::new(settings.database);
     // A function whose start fails is throttled; a batch that fails comes again.
     let (connected, bus) =
         futures::future::join(database.connect(), EventBridge::from_environment(settings.event_bus_name)).await;
@@ -110,17 +117,17 @@ struct Migrated {
 #[derive(Deserialize)]
 struct Anything {}
 
-async fn serve_migrations(country: Country, url: DatabaseUrl) -> Result<(), Error> {
-    let url = &url;
+async fn serve_migrations(country: Country, settings: MigrationSettings) -> Result<(), Error> {
+    let settings = &settings;
     lambda_runtime::run(service_fn(|_: LambdaEvent<Anything>| async move {
-        let schema_version = apply_migrations(country, url).await?;
+        let schema_version = apply_migrations(country, settings).await?;
         Ok::<_, Error>(Migrated { schema_version })
     }))
     .await
 }
 
-async fn apply_migrations(country: Country, url: &DatabaseUrl) -> Result<i64, Error> {
-    let schema_version = migrate(url).await?;
-    tracing::info!(country = country.code(), schema_version, "the database's schema is up to date");
+async fn apply_migrations(country: Country, settings: &MigrationSettings) -> Result<i64, Error> {
+    let schema_version = migrate(settings).await?;
+    tracing::info!(country = country.code(), schema_version, "the database is up to date");
     Ok(schema_version)
 }

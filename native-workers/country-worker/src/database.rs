@@ -4,15 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use appointment::{AppointmentId, AppointmentMessage, Command, Reason, Timestamp};
-use sqlx::migrate::Migrator;
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions as _, Connection as _};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::DatabaseUrl;
+use crate::{DatabaseLogin, TokenError};
 
 /// The longest wait for a new connection, TLS and authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,8 +22,6 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest wait for the answer to a batch: for a server that is gone without a word, which no timeout of its own
 /// ends. Two runs with a new connection each take 16 s at most, within the function's 30 s (`infra/backplane.json`).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// The country's decisions: the port to its database.
 pub trait Decisions: Send + Sync {
@@ -76,6 +73,9 @@ impl Verdict {
 /// Why a batch could not be decided. Nothing of it counts as decided, though the answer alone may have been lost.
 #[derive(Debug, thiserror::Error)]
 pub enum DecideError {
+    /// No token for a new connection.
+    #[error(transparent)]
+    NoToken(#[from] TokenError),
     /// No connection to the database.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
@@ -93,15 +93,15 @@ pub enum DecideError {
 /// A call that finds the connection dead, or fails in another way, connects anew and runs once more, which `decide`
 /// allows.
 pub struct Database {
-    url: DatabaseUrl,
+    login: DatabaseLogin,
     connection: Mutex<Option<PgConnection>>,
 }
 
 impl Database {
     /// A database that is connected to when it is first needed.
     #[must_use]
-    pub fn new(url: DatabaseUrl) -> Self {
-        Self { url, connection: Mutex::new(None) }
+    pub fn new(login: DatabaseLogin) -> Self {
+        Self { login, connection: Mutex::new(None) }
     }
 
     /// Connects now, so that the first batch need not wait.
@@ -118,7 +118,7 @@ impl Database {
     }
 
     async fn open(&self) -> Result<PgConnection, DecideError> {
-        let options = self.url.session(STATEMENT_TIMEOUT);
+        let options = self.login.options()?.options([("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string())]);
         match timeout(CONNECT_TIMEOUT, options.connect()).await {
             Ok(connected) => connected.map_err(DecideError::Unreachable),
             Err(_elapsed) => Err(DecideError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
@@ -164,7 +164,7 @@ impl Decisions for Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Database").field("url", &self.url).finish_non_exhaustive()
+        formatter.debug_struct("Database").field("login", &self.login).finish_non_exhaustive()
     }
 }
 
@@ -226,34 +226,4 @@ impl Row {
         let decided_at = Timestamp::from(std::time::SystemTime::from(self.decided_at?));
         Some((self.appointment_id.try_into().ok()?, Decision { verdict, decided_at }))
     }
-}
-
-/// Why the database's schema could not be brought up to date.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// No connection to the database.
-    #[error("the database cannot be reached: {0}")]
-    Unreachable(#[source] sqlx::Error),
-    /// A migration failed, or the database holds others than this binary.
-    #[error("the migrations cannot be applied: {0}")]
-    Failed(#[from] sqlx::migrate::MigrateError),
-}
-
-/// Applies the migrations that are embedded in this crate and missing in the database, and answers the version that its
-/// schema then has. Runs at the same time wait for each other; a run that has nothing to do changes nothing.
-///
-/// # Errors
-///
-/// The database cannot be reached, or a migration fails; the ones before it stay applied.
-pub async fn migrate(url: &DatabaseUrl) -> Result<i64, MigrateError> {
-    let mut connection = match timeout(CONNECT_TIMEOUT, url.unhurried_session().connect()).await {
-        Ok(connected) => connected.map_err(MigrateError::Unreachable)?,
-        Err(_elapsed) => {
-            return Err(MigrateError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
-        }
-    };
-    MIGRATIONS.run(&mut connection).await?;
-    // Nothing is lost if the farewell fails: every migration was committed.
-    let _ = connection.close().await;
-    Ok(MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default())
 }

@@ -2,14 +2,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use appointment::OutcomeEvent;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::error::ProvideErrorMetadata as _;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures::StreamExt as _;
+
+use crate::aws;
 
 /// `PutEvents` takes this many entries (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>).
 const ENTRIES_PER_CALL: usize = 10;
@@ -48,18 +47,9 @@ impl EventBridge {
     /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, the region from `AWS_REGION`, and another endpoint than the
     /// region's from `AWS_ENDPOINT_URL`.
     pub async fn from_environment(bus_name: String) -> Self {
-        let http_client =
-            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts =
             TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
-        let config = aws_config::from_env()
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
-            .http_client(http_client)
-            .retry_config(RetryConfig::standard())
-            .timeout_config(timeouts)
-            .load()
-            .await;
-        Self::new(Client::new(&config), bus_name)
+        Self::new(Client::new(&aws::from_environment(timeouts).await), bus_name)
     }
 
     /// A bus reached through `client`.
@@ -97,22 +87,11 @@ impl EventBridge {
                     .collect()
             }
             Err(error) => {
-                let code = error.code().map_or_else(|| kind(&error).to_owned(), ToOwned::to_owned);
+                let code = error.code().map_or_else(|| aws::kind(&error).to_owned(), ToOwned::to_owned);
                 tracing::error!(event_bus = self.bus_name, code, "PutEvents failed: none of its events is accepted");
                 vec![Err(NotAccepted { code }); events.len()]
             }
         }
-    }
-}
-
-/// The kind of a failure for which EventBridge gave no code.
-fn kind<E, R>(error: &aws_sdk_eventbridge::error::SdkError<E, R>) -> &'static str {
-    use aws_sdk_eventbridge::error::SdkError;
-    match error {
-        SdkError::ConstructionFailure(_) => "RequestNotBuilt",
-        SdkError::TimeoutError(_) => "TimedOut",
-        SdkError::DispatchFailure(_) => "Unreachable",
-        _ => "InvalidAnswer",
     }
 }
 

@@ -14,19 +14,27 @@
 //! ([`EventBridge`]). Nothing is acknowledged before its event is accepted, and everything may be repeated: `decide`
 //! answers a repeated command from its row, and the event of a repeated outcome carries the same `eventId`.
 //!
+//! [`migrate`] prepares the database: it applies the migrations, and creates the user that the worker connects as.
+//! [`DatabaseLogin`] is how that user gets in: on RDS with a token that is signed for each new connection.
+//!
 //! [`run`] is the whole program of a country's binary.
 
+mod aws;
 mod cli;
 mod database;
 mod event_bus;
 mod inbox;
 mod log;
+mod login;
+mod migration;
 mod settings;
 mod worker;
 
 pub use cli::run;
-pub use database::{Database, DecideError, Decision, Decisions, MigrateError, Verdict, migrate};
+pub use database::{Database, DecideError, Decision, Decisions, Verdict};
 pub use event_bus::{EventBridge, EventBus, NotAccepted};
 pub use inbox::Unreadable;
-pub use settings::{DatabaseUrl, InvalidSetting, Settings};
+pub use login::{DatabaseLogin, DatabasePlace, DatabaseUrl, DatabaseUser, IamLogin, RDS_ROOTS, RdsAddress, TokenError};
+pub use migration::{MigrateError, migrate};
+pub use settings::{InvalidSetting, MigrationSettings, Settings};
 pub use worker::{UnidentifiedFailure, Worker};

@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use serde::Deserialize;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use tokio::time::timeout;
+
+use crate::{MigrationSettings, aws};
+
+/// The longest wait for a new connection, TLS and authentication included: right after its creation an instance is slow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The longest wait for one try of `GetSecretValue`, and for all of its tries.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Creates the worker's user; see there.
+const WORKER_USER: &str = include_str!("worker_user.sql");
+
+/// Why the database could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// Secrets Manager did not give the master secret; its code, or what kept its answer from coming.
+    #[error("the secret of DATABASE_MASTER_SECRET_ARN cannot be read: {0}")]
+    SecretUnreadable(String),
+    /// The secret is none that RDS keeps. Its content stays out.
+    #[error("the secret of DATABASE_MASTER_SECRET_ARN is malformed: expected {{\"username\": …, \"password\": …}}")]
+    SecretMalformed,
+    /// No connection to the database.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(#[source] sqlx::Error),
+    /// A migration failed, or the database holds others than this binary.
+    #[error("the migrations cannot be applied: {0}")]
+    Failed(#[from] sqlx::migrate::MigrateError),
+    /// The worker's user was not created or did not get its rights.
+    #[error("the worker's user cannot be created: {0}")]
+    NoUser(#[source] sqlx::Error),
+}
+
+/// Applies the migrations that are embedded in this crate and missing in the database, creates the worker's user with the
+/// rights to connect and to execute `decide`, and answers the version that the schema then has. Runs at the same time wait
+/// for each other; a run that has nothing to do changes nothing.
+///
+/// # Errors
+///
+/// The master secret cannot be read, the database cannot be reached, or a statement fails; the migrations before it stay
+/// applied.
+pub async fn migrate(settings: &MigrationSettings) -> Result<i64, MigrateError> {
+    let mut options = settings.place.options();
+    if let Some(arn) = &settings.master_secret {
+        // Read each time: RDS rotates it.
+        let master = Master::of_secret(arn).await?;
+        options = options.username(&master.username).password(&master.password);
+    }
+    let mut connection = match timeout(CONNECT_TIMEOUT, options.connect()).await {
+        Ok(connected) => connected.map_err(MigrateError::Unreachable)?,
+        Err(_elapsed) => {
+            return Err(MigrateError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+        }
+    };
+    MIGRATIONS.run(&mut connection).await?;
+    create_worker_user(&mut connection, settings.worker.as_str()).await.map_err(MigrateError::NoUser)?;
+    // Nothing is lost if the farewell fails: everything was committed.
+    let _ = connection.close().await;
+    Ok(MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default())
+}
+
+async fn create_worker_user(connection: &mut PgConnection, user: &str) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT set_config('country_worker.user', $1, true)").bind(user).execute(&mut *transaction).await?;
+    transaction.execute(WORKER_USER).await?;
+    transaction.commit().await
+}
+
+/// The user that owns the database, as RDS keeps it in Secrets Manager
+/// (<https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html>).
+#[derive(Deserialize)]
+struct Master {
+    username: String,
+    password: String,
+}
+
+impl Master {
+    async fn of_secret(arn: &str) -> Result<Self, MigrateError> {
+        let timeouts =
+            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
+        let client = Client::new(&aws::from_environment(timeouts).await);
+        let answer = client.get_secret_value().secret_id(arn).send().await.map_err(|error| {
+            MigrateError::SecretUnreadable(error.code().map_or_else(|| aws::kind(&error).to_owned(), ToOwned::to_owned))
+        })?;
+        let text = answer.secret_string().ok_or(MigrateError::SecretMalformed)?;
+        // The parser's own error may quote the text, and with it the password.
+        serde_json::from_str(text).map_err(|_| MigrateError::SecretMalformed)
+    }
+}

@@ -1,0 +1,272 @@
+//! `cargo xtask package`: what is deployed, under `target/package`.
+//!
+//! The same sources, `Cargo.lock` and `rustc` give the same bytes, wherever they are built: paths are remapped, and the zips
+//! hold neither times nor owners. The builds have a target folder of their own, since the flags differ from everyday ones.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use local_stack::archive::{self, Entry};
+use local_stack::backplane::Backplane;
+use local_stack::progress::Progress;
+use local_stack::setup::{self, WASM_TARGET};
+use local_stack::tools::CARGO_LAMBDA;
+use object::Endianness;
+use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64};
+use object::read::elf::FileHeader as _;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// The newest version of the C library that `provided.al2023` has (Amazon Linux 2023).
+const GLIBC: (u32, u32) = (2, 34);
+
+/// The zip with the Spin application.
+const APPLICATION: &str = "application.zip";
+
+#[derive(Args)]
+pub(crate) struct Package {
+    /// The instruction set of the workers; without this, this machine's. Terraform's variable `packages` has to name the
+    /// same one, and takes arm64 by default.
+    #[arg(long, value_enum)]
+    architecture: Option<Architecture>,
+}
+
+/// An instruction set, as Lambda names it.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Architecture {
+    #[value(name = "arm64")]
+    Arm64,
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+impl Architecture {
+    fn of_this_machine() -> Result<Self> {
+        match std::env::consts::ARCH {
+            "aarch64" => Ok(Self::Arm64),
+            "x86_64" => Ok(Self::X86_64),
+            other => bail!("Lambda has no {other}: choose with --architecture"),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+
+    const fn target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+            Self::X86_64 => "x86_64-unknown-linux-gnu",
+        }
+    }
+
+    /// `e_machine` of an ELF file.
+    const fn machine(self) -> u16 {
+        match self {
+            Self::Arm64 => EM_AARCH64,
+            Self::X86_64 => EM_X86_64,
+        }
+    }
+}
+
+/// Builds and packs everything, and prints what came out.
+pub(crate) fn run(root: &Path, package: &Package) -> Result<()> {
+    let architecture = package.architecture.map_or_else(Architecture::of_this_machine, Ok)?;
+    let progress = Progress::steps(setup::STEPS + 3);
+    setup::run(root, &progress)?;
+    let build = Build::new(root, architecture)?;
+    let output = root.join("target/package");
+    let mut files = Vec::new();
+
+    let step = progress.step("cargo-lambda");
+    step.done(&CARGO_LAMBDA.install(root, &progress)?);
+    let cargo_lambda = CARGO_LAMBDA.program(root);
+
+    let step = progress.noisy_step(&format!("workers for {} (some minutes)", architecture.name()));
+    for (name, binary) in build.workers(&cargo_lambda, &Backplane::load(root)?)? {
+        let zip = format!("{name}.zip");
+        let binary = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
+        runs_on_lambda(&binary, architecture).with_context(|| name.clone())?;
+        let entry = Entry { path: "bootstrap", content: &binary, executable: true };
+        archive::write(&output.join(&zip), 9, &[entry])?;
+        // Terraform refuses a zip for another instruction set than its functions'.
+        let beside = output.join(format!("{name}.architecture"));
+        fs::write(&beside, format!("{}\n", architecture.name()))
+            .with_context(|| format!("cannot write {}", beside.display()))?;
+        files.push(zip);
+    }
+    step.done("");
+
+    let step = progress.noisy_step("application");
+    let application = build.application()?;
+    let entries: Vec<Entry<'_>> = application
+        .iter()
+        .map(|(path, content)| Entry { path: path.as_str(), content: content.as_slice(), executable: false })
+        .collect();
+    archive::write(&output.join(APPLICATION), 9, &entries)?;
+    files.push(APPLICATION.to_owned());
+    step.done("");
+
+    for (path, content) in &application {
+        println!("  {:>9}  in {APPLICATION}: {path}", kibibytes(content.len()));
+    }
+    println!("{}", checksums(root, &output, &files)?);
+    Ok(())
+}
+
+/// How this machine builds what is deployed.
+struct Build<'a> {
+    root: &'a Path,
+    architecture: Architecture,
+    target_folder: PathBuf,
+    flags: String,
+}
+
+impl<'a> Build<'a> {
+    fn new(root: &'a Path, architecture: Architecture) -> Result<Self> {
+        let libraries =
+            output(Command::new("rustc").args(["--print", "target-libdir", "--target", architecture.target()]))?;
+        ensure!(
+            Path::new(&libraries).is_dir(),
+            "this toolchain has no standard library for {0}: run `rustup target add {0}`, or build on such a machine",
+            architecture.target()
+        );
+        let root = root.canonicalize().map(|_| root)?;
+        let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no CARGO_HOME")?;
+        let mut flags = String::new();
+        for (path, name) in [(&root.canonicalize()?, "/appointments"), (&cargo_home, "/cargo")] {
+            let path = path.to_str().filter(|path| !path.contains(char::is_whitespace));
+            let path = path.context("cargo's flags take no path with a space: move the repository or CARGO_HOME")?;
+            write!(flags, " --remap-path-prefix={path}={name}")?;
+        }
+        Ok(Self {
+            root,
+            architecture,
+            target_folder: root.join("target/package-build"),
+            flags: flags.trim().to_owned(),
+        })
+    }
+
+    fn run(&self, command: &mut Command) -> Result<()> {
+        let status = command
+            .arg("--locked")
+            .arg("--target-dir")
+            .arg(&self.target_folder)
+            .current_dir(self.root)
+            .env("RUSTFLAGS", &self.flags)
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(status.success(), "the build failed: see above");
+        Ok(())
+    }
+
+    /// Each worker's executable by its name.
+    fn workers(&self, cargo_lambda: &Path, backplane: &Backplane) -> Result<BTreeMap<String, PathBuf>> {
+        let names: Vec<String> = backplane.countries().map(|country| country.function).collect();
+        let lambda_folder = self.target_folder.join("lambda");
+        let mut command = Command::new(cargo_lambda);
+        command.args(["lambda", "build", "--profile", "worker", "--target", self.architecture.target()]);
+        // Its "optimizations" abort on a panic, which a worker has to survive; those of the profile are our own.
+        command.args(["--disable-optimizations", "--skip-target-check", "--lambda-dir"]).arg(&lambda_folder);
+        // Zig's linker comes with it, in its own environment.
+        let programs = cargo_lambda.parent().context("cargo-lambda lies in a folder")?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(path)?);
+        for name in &names {
+            command.args(["-p", name]);
+        }
+        self.run(&mut command)?;
+        Ok(names.into_iter().map(|name| (name.clone(), lambda_folder.join(name).join("bootstrap"))).collect())
+    }
+
+    /// The files of the application: `spin.toml` unchanged, and the components where it looks for them.
+    fn application(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        #[derive(Deserialize)]
+        struct Manifest {
+            component: BTreeMap<String, Component>,
+        }
+        #[derive(Deserialize)]
+        struct Component {
+            source: String,
+        }
+
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(["build", "--target", WASM_TARGET, "--profile", "component"]);
+        let manifest = fs::read(self.root.join("spin.toml")).context("cannot read spin.toml")?;
+        let components = toml::from_slice::<Manifest>(&manifest).context("spin.toml")?.component;
+        for name in components.keys() {
+            command.args(["-p", name]);
+        }
+        self.run(&mut command)?;
+        let mut files = vec![("spin.toml".to_owned(), manifest)];
+        for Component { source } in components.into_values() {
+            let inside = source.strip_prefix("target/").context("spin.toml: a component that is not under target/")?;
+            let built = self.target_folder.join(inside);
+            files.push((source, fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?));
+        }
+        Ok(files)
+    }
+}
+
+/// Refuses an executable that Lambda could not start: of another instruction set, or for a newer C library.
+fn runs_on_lambda(binary: &[u8], architecture: Architecture) -> Result<()> {
+    let header = FileHeader64::<Endianness>::parse(binary).context("not an ELF file")?;
+    let endian = header.endian()?;
+    ensure!(header.e_machine(endian) == architecture.machine(), "not built for {}", architecture.name());
+    let sections = header.sections(endian, binary)?;
+    let Some((mut libraries, strings)) = sections.gnu_verneed(endian, binary)? else { return Ok(()) };
+    let strings = sections.strings(endian, binary, strings)?;
+    while let Some((_, mut versions)) = libraries.next()? {
+        while let Some(version) = versions.next()? {
+            let name = String::from_utf8_lossy(version.name(endian, strings)?).into_owned();
+            let Some(number) = name.strip_prefix("GLIBC_") else { continue };
+            let mut numbers = number.split('.').map(str::parse);
+            let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+                bail!("needs {name} of the C library");
+            };
+            ensure!((major, minor) <= GLIBC, "needs {name}, and provided.al2023 has {}.{}", GLIBC.0, GLIBC.1);
+        }
+    }
+    Ok(())
+}
+
+/// Writes `SHA256SUMS`, which `sha256sum --check` reads, with the compiler's version; what to tell people.
+fn checksums(root: &Path, folder: &Path, files: &[String]) -> Result<String> {
+    let mut sums = format!("# {}\n", output(Command::new("rustc").arg("--version").current_dir(root))?);
+    let mut told = String::new();
+    for file in files {
+        let content = fs::read(folder.join(file)).with_context(|| format!("cannot read {file}"))?;
+        let sum: String = Sha256::digest(&content).iter().fold(String::new(), |mut sum, byte| {
+            let _ = write!(sum, "{byte:02x}");
+            sum
+        });
+        writeln!(sums, "{sum}  {file}")?;
+        writeln!(told, "  {:>9}  {file}  {sum}", kibibytes(content.len()))?;
+    }
+    let file = folder.join("SHA256SUMS");
+    fs::write(&file, sums).with_context(|| format!("cannot write {}", file.display()))?;
+    write!(told, "In {}, with SHA256SUMS.", folder.display())?;
+    Ok(told)
+}
+
+fn kibibytes(bytes: usize) -> String {
+    format!("{} KiB", bytes.div_ceil(1024))
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    ensure!(output.status.success(), "{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8(output.stdout).with_context(|| format!("{name} answers in UTF-8"))?.trim().to_owned())
+}
