@@ -13,7 +13,7 @@ use local_stack::Services;
 use local_stack::aws::Aws;
 use local_stack::postgres::connect;
 use serde_json::{Value, json};
-use sqlx::Row;
+use sqlx::{Executor, Row};
 use tests::{own_services, services};
 
 /// How long something that takes tens of milliseconds may take on a machine that is busy with other tests.
@@ -213,4 +213,28 @@ async fn a_malformed_message_ends_in_the_dead_letter_queue_and_delays_nobody() {
     let received = services.aws().sqs("ReceiveMessage", &dead_letters).await.unwrap();
     assert_eq!(received["Messages"][0]["Body"], body, "the original, untouched");
     assert_eq!(messages_in(&services, &peru.queue).await, 0);
+}
+
+/// The workers have the rights of the user that the migration created, and no others: a grant that is missing shows here
+/// and not only on RDS.
+#[tokio::test]
+async fn a_missing_grant_shows_and_the_message_waits_for_it() {
+    let services = own_services("grant", |durations| {
+        durations.visibility_timeout = 2;
+        durations.worker_timeout = 2;
+    })
+    .await;
+    let mut owner = connect(services.database_url("PE").unwrap()).await.unwrap();
+    owner.execute("REVOKE EXECUTE ON FUNCTION public.decide FROM worker").await.unwrap();
+    let message = request(Country::Peru, 123, fresh_slot());
+    publish(&services, &message).await;
+    let started = Instant::now();
+    let log = services.logs().join("workers.log");
+    while !std::fs::read_to_string(&log).unwrap().contains("permission denied for function decide") {
+        assert!(started.elapsed() < PATIENCE, "the worker decides without the right to");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(rows(&services, Country::Peru, &[id(&message)]).await, []);
+    owner.execute("GRANT EXECUTE ON FUNCTION public.decide TO worker").await.unwrap();
+    assert_eq!(decided(&services, Country::Peru, &[id(&message)]).await[0].3, "booked");
 }

@@ -887,13 +887,13 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
         assert!(!shown.concat().contains("secret\""), "{shown:?}");
         assert!(!shown.concat().contains(":secret@"), "{shown:?}");
     }
-    let of_worker = |good, variable, value| Settings::read(changed(good, variable, value)).map(drop);
-    let of_migration = |good, variable, value| MigrationSettings::read(changed(good, variable, value)).map(drop);
-    type Read<'a> =
-        &'a dyn Fn(&'static [(&str, &str)], &'static str, Option<&'static str>) -> Result<(), InvalidSetting>;
-    let table: [(Read<'_>, &[(&str, &str)], &str, &[Option<&str>]); 13] = [
+    type Variables = [(&'static str, &'static str)];
+    type Read = fn(&'static Variables, &'static str, Option<&'static str>) -> Result<(), InvalidSetting>;
+    let of_worker: Read = |good, variable, value| Settings::read(changed(good, variable, value)).map(drop);
+    let of_migration: Read = |good, variable, value| MigrationSettings::read(changed(good, variable, value)).map(drop);
+    let table: [(Read, &'static Variables, &'static str, &[Option<&'static str>]); 13] = [
         (
-            &of_worker,
+            of_worker,
             BY_URL,
             "DATABASE_URL",
             &[
@@ -903,23 +903,23 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
                 Some("postgres://worker:secret@db.example:5432"),
             ],
         ),
-        (&of_worker, BY_URL, "EVENT_BUS_NAME", &[None]),
-        (&of_worker, BY_URL, "MAX_RECEIVE_COUNT", &[None, Some("0"), Some("many")]),
-        (&of_worker, ON_RDS, "DATABASE_HOST", &[None, Some("")]),
-        (&of_worker, ON_RDS, "DATABASE_PORT", &[None, Some("0"), Some("65536"), Some("secret")]),
-        (&of_worker, ON_RDS, "DATABASE_NAME", &[None]),
+        (of_worker, BY_URL, "EVENT_BUS_NAME", &[None]),
+        (of_worker, BY_URL, "MAX_RECEIVE_COUNT", &[None, Some("0"), Some("many")]),
+        (of_worker, ON_RDS, "DATABASE_HOST", &[None, Some("")]),
+        (of_worker, ON_RDS, "DATABASE_PORT", &[None, Some("0"), Some("65536"), Some("secret")]),
+        (of_worker, ON_RDS, "DATABASE_NAME", &[None]),
         (
-            &of_worker,
+            of_worker,
             ON_RDS,
             "DATABASE_USER",
             &[None, Some("secret\"; DROP"), Some("Worker"), Some("1secret"), Some("é")],
         ),
-        (&of_worker, ON_RDS, "AWS_ACCESS_KEY_ID", &[None, Some("")]),
-        (&of_worker, ON_RDS, "AWS_SECRET_ACCESS_KEY", &[None]),
-        (&of_worker, ON_RDS, "AWS_REGION", &[None]),
-        (&of_migration, ON_RDS, "DATABASE_MASTER_SECRET_ARN", &[None, Some("")]),
-        (&of_migration, ON_RDS, "DATABASE_USER", &[None]),
-        (&of_migration, BY_URL, "DATABASE_USER", &[None]),
+        (of_worker, ON_RDS, "AWS_ACCESS_KEY_ID", &[None, Some("")]),
+        (of_worker, ON_RDS, "AWS_SECRET_ACCESS_KEY", &[None]),
+        (of_worker, ON_RDS, "AWS_REGION", &[None]),
+        (of_migration, ON_RDS, "DATABASE_MASTER_SECRET_ARN", &[None, Some("")]),
+        (of_migration, ON_RDS, "DATABASE_USER", &[None]),
+        (of_migration, BY_URL, "DATABASE_USER", &[None]),
     ];
     for (read, good, variable, values) in table {
         for value in values {

@@ -139,7 +139,6 @@ impl<'a> Build<'a> {
             "this toolchain has no standard library for {0}: run `rustup target add {0}`, or build on such a machine",
             architecture.target()
         );
-        let root = root.canonicalize().map(|_| root)?;
         let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no CARGO_HOME")?;
         let mut flags = String::new();
@@ -159,9 +158,8 @@ impl<'a> Build<'a> {
     fn run(&self, command: &mut Command) -> Result<()> {
         let status = command
             .arg("--locked")
-            .arg("--target-dir")
-            .arg(&self.target_folder)
             .current_dir(self.root)
+            .env("CARGO_TARGET_DIR", &self.target_folder)
             .env("RUSTFLAGS", &self.flags)
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .status()

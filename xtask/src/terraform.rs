@@ -148,10 +148,5 @@ fn execute(command: &mut Command) -> Result<()> {
 }
 
 fn starts(program: &str, argument: &str) -> bool {
-    Command::new(environment.join("bin/checkov"))
-        .arg(argument)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
+    Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
