@@ -14,7 +14,7 @@ const DAY: u64 = 24 * 60 * 60;
 pub(crate) async fn run(root: &Path, port: u16, insured_id: InsuredId) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
     let running = RunningStack::on_port(root, port).await?;
-    let urls = running.database_urls(&backplane);
+    let urls = running.database_urls(&backplane)?;
     let forgotten = forget(insured_id, &running.endpoint()?, &backplane, &urls).await?;
     for (country, rows) in &forgotten.decisions {
         println!("database {country}: {rows} decisions erased");
