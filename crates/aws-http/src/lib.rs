@@ -7,7 +7,7 @@
 //! | [`Client`] | one logical call: serialise, sign, send, retry where that is safe, within one deadline |
 //! | [`dynamodb`], [`sns`], [`eventbridge`] | typed requests and answers of the operations in use |
 //! | [`Transport`] | how bytes travel; [`wasi::WasiTransport`] in a component, [`native::NativeTransport`] elsewhere |
-//! | [`Signer`] | AWS Signature Version 4 |
+//! | [`Signer`] | AWS Signature Version 4, by `aws-sigv4` |
 //! | [`Error`] | what went wrong, whether a retry can help, and whether the call may have taken effect |
 //!
 //! ```no_run
