@@ -12,7 +12,10 @@ use appointment::{
     TraceContext, Version1,
 };
 use aws_lambda_events::event::sqs::SqsEvent;
-use country_worker::{Database, DatabaseUrl, EventBridge, EventBus, NotAccepted, Worker, migrate};
+use country_worker::{
+    Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, MigrationSettings, NotAccepted, Worker,
+    migrate,
+};
 use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -102,7 +105,8 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     postgres.create_database("bench").await?;
     let url = postgres.url("bench");
     let database: DatabaseUrl = url.parse()?;
-    migrate(&database).await?;
+    let place = DatabasePlace::Url(database.clone());
+    migrate(&MigrationSettings { place, master_secret: None, worker: "worker".parse()? }).await?;
 
     let bus = EventBridge::new(event_bridge(&stand_in), "appointments".to_owned());
     let worker = worker(database.clone(), bus.clone());
@@ -159,7 +163,7 @@ fn summed_up(rounds: &[Round]) -> Vec<Row> {
 }
 
 fn worker<B: EventBus>(database: DatabaseUrl, bus: B) -> Worker<Database, B> {
-    Worker::new(Country::Peru, MAX_RECEIVE_COUNT, Database::new(database), bus, span_id)
+    Worker::new(Country::Peru, MAX_RECEIVE_COUNT, Database::new(DatabaseLogin::Url(database)), bus, span_id)
 }
 
 fn span_id() -> [u8; 8] {
