@@ -77,7 +77,7 @@ impl DatabasePlace {
 
 /// The address of a PostgreSQL database, with the credentials to it. `Debug` shows where it is, never the password.
 #[derive(Clone)]
-pub struct DatabaseUrl(PgConnectOptions);
+pub struct DatabaseUrl(Box<PgConnectOptions>);
 
 impl DatabaseUrl {
     const VARIABLE: &str = "DATABASE_URL";
@@ -93,7 +93,7 @@ impl DatabaseUrl {
     }
 
     fn options(&self) -> PgConnectOptions {
-        self.0.clone()
+        (*self.0).clone()
     }
 }
 
@@ -110,7 +110,7 @@ impl FromStr for DatabaseUrl {
         if options.get_database().is_none_or(str::is_empty) {
             return Err(malformed);
         }
-        Ok(Self(ours(options)))
+        Ok(Self(Box::new(ours(options))))
     }
 }
 
