@@ -151,7 +151,7 @@ fn the_linter_finds_nothing() {
     set_up();
     let folder = workspace().join("tests/contract");
     let lint = |file: &std::path::Path| {
-        let mut spectral = Command::new(Spectral::program(&workspace()));
+        let mut spectral = Spectral::command(&workspace()).unwrap();
         spectral.args(["lint", "--fail-severity", "hint", "--ruleset"]).arg(folder.join("spectral.yaml")).arg(file);
         spectral.output().unwrap()
     };

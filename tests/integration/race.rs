@@ -77,7 +77,7 @@ impl Person {
 }
 
 /// Sends until the answer is not 503, with pauses that double and vary, as a good client does.
-async fn send(
+pub(crate) async fn send(
     stack: &LocalStack,
     method: Method,
     path: &str,

