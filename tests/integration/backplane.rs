@@ -262,6 +262,15 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
         ("intake", &["get", "put", "update", "query", "put in a transaction", "publish"]),
         ("confirmation", &["get", "update", "query pending", "publish", "announce"]),
         ("pipe", &["receive SQS_CONFIRMATION", "delete SQS_CONFIRMATION", "look at SQS_CONFIRMATION"]),
+        (
+            "queue_trigger",
+            &[
+                "receive SQS_CONFIRMATION",
+                "delete SQS_CONFIRMATION",
+                "look at SQS_CONFIRMATION",
+                "keep SQS_CONFIRMATION",
+            ],
+        ),
         ("republisher", &[]),
         ("host", &["act as intake", "act as confirmation"]),
         ("worker PE", &["receive SQS_PE", "delete SQS_PE", "look at SQS_PE", "announce"]),
@@ -371,6 +380,7 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
     .into();
     for (queue, url) in &provisioned.queue_urls {
         let handle = json!({"QueueUrl": url, "ReceiptHandle": "nobody's"});
+        let visibility = json!({"QueueUrl": url, "ReceiptHandle": "nobody's", "VisibilityTimeout": 1});
         // Without a long poll of its own, which the confirmation queue has.
         let receive = json!({"QueueUrl": url, "WaitTimeSeconds": 0});
         let attributes = json!({"QueueUrl": url, "AttributeNames": ["All"]});
@@ -378,6 +388,7 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
             ("receive", "ReceiveMessage", receive),
             ("delete", "DeleteMessage", handle),
             ("look at", "GetQueueAttributes", attributes),
+            ("keep", "ChangeMessageVisibility", visibility),
             ("send", "SendMessage", json!({"QueueUrl": url, "MessageBody": "{}"})),
             ("purge", "PurgeQueue", json!({"QueueUrl": url})),
         ] {

@@ -88,7 +88,15 @@ fn a_manifest_that_asks_for_more_is_refused_by_name() {
         (format!("{HEAD}[variables]\na = {{ requierd = true }}"), vec!["[variables] a", "`requierd`"]),
         (format!("{HEAD}[variables]\na = {{}}"), vec!["[variables]", "`a`", "`required = true` or has a `default`"]),
         (format!("{HEAD}[variables]\nA = {{ default = '' }}"), vec!["[variables]", "`A`", "lower_snake_case"]),
-        (format!("{HEAD}[[trigger.sqs]]\nqueue_url = 'q'"), vec!["`trigger.sqs`"]),
+        (format!("{HEAD}[[trigger.sqs]]\nqueue_url = 'q'\nmessage_attributes = ['a']"), vec!["`message_attributes`"]),
+        (
+            format!("{HEAD}[[trigger.sqs]]\nqueue_url = 'q'\ncomponent = 'a'"),
+            vec!["[[trigger.sqs]]", "there is no [component.a]"],
+        ),
+        (
+            with_component("[[trigger.sqs]]\nqueue_url = 'q'\ncomponent = 'a'\nmax_messages = 11"),
+            vec!["[[trigger.sqs]]", "`max_messages`", "from 1 to 10"],
+        ),
         (format!("{HEAD}[[trigger.redis]]\nchannel = 'c'"), vec!["`trigger.redis`"]),
         (
             format!("{HEAD}[[trigger.http]]\nroute = {{ private = true }}\ncomponent = 'a'"),

@@ -131,6 +131,8 @@ async fn intake_that_dies_between_write_and_publication_loses_nothing() {
     let doomed = Application::start(ApplicationSettings {
         host: Host::Embedded,
         root: &workspace(),
+        manifest: &workspace().join("spin.toml"),
+        identity: Vec::new(),
         edge_host: &Artifacts::at(&workspace()).edge_host(),
         port: None,
         variables: faulty.stack.services().variables_by_way_of(&endpoint, "a-key").unwrap(),

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use appointment::{AppointmentId, Command, Outcome, OutcomeEvent};
 use bytes::Bytes;
 use http::StatusCode;
-use local_stack::LocalStack;
 use local_stack::backplane::Durations;
 use local_stack::http::Http;
 use local_stack::postgres::connect;
+use local_stack::{Confirm, LocalStack};
 use serde_json::{Value, json};
 use tests::stack_behind;
 
@@ -51,11 +51,18 @@ pub(crate) async fn post(url: &str, body: &Value) -> anyhow::Result<(StatusCode,
 impl Faulty {
     /// Starts a system of its own.
     pub(crate) async fn start(name: &'static str, change: fn(&mut Durations)) -> Self {
+        Self::start_with(name, change, Confirm::Http).await
+    }
+
+    /// As [`start`](Self::start), with the way by which outcomes reach the confirmation component.
+    pub(crate) async fn start_with(name: &'static str, change: fn(&mut Durations), confirm: Confirm) -> Self {
         let proxy = FaultProxy::default();
         let serving = proxy.clone();
-        let stack = stack_behind(name, change, move |emulator| async move { serving.serve(emulator).await }).await;
+        let stack =
+            stack_behind(name, change, confirm, move |emulator| async move { serving.serve(emulator).await }).await;
         Self { stack, proxy }
     }
+
     /// Lets calls of a component, by its principal, fail.
     pub(crate) fn arm(
         &self,

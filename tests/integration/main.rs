@@ -25,6 +25,7 @@ mod launcher;
 mod openapi;
 mod operator;
 mod pipeline;
+mod queue_trigger;
 mod race;
 mod raw_double;
 mod rds;

@@ -9,7 +9,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::{Backplane, Durations};
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Front, LocalStack, Options, Services, setup};
+use local_stack::{Confirm, Front, LocalStack, Options, Services, setup};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -62,7 +62,7 @@ pub async fn stack_with_authentication(issuer: TokenIssuer) -> LocalStack {
 }
 
 /// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
-/// the emulator's endpoint, and gives the one at which the application reaches AWS.
+/// the emulator's endpoint, and gives the one at which the application reaches AWS. Outcomes reach it as `confirm` says.
 ///
 /// # Panics
 ///
@@ -70,6 +70,7 @@ pub async fn stack_with_authentication(issuer: TokenIssuer) -> LocalStack {
 pub async fn stack_behind<F: Future<Output = Endpoint>>(
     name: &'static str,
     change: fn(&mut Durations),
+    confirm: Confirm,
     between: impl FnOnce(Endpoint) -> F + Send + 'static,
 ) -> LocalStack {
     in_background(async move || {
@@ -78,9 +79,7 @@ pub async fn stack_behind<F: Future<Output = Endpoint>>(
         let root = options.root.clone();
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
         let endpoint = Some(between(services.endpoint().clone()).await);
-        let authentication = Authentication::None;
-        let front =
-            Front { root: &root, artifacts: &artifacts, host: Host::Embedded, port: None, endpoint, authentication };
+        let front = Front { endpoint, ..front(&root, &artifacts, Authentication::None, confirm) };
         LocalStack::over(services, front, &Progress::silent()).await
     })
     .await
@@ -107,7 +106,18 @@ async fn start_services(name: &str, change: fn(&mut Durations)) -> anyhow::Resul
 
 async fn start_stack(name: &str, authentication: Authentication<'_>) -> anyhow::Result<LocalStack> {
     let (options, artifacts) = prepare(name)?;
-    LocalStack::start(options, Host::Embedded, None, authentication, &artifacts, &Progress::silent()).await
+    let root = options.root.clone();
+    LocalStack::start(options, front(&root, &artifacts, authentication, Confirm::Http), &Progress::silent()).await
+}
+
+/// The application in the embedded host, on a free port.
+fn front<'a>(
+    root: &'a Path,
+    artifacts: &'a Artifacts,
+    authentication: Authentication<'a>,
+    confirm: Confirm,
+) -> Front<'a> {
+    Front { root, artifacts, host: Host::Embedded, port: None, endpoint: None, authentication, confirm }
 }
 
 fn prepare(name: &str) -> anyhow::Result<(Options, Artifacts)> {

@@ -47,9 +47,8 @@ enum Task {
     Up {
         #[command(flatten)]
         start: Start,
-        /// How intake learns who calls.
-        #[arg(long, value_enum, default_value = "none")]
-        auth: up::AuthenticationChoice,
+        #[command(flatten)]
+        ways: up::Ways,
     },
     /// Start the whole system, book one slot in each country, and show each hop with its time.
     ///
@@ -203,7 +202,7 @@ async fn run(task: Task) -> Result<ExitCode> {
             println!("This machine is ready: try `cargo xtask demo`.");
             Ok(ExitCode::SUCCESS)
         }
-        Task::Up { start, auth } => up::run(&root, &start, auth).await,
+        Task::Up { start, ways } => up::run(&root, &start, &ways).await,
         Task::Token(token) => token::run(&root, &token),
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
         Task::Cost => {

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{LocalStack, Options, setup};
+use local_stack::{Confirm, Front, LocalStack, Options, setup};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Start;
@@ -23,21 +23,46 @@ pub(crate) enum AuthenticationChoice {
     Jwt,
 }
 
-pub(crate) async fn run(root: &Path, start: &Start, authentication: AuthenticationChoice) -> Result<ExitCode> {
+/// How outcomes reach the confirmation component.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ConfirmChoice {
+    /// Over HTTP, one message a request, as the pipe of EventBridge brings them on AWS.
+    Http,
+    /// Received from SQS_CONFIRMATION by the host, as Spin's SQS trigger does (a plugin for Spin 3.x).
+    Sqs,
+}
+
+/// How the application is started.
+#[derive(Args)]
+pub(crate) struct Ways {
+    /// How intake learns who calls.
+    #[arg(long, value_enum, default_value = "none")]
+    auth: AuthenticationChoice,
+    /// How outcomes reach the confirmation component.
+    #[arg(long, value_enum, default_value = "http")]
+    confirm: ConfirmChoice,
+}
+
+impl Ways {
+    /// As `demo` starts it.
+    pub(crate) const DEMO: Self = Self { auth: AuthenticationChoice::None, confirm: ConfirmChoice::Http };
+}
+
+pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitCode> {
     let interrupted = interruption()?;
     tokio::pin!(interrupted);
     let mut stack = tokio::select! {
-        stack = begin(root, start, authentication) => stack?,
+        stack = begin(root, start, ways) => stack?,
         () = &mut interrupted => return Ok(stopped_early()),
     };
-    explain(&stack, authentication);
+    explain(&stack, ways);
     wait(&mut stack, interrupted).await?;
     stack.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Sets up, builds and starts everything.
-pub(crate) async fn begin(root: &Path, start: &Start, authentication: AuthenticationChoice) -> Result<LocalStack> {
+pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<LocalStack> {
     let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS);
     let host = start.host();
     let owned_root = root.to_owned();
@@ -52,18 +77,24 @@ pub(crate) async fn begin(root: &Path, start: &Start, authentication: Authentica
     })
     .await??;
     let options = Options { root: root.to_owned(), instance: start.port.to_string(), backplane };
-    let issuer = match authentication {
+    let issuer = match ways.auth {
         AuthenticationChoice::None => None,
         AuthenticationChoice::Jwt => Some(TokenIssuer::of_repository(root)?),
     };
     let authentication = issuer.as_ref().map_or(Authentication::None, Authentication::Jwt);
-    LocalStack::start(options, host, Some(start.port), authentication, &artifacts, &progress).await
+    let confirm = match ways.confirm {
+        ConfirmChoice::Http => Confirm::Http,
+        ConfirmChoice::Sqs => Confirm::Sqs,
+    };
+    let artifacts = &artifacts;
+    let front = Front { root, artifacts, host, port: Some(start.port), endpoint: None, authentication, confirm };
+    LocalStack::start(options, front, &progress).await
 }
 
 /// Says where everything is.
-pub(crate) fn explain(stack: &LocalStack, authentication: AuthenticationChoice) {
+pub(crate) fn explain(stack: &LocalStack, ways: &Ways) {
     let url = stack.url();
-    let (token, checked) = match authentication {
+    let (token, checked) = match ways.auth {
         AuthenticationChoice::None => ("", "nothing: anybody acts for anybody (--auth jwt checks tokens)"),
         AuthenticationChoice::Jwt => {
             (" -H \"authorization: Bearer $(cargo xtask token 00123)\"", "bearer tokens (`cargo xtask token --help`)")

@@ -24,12 +24,22 @@ struct Done {
     status: Option<&'static str>,
 }
 
-/// Answers a delivery, and writes one log line about it.
+/// Answers a delivery over HTTP.
 pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
+    let body = authorize(&request, ROUTE).and_then(|()| {
+        let body = request.body().read(BODY_LIMIT);
+        body.map_err(|error| Failure::Poison(error.to_string()))
+    });
+    deliver(body, ROUTE, arrived).await
+}
+
+/// Applies the outcome in a message's body, and writes one log line about it, with `route` as the way by which it came. The
+/// answer's status is 2xx where the message is done with.
+pub(crate) async fn deliver(body: Result<Vec<u8>, Failure>, route: &'static str, arrived: Instant) -> Response {
     let chance = Chance::draw();
     let mut event = None;
-    let result = match authorize(&request, ROUTE) {
-        Ok(()) => confirm(&request, &mut event).await,
+    let result = match body {
+        Ok(body) => confirm(&body, &mut event).await,
         Err(failure) => Err(failure),
     };
     let trace =
@@ -52,7 +62,7 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         }
     };
     LogLine::new(level, SERVICE, message, trace)
-        .with("route", ROUTE)
+        .with("route", route)
         .with("status", response.status().as_u16())
         .with_some("appointment_id", event.as_ref().map(|event| event.detail.appointment_id))
         .with_some("country", event.as_ref().map(|event| event.detail.country))
@@ -66,10 +76,9 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
     response
 }
 
-async fn confirm(request: &Request, seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {
-    let body = request.body().read(BODY_LIMIT).map_err(|error| Failure::Poison(error.to_string()))?;
+async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {
     // The error of serde_json can quote the body, which is personal data, so that only its place is told.
-    let envelope: Envelope<OutcomeDetail> = serde_json::from_slice(&body).map_err(|error| {
+    let envelope: Envelope<OutcomeDetail> = serde_json::from_slice(body).map_err(|error| {
         Failure::Poison(format!("not an outcome: line {}, column {}", error.line(), error.column()))
     })?;
     let event = OutcomeEvent::try_from(envelope).map_err(|error| Failure::Poison(error.to_string()))?;

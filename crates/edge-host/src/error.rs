@@ -82,9 +82,20 @@ pub enum Error {
         interfaces: Vec<String>,
     },
 
-    /// A component does not fit the `wasi:http/proxy` world.
-    #[error("component `{component}` cannot serve HTTP requests: {reason}")]
+    /// A component does not fit what this host provides.
+    #[error("component `{component}` cannot be instantiated: {reason}")]
+    Instantiate {
+        /// The component's name.
+        component: String,
+        /// What wasmtime says.
+        reason: String,
+    },
+
+    /// A component does not fit the world of a trigger that leads to it.
+    #[error("component `{component}` cannot serve {}: {reason}", trigger.events())]
     Link {
+        /// The trigger.
+        trigger: Trigger,
         /// The component's name.
         component: String,
         /// What wasmtime says.
@@ -98,6 +109,13 @@ pub enum Error {
         cache: Option<PathBuf>,
         /// What wasmtime says.
         reason: String,
+    },
+
+    /// An SQS trigger has no identity for its calls to the queue.
+    #[error("[[trigger.sqs]] receives from a queue of AWS, but {variable} is not set in the environment")]
+    QueueIdentity {
+        /// The variable that is missing.
+        variable: &'static str,
     },
 
     /// A certificate that is to be trusted is none.
@@ -116,6 +134,24 @@ pub enum Error {
     /// A thread or its runtime cannot be started.
     #[error("cannot start a worker thread: {0}")]
     Worker(#[source] io::Error),
+}
+
+/// What makes the host run a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// `[[trigger.http]]`: the world `wasi:http/proxy`.
+    Http,
+    /// `[[trigger.sqs]]`: the world `fermyon:spin-sqs/spin-sqs`.
+    Sqs,
+}
+
+impl Trigger {
+    const fn events(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP requests",
+            Self::Sqs => "messages of a queue",
+        }
+    }
 }
 
 /// What is wrong with a manifest. `place` is the table as the manifest writes it, for example `[component.intake]`.

@@ -1,4 +1,4 @@
-//! A component, linked once, and the instance of it that serves one request.
+//! A component, linked once, and the instance of it that serves one request or one message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Request;
 use hyper::body::Incoming;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
@@ -17,7 +17,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::engine::MAX_MEMORY_BYTES;
-use crate::error::Error;
+use crate::error::{Error, Trigger};
 use crate::inbound::LingeringBody;
 use crate::logs::{ComponentOutput, LogSink};
 use crate::outbound::{ConnectionPool, Outbound};
@@ -49,7 +49,17 @@ mod bindings {
     });
 }
 
+mod queue_bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/spin-sqs",
+        world: "spin-sqs",
+        exports: { default: async },
+    });
+}
+
 use bindings::fermyon::spin::variables as spin_variables;
+use queue_bindings::SpinSqsPre;
+pub(crate) use queue_bindings::fermyon::spin_sqs::sqs_types::{Error as MessageError, Message, MessageAction};
 
 /// The interfaces of which this host provides every function, without their versions.
 const PROVIDED: [&str; 18] = [
@@ -87,7 +97,11 @@ pub(crate) struct Permissions {
 
 /// A component that is ready to be instantiated.
 pub(crate) struct LinkedComponent {
-    proxy: ProxyPre<Guest>,
+    linked: InstancePre<Guest>,
+    /// Where an HTTP trigger leads to it.
+    http: Option<ProxyPre<Guest>>,
+    /// Where an SQS trigger leads to it.
+    sqs: Option<SpinSqsPre<Guest>>,
     pub(crate) permissions: Arc<Permissions>,
 }
 
@@ -104,19 +118,33 @@ pub(crate) struct Guest {
 }
 
 impl LinkedComponent {
-    /// Links a component with the interfaces that this host provides.
-    pub(crate) fn new(engine: &Engine, component: &Component, permissions: Permissions) -> Result<Self, Error> {
+    /// Links a component with the interfaces that this host provides, for the triggers that lead to it.
+    pub(crate) fn new(
+        engine: &Engine,
+        component: &Component,
+        permissions: Permissions,
+        triggers: &[Trigger],
+    ) -> Result<Self, Error> {
         let name = permissions.name.to_string();
-        let refused = |error: wasmtime::Error| Error::Link { component: name.clone(), reason: format!("{error:#}") };
+        let refused = |trigger| {
+            let component = name.clone();
+            move |error: wasmtime::Error| Error::Link { trigger, component, reason: format!("{error:#}") }
+        };
         let interfaces = unsupported_imports(engine, component);
         if !interfaces.is_empty() {
             return Err(Error::UnsupportedImports { component: name, interfaces });
         }
-        let proxy = linker(engine)
+        let linked = linker(engine)
             .and_then(|linker| linker.instantiate_pre(component))
-            .and_then(ProxyPre::new)
-            .map_err(refused)?;
-        Ok(Self { proxy, permissions: Arc::new(permissions) })
+            .map_err(|error| Error::Instantiate { component: name.clone(), reason: format!("{error:#}") })?;
+        let (mut http, mut sqs) = (None, None);
+        for trigger in triggers {
+            match trigger {
+                Trigger::Http => http = Some(ProxyPre::new(linked.clone()).map_err(refused(Trigger::Http))?),
+                Trigger::Sqs => sqs = Some(SpinSqsPre::new(linked.clone()).map_err(refused(Trigger::Sqs))?),
+            }
+        }
+        Ok(Self { linked, http, sqs, permissions: Arc::new(permissions) })
     }
 
     /// Instantiates the component for one request. The caller bounds the time; a guest that computes gives way to other
@@ -134,7 +162,7 @@ impl LinkedComponent {
             outbound: Outbound { permissions: permissions.clone(), connections, trace_id },
             memory: MemoryLimit::default(),
         };
-        let mut store = Store::new(self.proxy.engine(), guest);
+        let mut store = Store::new(self.linked.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
         store.set_epoch_deadline(1);
         // tokio's own yield lets the thread look for network events before it goes on; a plain one only lets other tasks
@@ -151,20 +179,35 @@ impl LinkedComponent {
         request: Request<LingeringBody<Incoming>>,
         answer: impl FnOnce(GuestResponse) + Send + Sync + 'static,
     ) -> wasmtime::Result<()> {
-        let proxy = self.proxy.instantiate_async(&mut *store).await?;
+        let proxy = self.http.as_ref().ok_or(NotTriggered)?.instantiate_async(&mut *store).await?;
         let mut http = store.data_mut().http();
         let request = http.new_incoming_request(Scheme::Http, request)?;
         let response = http.new_response_outparam_from_callback(answer)?;
         proxy.wasi_http_incoming_handler().call_handle(store, request, response).await
     }
 
+    /// Instantiates the component in `store` and has it handle a message of a queue.
+    pub(crate) async fn handle_message(
+        &self,
+        store: &mut Store<Guest>,
+        message: &Message,
+    ) -> wasmtime::Result<Result<MessageAction, MessageError>> {
+        let queue = self.sqs.as_ref().ok_or(NotTriggered)?.instantiate_async(&mut *store).await?;
+        queue.call_handle_queue_message(store, message).await
+    }
+
     /// Instantiates the component and throws the instance away, for measurements.
     pub(crate) async fn instantiate(&self, connections: Arc<ConnectionPool>) -> wasmtime::Result<()> {
         let mut store = self.store(connections, None);
-        self.proxy.instantiate_async(&mut store).await?;
+        self.linked.instantiate_async(&mut store).await?;
         Ok(())
     }
 }
+
+/// A component was handed an event of a trigger that does not lead to it.
+#[derive(Debug, thiserror::Error)]
+#[error("no trigger of this kind leads to the component")]
+struct NotTriggered;
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     use wasmtime_wasi::p2::bindings::{cli, clocks, random};

@@ -1,4 +1,4 @@
-//! Serves the HTTP components of a Spin application on an embedded wasmtime.
+//! Serves the components of a Spin application on an embedded wasmtime: HTTP requests, and messages of SQS queues.
 //!
 //! It reads the same `spin.toml` (manifest v2) as the `spin` CLI and gives components what Spin gives them: WASI 0.2, Spin
 //! variables, and outbound HTTP to the hosts that the manifest allows. It is there for tests, which start it inside their
@@ -30,6 +30,7 @@
 //! | `engine` | wasmtime's engine, its pool of instances, the compilation cache |
 //! | `guest` | what a component is linked with, and one instance's state and limits |
 //! | `inbound`, `server` | connections of clients, worker threads, one instance a request |
+//! | `queue` | messages of a queue, one instance a message |
 //! | `outbound` | requests of components over pooled connections |
 //! | `logs` | lines of components and of the host |
 
@@ -41,6 +42,7 @@ mod logs;
 mod manifest;
 mod outbound;
 mod outbound_hosts;
+mod queue;
 mod routes;
 mod server;
 mod variables;
@@ -60,7 +62,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use crate::engine::{CodeOrigin, WasmEngine};
-pub use crate::error::{Error, ManifestError};
+pub use crate::error::{Error, ManifestError, Trigger};
 pub use crate::logs::{LogLine, LogSink, Origin, console};
 pub use crate::manifest::Manifest;
 
@@ -69,6 +71,7 @@ use crate::guest::{LinkedComponent, Permissions};
 use crate::logs::{Level, host_message};
 use crate::outbound::{ConnectionPool, tls_config};
 use crate::outbound_hosts::AllowedHosts;
+use crate::queue::Queue;
 use crate::routes::Routes;
 use crate::server::{Accepted, Application, Worker, accept};
 use crate::variables::Variables;
@@ -206,7 +209,8 @@ impl EdgeHostBuilder {
             }
         };
         let tls = tls_config(self.trusted_roots).map_err(|error| Error::Tls(error.to_string()))?;
-        // Before the components are compiled: that a port is taken should not take a minute to say.
+        // Before the components are compiled: what is wrong here should not take a minute to say.
+        let identity = if self.manifest.queues.is_empty() { None } else { Some(queue::Identity::of_environment()?) };
         let (listener, addr) = listen(self.listen).map_err(|source| Error::Listen { address: self.listen, source })?;
 
         let manifest = self.manifest;
@@ -228,6 +232,21 @@ impl EdgeHostBuilder {
                 },
             })?;
         }
+        let mut queues = Vec::new();
+        for trigger in &manifest.queues {
+            let component = components.iter().find(|each| *each.permissions.name == *trigger.component);
+            if let (Some(identity), Some(component)) = (&identity, component) {
+                let invalid = |reason: String| Error::Manifest {
+                    path: manifest.path.clone(),
+                    source: ManifestError::Invalid {
+                        place: "[[trigger.sqs]]".to_owned(),
+                        key: "queue_url".to_owned(),
+                        reason,
+                    },
+                };
+                queues.push(Queue::new(trigger, component.clone(), identity).map_err(invalid)?);
+            }
+        }
         let application = Arc::new(Application {
             routes,
             components,
@@ -246,7 +265,7 @@ impl EdgeHostBuilder {
             senders.push(sender);
             receivers.push(receiver);
         }
-        let mut acceptor = Some((listener, senders));
+        let mut sources = Some(Sources { listener, workers: senders, queues });
         let mut workers = Vec::new();
         for (index, receiver) in receivers.into_iter().enumerate() {
             let worker = Worker {
@@ -255,8 +274,8 @@ impl EdgeHostBuilder {
                 tasks: TaskTracker::new(),
                 shutdown: shutdown.clone(),
             };
-            // The first worker also accepts connections, for all of them.
-            workers.push(spawn_worker(index, worker, receiver, acceptor.take())?);
+            // The first worker also accepts connections, for all of them, and receives from the queues.
+            workers.push(spawn_worker(index, worker, receiver, sources.take())?);
         }
         Ok(RunningHost {
             addr,
@@ -377,7 +396,7 @@ impl std::fmt::Debug for RunningHost {
 
 type Loaded = (Vec<Arc<LinkedComponent>>, Vec<LoadedComponent>);
 
-/// Checks, compiles and links every component of the manifest that a route leads to.
+/// Checks, compiles and links every component of the manifest.
 fn load(manifest: &Manifest, variables: &Variables, engine: &WasmEngine, log: &LogSink) -> Result<Loaded, Error> {
     // The manifest's own faults come first: they need no compiler to be seen.
     let permissions = permissions(manifest, variables, log)?;
@@ -400,7 +419,8 @@ fn load(manifest: &Manifest, variables: &Variables, engine: &WasmEngine, log: &L
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let fields = json!({ "component": name, "code": format!("{origin:?}"), "duration_ms": millis });
         host_message(log, Level::Info, "loaded a component", fields);
-        linked.push(Arc::new(LinkedComponent::new(engine.engine(), &code, permissions)?));
+        let triggers = manifest.triggers_of(&name);
+        linked.push(Arc::new(LinkedComponent::new(engine.engine(), &code, permissions, &triggers)?));
         loaded.push(LoadedComponent { name, origin, duration });
     }
     Ok((linked, loaded))
@@ -464,27 +484,39 @@ fn listen(address: SocketAddr) -> std::io::Result<(std::net::TcpListener, Socket
     Ok((listener, address))
 }
 
+/// Where the host's work comes from.
+struct Sources {
+    listener: std::net::TcpListener,
+    /// Each takes its share of the connections.
+    workers: Vec<mpsc::UnboundedSender<Accepted>>,
+    queues: Vec<Queue>,
+}
+
 /// Starts a worker's thread with a runtime of its own. The receiver gets what [`Worker::run`] returns.
 fn spawn_worker(
     index: usize,
     worker: Worker,
     connections: mpsc::UnboundedReceiver<Accepted>,
-    acceptor: Option<(std::net::TcpListener, Vec<mpsc::UnboundedSender<Accepted>>)>,
+    sources: Option<Sources>,
 ) -> Result<oneshot::Receiver<usize>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Worker)?;
-    let acceptor = acceptor
-        .map(|(listener, workers)| {
+    let sources = sources
+        .map(|Sources { listener, workers, queues }| {
             let _entered = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map(|listener| (listener, workers))
+            tokio::net::TcpListener::from_std(listener).map(|listener| (listener, workers, queues))
         })
         .transpose()
         .map_err(Error::Worker)?;
     let (finished, done) = oneshot::channel();
     let serve = move || {
-        if let Some((listener, workers)) = acceptor {
+        let worker = Arc::new(worker);
+        if let Some((listener, workers, queues)) = sources {
             runtime.spawn(accept(listener, workers, worker.shutdown.clone()));
+            for queue in queues {
+                worker.tasks.spawn_on(worker.clone().consume(queue), runtime.handle());
+            }
         }
-        let cut_off = runtime.block_on(Arc::new(worker).run(connections));
+        let cut_off = runtime.block_on(worker.run(connections));
         // Blocking tasks are only name look-ups; none is worth waiting for.
         runtime.shutdown_background();
         // Nobody waits where the host was dropped.

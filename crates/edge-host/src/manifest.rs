@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::error::{Error, ManifestError};
+use crate::error::{Error, ManifestError, Trigger};
 use crate::variables::{self, Declaration};
 
 /// A Spin manifest that this host can serve.
@@ -23,6 +23,7 @@ pub struct Manifest {
     pub(crate) variables: BTreeMap<String, Declaration>,
     /// Route patterns and the component that serves each, in the manifest's order.
     pub(crate) routes: Vec<(String, String)>,
+    pub(crate) queues: Vec<QueueTrigger>,
     pub(crate) components: BTreeMap<String, Component>,
 }
 
@@ -50,6 +51,29 @@ impl Component {
             Commands::One(command) => command.clone(),
             Commands::Many(commands) => commands.join(" && "),
         })
+    }
+}
+
+/// One `[[trigger.sqs]]`, as the plugin `trigger-sqs` 0.12.1 reads it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct QueueTrigger {
+    pub(crate) component: String,
+    pub(crate) queue_url: String,
+    /// How many messages are asked for at once.
+    #[serde(default = "QueueTrigger::max_messages")]
+    pub(crate) max_messages: u16,
+    /// The pause after a receive that brought nothing or failed.
+    #[serde(default = "QueueTrigger::idle_wait_seconds")]
+    pub(crate) idle_wait_seconds: u64,
+}
+
+impl QueueTrigger {
+    fn max_messages() -> u16 {
+        10
+    }
+
+    fn idle_wait_seconds() -> u64 {
+        2
     }
 }
 
@@ -91,6 +115,8 @@ struct Application {
 struct Triggers {
     #[serde(default)]
     http: Vec<HttpTrigger>,
+    #[serde(default)]
+    sqs: Vec<QueueTrigger>,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +147,10 @@ const APPLICATION: Keys =
 const VARIABLE: Keys = Keys { read: &["description", "required", "default", "secret"], unsupported: &[] };
 const HTTP_TRIGGER: Keys =
     Keys { read: &["id", "route", "component"], unsupported: &["components", "executor", "static_response"] };
+const QUEUE_TRIGGER: Keys = Keys {
+    read: &["id", "component", "queue_url", "max_messages", "idle_wait_seconds"],
+    unsupported: &["system_attributes", "message_attributes"],
+};
 const COMPONENT: Keys = Keys {
     read: &["source", "description", "variables", "environment", "allowed_outbound_hosts", "build"],
     unsupported: &[
@@ -169,12 +199,22 @@ impl Manifest {
         check_keys(&table).map_err(at_path)?;
         let document: Document = toml::from_str(text).map_err(|error| at_path(ManifestError::Toml(error)))?;
         check_variables(&document).map_err(at_path)?;
-        let (routes, mut components) =
-            routes_and_components(document.trigger.http, document.component).map_err(at_path)?;
+        let Triggers { http, sqs: queues } = document.trigger;
+        let (routes, mut components) = routes_and_components(http, document.component).map_err(at_path)?;
+        for queue in &queues {
+            check_queue(queue, &components).map_err(at_path)?;
+        }
         for component in components.values_mut() {
             component.source = folder.join(&component.source);
         }
-        Ok(Self { name: document.application.name, variables: document.variables, routes, components, path })
+        Ok(Self { name: document.application.name, variables: document.variables, routes, queues, components, path })
+    }
+
+    /// The kinds of triggers that lead to a component.
+    pub(crate) fn triggers_of(&self, component: &str) -> Vec<Trigger> {
+        let http = self.routes.iter().any(|(_, name)| name == component).then_some(Trigger::Http);
+        let sqs = self.queues.iter().any(|queue| queue.component == component).then_some(Trigger::Sqs);
+        http.into_iter().chain(sqs).collect()
     }
 }
 
@@ -197,14 +237,16 @@ fn check_keys(manifest: &Table) -> Result<(), ManifestError> {
         VARIABLE.check(&format!("[variables] {name}"), declaration)?;
     }
     for (kind, triggers) in table(manifest, "trigger").into_iter().flatten() {
-        if kind != "http" {
-            return Err(ManifestError::Unsupported {
-                place: "the manifest".to_owned(),
-                key: format!("trigger.{kind}"),
-            });
-        }
+        let check = match kind.as_str() {
+            "http" => check_trigger,
+            "sqs" => check_queue_trigger,
+            _ => {
+                let place = "the manifest".to_owned();
+                return Err(ManifestError::Unsupported { place, key: format!("trigger.{kind}") });
+            }
+        };
         for trigger in triggers.as_array().into_iter().flatten().filter_map(Value::as_table) {
-            check_trigger(trigger)?;
+            check(trigger)?;
         }
     }
     for (name, component) in tables(table(manifest, "component")) {
@@ -226,6 +268,17 @@ fn check_trigger(trigger: &Table) -> Result<(), ManifestError> {
     }
     match table(trigger, "component") {
         Some(inline) => check_component(&format!("the inline component in {place}"), inline),
+        None => Ok(()),
+    }
+}
+
+fn check_queue_trigger(trigger: &Table) -> Result<(), ManifestError> {
+    QUEUE_TRIGGER.check("[[trigger.sqs]]", trigger)?;
+    match table(trigger, "component") {
+        Some(_) => Err(ManifestError::Unsupported {
+            place: "[[trigger.sqs]]".to_owned(),
+            key: "an inline component".to_owned(),
+        }),
         None => Ok(()),
     }
 }
@@ -284,6 +337,21 @@ fn check_variables(document: &Document) -> Result<(), ManifestError> {
             let place = format!("[component.{component}.variables]");
             return Err(ManifestError::Invalid { place, key: name.clone(), reason: name_rule.to_owned() });
         }
+    }
+    Ok(())
+}
+
+fn check_queue(queue: &QueueTrigger, components: &BTreeMap<String, Component>) -> Result<(), ManifestError> {
+    let invalid = |key: &str, reason: String| ManifestError::Invalid {
+        place: "[[trigger.sqs]]".to_owned(),
+        key: key.to_owned(),
+        reason,
+    };
+    if !components.contains_key(&queue.component) {
+        return Err(invalid("component", format!("there is no [component.{}]", queue.component)));
+    }
+    if !(1..=10).contains(&queue.max_messages) {
+        return Err(invalid("max_messages", "SQS gives from 1 to 10 messages at once".to_owned()));
     }
     Ok(())
 }

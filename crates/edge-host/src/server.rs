@@ -167,7 +167,7 @@ impl Worker {
         answered.await.unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "the component gave no response"))
     }
 
-    async fn instance_permit(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn instance_permit(&self) -> Option<OwnedSemaphorePermit> {
         let instances = &self.application.instances;
         if let Ok(permit) = instances.clone().try_acquire_owned() {
             return Some(permit);
@@ -272,7 +272,7 @@ impl Failure {
 }
 
 /// The cause of a guest's end, without a backtrace: components are stripped, so it would show nothing.
-fn reason(error: &wasmtime::Error) -> String {
+pub(crate) fn reason(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<I32Exit>() {
         Some(I32Exit(status)) => format!("it exited with status {status}"),
         None => error.root_cause().to_string(),

@@ -54,8 +54,12 @@ pub struct Application {
 pub struct ApplicationSettings<'a> {
     /// What runs it.
     pub host: Host,
-    /// The repository's root, with `spin.toml`.
+    /// The repository's root.
     pub root: &'a Path,
+    /// `spin.toml`, or one that was made of it.
+    pub manifest: &'a Path,
+    /// The identity with which the host itself calls AWS, where it does: `AWS_…` variables by name.
+    pub identity: Vec<(String, String)>,
     /// The built embedded host.
     pub edge_host: &'a Path,
     /// The port to listen on, or a free one.
@@ -72,7 +76,7 @@ impl Application {
     /// # Errors
     /// When the port is taken, `spin` was asked for and is missing, or the application does not become healthy.
     pub async fn start(settings: ApplicationSettings<'_>) -> Result<Self> {
-        let ApplicationSettings { host, root, edge_host, port, variables, log } = settings;
+        let ApplicationSettings { host, root, manifest, identity, edge_host, port, variables, log } = settings;
         let port = match port {
             Some(port) => {
                 require_free(port)?;
@@ -81,10 +85,13 @@ impl Application {
             None => free_port()?,
         };
         let listen = format!("127.0.0.1:{port}");
-        let manifest = root.join("spin.toml").to_string_lossy().into_owned();
+        let manifest = manifest.to_string_lossy();
         let arguments = ["--from", &manifest, "--listen", &listen].map(ToOwned::to_owned);
         let (program, args) = match host {
-            Host::Embedded => (edge_host.to_owned(), arguments.to_vec()),
+            Host::Embedded => {
+                let cache = root.join("target/edge-host-cache").to_string_lossy().into_owned();
+                (edge_host.to_owned(), arguments.into_iter().chain(["--cache".to_owned(), cache]).collect())
+            }
             Host::Spin => {
                 let spin = on_path("spin").context("`spin` is not on the PATH: install it, or use --host embedded")?;
                 (spin, std::iter::once("up".to_owned()).chain(arguments).collect())
@@ -99,7 +106,7 @@ impl Application {
             name: host.name(),
             program: &program,
             args,
-            environment: inherited.chain(variables).collect(),
+            environment: inherited.chain(variables).chain(identity).collect(),
             clean_environment: true,
             user: None,
             directory: root,

@@ -267,6 +267,8 @@ pub enum PrincipalKind {
     CountryWorker,
     /// A role that an AWS service assumes.
     Service,
+    /// A host that receives from the confirmation queue itself, by Spin's SQS trigger, in place of the pipe.
+    QueueTrigger,
 }
 
 /// Somebody who acts on the backplane, and what is allowed to them.

@@ -1,7 +1,7 @@
 //! The whole system on one machine: the real components and workers, a real PostgreSQL, and an emulator of AWS.
 //!
-//! [`LocalStack::start`] composes the parts, [`Services::start`] all but the application; each is usable by itself. It serves `cargo xtask up` and `demo`, and the
-//! pipeline tests, which start instances of their own on free ports.
+//! [`LocalStack::start`] composes the parts, [`Services::start`] all but the application; each is usable by itself. It serves
+//! `cargo xtask up` and `demo`, and the pipeline tests, which start instances of their own on free ports.
 //!
 //! | module | what it is |
 //! | --- | --- |
@@ -15,6 +15,7 @@
 //! | [`pipe`], [`schedule`] | play the EventBridge pipe and the republish rule, which the emulator does not |
 //! | [`tokens`] | an issuer of bearer tokens |
 //! | [`application`] | the Spin application, under `spin up` or in the embedded host |
+//! | [`queue_manifest`] | the manifest of a host that receives from SQS_CONFIRMATION itself |
 //! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
 //! | [`process`] | child processes that never outlive their program |
 //!
@@ -36,6 +37,7 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod provision;
+pub mod queue_manifest;
 pub mod redrive;
 pub mod running;
 pub mod schedule;
@@ -249,6 +251,19 @@ impl Services {
         ]))
     }
 
+    /// A principal's identity as the environment variables that AWS's tools read.
+    fn identity_variables(&self, principal: &str) -> Result<Vec<(String, String)>> {
+        let credentials = self.credentials(principal)?;
+        let variables = [
+            ("AWS_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", credentials.access_key_id()),
+            ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key()),
+            // For Spin's plugin; the embedded host takes the queue's own URL.
+            ("AWS_ENDPOINT_URL", &self.endpoint.to_string()),
+        ];
+        Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+    }
+
     fn ended(&mut self) -> Option<String> {
         self.ministack.ended().or_else(|| self.postgres.as_mut().and_then(Postgres::ended))
     }
@@ -259,9 +274,18 @@ pub struct LocalStack {
     // Fields are dropped in this order, the reverse of their dependencies.
     application: Application,
     _schedule: Schedule,
-    pipe: Pipe,
+    pipe: Option<Pipe>,
     services: Services,
     api_key: String,
+}
+
+/// How SQS_CONFIRMATION reaches the confirmation component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirm {
+    /// By the EventBridge pipe, over HTTP, as on AWS.
+    Http,
+    /// By the host's own SQS trigger.
+    Sqs,
 }
 
 /// How to run the application over [`Services`].
@@ -278,30 +302,23 @@ pub struct Front<'a> {
     pub endpoint: Option<Endpoint>,
     /// How it learns who calls.
     pub authentication: Authentication<'a>,
+    /// How outcomes reach it.
+    pub confirm: Confirm,
 }
 
 impl LocalStack {
-    /// Starts everything: the application under `host`, on `port` or a free one, and with `authentication`.
+    /// Starts everything.
     ///
     /// On failure, what was started is stopped again.
     ///
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
-    pub async fn start(
-        options: Options,
-        host: Host,
-        port: Option<u16>,
-        authentication: Authentication<'_>,
-        artifacts: &Artifacts,
-        progress: &Progress,
-    ) -> Result<Self> {
-        if let Some(port) = port {
+    pub async fn start(options: Options, front: Front<'_>, progress: &Progress) -> Result<Self> {
+        if let Some(port) = front.port {
             application::require_free(port)?;
         }
-        let root = options.root.clone();
-        let services = Services::start(options, artifacts, progress).await?;
-        Self::over(services, Front { root: &root, artifacts, host, port, endpoint: None, authentication }, progress)
-            .await
+        let services = Services::start(options, front.artifacts, progress).await?;
+        Self::over(services, front, progress).await
     }
 
     /// Starts the application, and what calls it, over services that run.
@@ -314,9 +331,21 @@ impl LocalStack {
         let endpoint = front.endpoint.as_ref().unwrap_or(services.endpoint());
         let mut variables = services.variables_by_way_of(endpoint, &api_key)?;
         variables.extend(front.authentication.variables());
+        let Backplane { confirmation, confirmation_queue, durations, .. } = &services.backplane;
+        let queue_url = services.queue_url(&confirmation_queue.name)?;
+        let (manifest, identity) = match front.confirm {
+            Confirm::Http => (front.root.join("spin.toml"), Vec::new()),
+            Confirm::Sqs => {
+                let path = &confirmation.pipe.path;
+                let manifest = queue_manifest::write(front.root, &services.directory, path, queue_url)?;
+                (manifest, services.identity_variables("queue_trigger")?)
+            }
+        };
         let application = Application::start(ApplicationSettings {
             host: front.host,
             root: front.root,
+            manifest: &manifest,
+            identity,
             edge_host: &front.artifacts.edge_host(),
             port: front.port,
             variables,
@@ -325,21 +354,24 @@ impl LocalStack {
         .await?;
         step.done(&format!("{} by {}", application.url(), front.host.name()));
 
-        let step = progress.step("pipe and schedule");
-        let Backplane { confirmation, confirmation_queue, durations, .. } = &services.backplane;
+        let step = progress.step("confirmations and schedule");
         let key = HeaderValue::from_str(&api_key).context("the API key is no header value")?;
         let answer_limit = Duration::from_secs(durations.confirmation_answer);
-        let pipe = Pipe::start(
-            PipeSettings {
-                aws: Aws::with_limit(services.endpoint.clone(), services.credentials("pipe")?.clone(), RECEIVE_LIMIT),
-                queue_url: services.queue_url(&confirmation_queue.name)?.to_owned(),
-                destination: format!("{}{}", application.url(), confirmation.pipe.path),
-                api_key_header: confirmation.api_key_header.clone(),
-                api_key: key.clone(),
-                answer_limit,
-            },
-            &services.logs().join("pipe.log"),
-        )?;
+        let pipe = match front.confirm {
+            Confirm::Sqs => None,
+            Confirm::Http => {
+                let credentials = services.credentials("pipe")?.clone();
+                let settings = PipeSettings {
+                    aws: Aws::with_limit(services.endpoint.clone(), credentials, RECEIVE_LIMIT),
+                    queue_url: queue_url.to_owned(),
+                    destination: format!("{}{}", application.url(), confirmation.pipe.path),
+                    api_key_header: confirmation.api_key_header.clone(),
+                    api_key: key.clone(),
+                    answer_limit,
+                };
+                Some(Pipe::start(settings, &services.logs().join("pipe.log"))?)
+            }
+        };
         let schedule = Schedule::start(
             ScheduleSettings {
                 destination: format!("{}{}", application.url(), confirmation.republish.path),
@@ -351,10 +383,12 @@ impl LocalStack {
             },
             &services.logs().join("schedule.log"),
         )?;
-        step.done(&format!(
-            "{} to {}, {} s to {}",
-            confirmation_queue.name, confirmation.pipe.path, durations.republish_interval, confirmation.republish.path
-        ));
+        let way = match front.confirm {
+            Confirm::Http => &confirmation.pipe.path,
+            Confirm::Sqs => "the host's own SQS trigger",
+        };
+        let (queue, republish) = (&confirmation_queue.name, &confirmation.republish.path);
+        step.done(&format!("{queue} to {way}, {} s to {republish}", durations.republish_interval));
         Ok(Self { application, _schedule: schedule, pipe, services, api_key })
     }
 
@@ -390,7 +424,9 @@ impl LocalStack {
     /// Stops everything in good order: first the pipe, which finishes the requests in flight.
     pub async fn stop(self) {
         let Self { pipe, .. } = self;
-        pipe.stop().await;
+        if let Some(pipe) = pipe {
+            pipe.stop().await;
+        }
     }
 }
 
