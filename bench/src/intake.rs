@@ -142,10 +142,13 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 
     let step = progress.step("intake: rounds");
     let mut bench = Bench { stand_in, rounds: Vec::new() };
-    for subject in &mut subjects {
-        bench
-            .round(subject, Setting { connections: 16, backend_ms: 0, rate: None }, Length::Bookings(plan.warm_up))
-            .await?;
+    let saturated = Setting { connections: 16, backend_ms: 0, rate: None };
+    let mut with_tokens = Vec::new();
+    for kind in [Kind::ComponentEs256, Kind::ComponentEdDsa] {
+        with_tokens.push(Subject::start(kind, programs, &bench.stand_in, None).await?);
+    }
+    for subject in subjects.iter_mut().chain(&mut with_tokens) {
+        bench.round(subject, saturated, Length::Bookings(plan.warm_up)).await?;
     }
     bench.rounds.clear();
     let everyone = Plan::SETTINGS.map(|(connections, backend_ms)| Setting { connections, backend_ms, rate: None });
@@ -165,18 +168,21 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
             let component = subjects.first_mut().context("the component is the first subject")?;
             bench.round(component, *setting, Length::Time(plan.round)).await?;
         }
+        for subject in &mut with_tokens {
+            bench.round(subject, saturated, Length::Time(plan.round)).await?;
+        }
     }
+    drop((subjects, with_tokens));
     step.done(&format!("{} rounds of {} ms", bench.rounds.len(), plan.round.as_millis()));
     let rows = bench.rows();
 
     let step = progress.step("intake: memory");
-    let saturated = Setting { connections: 16, backend_ms: 0, rate: None };
-    for (subject, standing) in subjects.iter_mut().zip(&mut standings) {
+    // Of fresh processes: those of the rounds have answered more than the first marks.
+    for standing in &mut standings {
+        let mut subject = Subject::start(standing.subject, programs, &bench.stand_in, Some(sizes)).await?;
         for &mark in plan.memory_at {
             let missing = mark.saturating_sub(subject.bookings);
-            if missing > 0 {
-                bench.round(subject, saturated, Length::Bookings(missing)).await?;
-            }
+            bench.round(&mut subject, saturated, Length::Bookings(missing)).await?;
             standing.resident_mb.push((subject.bookings, resident_mb(subject.process_id())?));
         }
     }
@@ -212,7 +218,7 @@ impl Bench {
         self.stand_in.set(Rules { delay_ms: backend_ms, verify_every: 64, unsigned: !kind.signs() }).await?;
         let pace = rate.map_or(Pace::Closed, Pace::PerSecond);
         let before = cpu_time(subject.process_id())?;
-        let outcome = load::run(subject.address, connections, pace, length)
+        let outcome = load::run(subject.address, subject.authorization.clone(), connections, pace, length)
             .await
             .with_context(|| format!("{}, {connections} connections, backend {backend_ms} ms", kind.name()))?;
         let cpu = cpu_time(subject.process_id())?.saturating_sub(before);

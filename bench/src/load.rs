@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -52,6 +52,8 @@ impl Outcome {
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     address: SocketAddr,
+    /// What each booking says of its caller.
+    authorization: Option<HeaderValue>,
 }
 
 impl Client {
@@ -60,7 +62,13 @@ impl Client {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender, address })
+        Ok(Self { sender, address, authorization: None })
+    }
+
+    /// Sends this with each booking.
+    pub(crate) fn authorized(mut self, authorization: Option<HeaderValue>) -> Self {
+        self.authorization = authorization;
+        self
     }
 
     pub(crate) async fn send(&mut self, mut request: Request<Bytes>) -> Result<Response<Bytes>> {
@@ -73,7 +81,11 @@ impl Client {
 
     /// Sends a booking of an unused slot, which must be accepted.
     pub(crate) async fn book(&mut self) -> Result<()> {
-        let answer = self.send(booking()?).await?;
+        let mut booking = booking()?;
+        if let Some(authorization) = &self.authorization {
+            booking.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let answer = self.send(booking).await?;
         if answer.status() != StatusCode::ACCEPTED {
             bail!("a booking was answered {}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
         }
@@ -95,10 +107,16 @@ fn booking() -> Result<Request<Bytes>> {
 }
 
 /// Sends a round of bookings over `connections` connections of their own.
-pub(crate) async fn run(address: SocketAddr, connections: usize, pace: Pace, length: Length) -> Result<Outcome> {
+pub(crate) async fn run(
+    address: SocketAddr,
+    authorization: Option<HeaderValue>,
+    connections: usize,
+    pace: Pace,
+    length: Length,
+) -> Result<Outcome> {
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
-        clients.push(Client::connect(address).await?);
+        clients.push(Client::connect(address).await?.authorized(authorization.clone()));
     }
     let round = Arc::new(Round { began: Instant::now(), pace, length, sent: AtomicU64::new(0) });
     let mut tasks = JoinSet::new();

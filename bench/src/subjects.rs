@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use local_stack::process::{Launch, Process, free_port, on_path};
+use local_stack::tokens::{Algorithm, Authentication, Grant, TokenIssuer};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ const REPUBLISH_DELAYS: &str = "60,60,120,240,480,960,960";
 
 /// How long a program may take to answer for the first time; the embedded host may have to compile.
 const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the token of a run is valid.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Where the built programs are.
 #[derive(Debug, Clone)]
@@ -44,6 +48,11 @@ impl Programs {
 
     pub(crate) fn component(&self, name: &str) -> PathBuf {
         self.root.join("target/wasm32-wasip2/component").join(format!("{name}.wasm"))
+    }
+
+    /// Intake without its feature `authentication`.
+    pub(crate) fn intake_without_authentication(&self) -> PathBuf {
+        self.root.join("target/without-authentication/wasm32-wasip2/component/intake.wasm")
     }
 }
 
@@ -125,8 +134,12 @@ impl StandIn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// `intake` in the embedded host.
+    /// `intake` in the embedded host, which lets anybody act for anybody.
     Component,
+    /// The same, with a token signed by ES256 to verify for each booking.
+    ComponentEs256,
+    /// The same, with a token signed by Ed25519.
+    ComponentEdDsa,
     /// axum and the AWS SDK for Rust.
     AxumAwsSdk,
     /// Node.js, Fastify and AWS SDK v3.
@@ -139,6 +152,8 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Component => "component",
+            Self::ComponentEs256 => "component-es256",
+            Self::ComponentEdDsa => "component-eddsa",
             Self::AxumAwsSdk => "axum-aws-sdk",
             Self::NodeAwsSdk => "node-aws-sdk",
             Self::BareHyper => "bare-hyper",
@@ -149,9 +164,20 @@ impl Kind {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Component => "(a) component, embedded host",
+            Self::ComponentEs256 => "(a) with an ES256 token",
+            Self::ComponentEdDsa => "(a) with an EdDSA token",
             Self::AxumAwsSdk => "(b) axum + AWS SDK for Rust",
             Self::NodeAwsSdk => "(c) Node.js + AWS SDK v3",
             Self::BareHyper => "(d) limit: bare hyper",
+        }
+    }
+
+    /// How the token of each of its bookings is signed, where it asks for one.
+    const fn token(self) -> Option<Algorithm> {
+        match self {
+            Self::ComponentEs256 => Some(Algorithm::Es256),
+            Self::ComponentEdDsa => Some(Algorithm::EdDsa),
+            Self::Component | Self::AxumAwsSdk | Self::NodeAwsSdk | Self::BareHyper => None,
         }
     }
 
@@ -175,6 +201,8 @@ pub(crate) struct Sizes {
 pub(crate) struct Subject {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
+    /// What each of its bookings says of the caller.
+    pub(crate) authorization: Option<HeaderValue>,
     process: Process,
     /// From the process's start to the answer to its first booking.
     pub(crate) first_answer: Duration,
@@ -192,15 +220,24 @@ impl Subject {
     ) -> Result<Self> {
         stand_in.set(Rules { delay_ms: 0, verify_every: 1, unsigned: !kind.signs() }).await?;
         let address = free_address()?;
-        let (program, arguments, environment) = command(kind, programs, stand_in, sizes, address)?;
+        let (program, arguments, mut environment) = command(kind, programs, stand_in, sizes, address)?;
+        let mut authorization = None;
+        if let Some(algorithm) = kind.token() {
+            let issuer = TokenIssuer::generate()?;
+            environment.extend(variables(Authentication::Jwt(&issuer).variables()));
+            // Staff, who may act for whomever a booking names.
+            let grant = Grant { insured_id: None, staff: true, lifetime: TOKEN_LIFETIME };
+            authorization = Some(format!("Bearer {}", issuer.mint(algorithm, &grant)?).parse()?);
+        }
         let began = Instant::now();
         let mut process = launch(programs, kind.name(), &program, arguments, environment)?;
         let booked = async || match Client::connect(address).await {
-            Ok(mut client) => client.book().await.is_ok(),
+            Ok(client) => client.authorized(authorization.clone()).book().await.is_ok(),
             Err(_) => false,
         };
         process.until_ready(START_LIMIT, booked).await?;
-        Ok(Self { kind, address, process, first_answer: began.elapsed(), bookings: 1 })
+        let first_answer = began.elapsed();
+        Ok(Self { kind, address, authorization, process, first_answer, bookings: 1 })
     }
 
     pub(crate) fn process_id(&self) -> u32 {
@@ -230,7 +267,7 @@ fn command(
         options.into_iter().flat_map(|(name, value)| [name.to_owned(), value])
     };
     Ok(match kind {
-        Kind::Component => {
+        Kind::Component | Kind::ComponentEs256 | Kind::ComponentEdDsa => {
             let manifest = programs.root.join("spin.toml").to_string_lossy().into_owned();
             let from = ["--from".to_owned(), manifest];
             (programs.program("edge-host")?, from.into_iter().chain(listen).collect(), spin_variables(stand_in))
@@ -260,7 +297,7 @@ fn command(
 /// The variables of `spin.toml`. Those that a booking does not use have a value all the same: the host asks for each.
 fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
     let StandIn { dynamodb, sns, .. } = stand_in;
-    [
+    variables([
         ("aws_region", REGION.to_owned()),
         ("dynamodb_endpoint", format!("http://{dynamodb}")),
         ("sns_endpoint", format!("http://{sns}")),
@@ -274,9 +311,13 @@ fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
         ("confirmation_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
         ("internal_api_key", "not-used-by-a-booking".to_owned()),
         ("authentication", "none".to_owned()),
-    ]
-    .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value))
-    .into()
+    ])
+}
+
+/// Spin variables by name, as the environment has them.
+fn variables(variables: impl IntoIterator<Item = (&'static str, String)>) -> Vec<(String, String)> {
+    let named = variables.into_iter();
+    named.map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value)).collect()
 }
 
 /// As the AWS SDKs read them.

@@ -17,10 +17,12 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
     let (profile, folder) = if quick { ("dev", "debug") } else { ("release", "release") };
     let step = progress.noisy_step("building components, peers and host");
     let components = ["-p", "intake", "-p", "confirmation", "--target", setup::WASM_TARGET, "--profile", "component"];
-    build(root, &components)?;
+    build(root, "target", &components)?;
+    let without = ["-p", "intake", "--no-default-features", "--target", setup::WASM_TARGET, "--profile", "component"];
+    build(root, "target/without-authentication", &without)?;
     // Of the whole workspace, whose features `cargo test` unites too: else the quick form would compile the dependencies anew.
     let native = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
-    build(root, &["--workspace", "--profile", profile].into_iter().chain(native).collect::<Vec<_>>())?;
+    build(root, "target", &["--workspace", "--profile", profile].into_iter().chain(native).collect::<Vec<_>>())?;
     step.done("");
 
     let mut bench = Command::new(root.join("target").join(folder).join("bench"));
@@ -31,9 +33,9 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn build(root: &Path, arguments: &[&str]) -> Result<()> {
+fn build(root: &Path, target: &str, arguments: &[&str]) -> Result<()> {
     let mut build = setup::cargo();
-    build.args(["build", "--quiet", "--target-dir"]).arg(root.join("target")).args(arguments).current_dir(root);
+    build.args(["build", "--quiet", "--target-dir"]).arg(root.join(target)).args(arguments).current_dir(root);
     let status = build.status().context("cannot run cargo")?;
     ensure!(status.success(), "`cargo build {}` failed", arguments.join(" "));
     Ok(())
