@@ -129,6 +129,27 @@ run "services" {
     ]))
     error_message = "Pipe and schedule call their own destination, and not the other's."
   }
+  assert {
+    condition = alltrue([
+      for name, service in { pipe = "pipes.amazonaws.com", republisher = "events.amazonaws.com" } :
+      jsondecode(module.appointments.role_trusts[name]).Statement == [{
+        Sid       = "AssumeForThisAccount"
+        Effect    = "Allow"
+        Principal = { Service = service }
+        Action    = "sts:AssumeRole"
+        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
+      }]
+    ])
+    error_message = "The service assumes the role for this account only, and nobody else does."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for worker in module.country_worker : [
+        for trust in worker.role_trusts : jsondecode(trust).Statement[*].Principal == [{ Service = "lambda.amazonaws.com" }]
+      ]
+    ]))
+    error_message = "Lambda, and nobody else, assumes a function's role."
+  }
 }
 
 run "hosting_task" {

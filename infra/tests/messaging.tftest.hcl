@@ -146,6 +146,14 @@ run "event_source_mapping" {
     ])
     error_message = "The migrations run from the worker's own zip, and again with each new one."
   }
+  # An order leaves no trace in a plan.
+  assert {
+    condition = strcontains(
+      split("resource \"aws_lambda_event_source_mapping\"", file("${path.module}/modules/country-worker/main.tf"))[1],
+      "depends_on = [aws_lambda_invocation.migration]"
+    )
+    error_message = "No request is taken from the queue before the migrations have run."
+  }
 }
 
 run "outcomes" {

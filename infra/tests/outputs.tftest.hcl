@@ -37,6 +37,14 @@ run "names" {
     condition     = length(flatten(regexall("(?m)^(\\w+) = \\{[^}]*required = true", file("${path.module}/../spin.toml")))) >= 6
     error_message = "The required variables are found in spin.toml."
   }
+  assert {
+    condition = alltrue([
+      for example in ["minimal", "production"] :
+      { for name in flatten(regexall("(?m)^output \"(\\w+)\"", file("${path.module}/outputs.tf"))) : name => "module.backplane.${name}" } ==
+      { for output in regexall("(?ms)^output \"(\\w+)\".*?value += (\\S+)", file("${path.module}/examples/${example}/outputs.tf")) : output[0] => output[1] }
+    ])
+    error_message = "The examples pass each output on, by the same name."
+  }
 }
 
 run "values" {

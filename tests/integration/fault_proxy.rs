@@ -92,9 +92,9 @@ impl Armed {
     }
 }
 
-/// A call that reached the emulator.
+/// A call that the emulator took: it answered with success.
 #[derive(Clone, Debug)]
-pub(crate) struct Forwarded {
+pub(crate) struct Taken {
     pub(crate) operation: String,
     pub(crate) body: String,
 }
@@ -103,7 +103,7 @@ pub(crate) struct Forwarded {
 #[derive(Clone, Default)]
 pub(crate) struct FaultProxy {
     faults: Arc<Mutex<Vec<Arc<Armed>>>>,
-    forwarded: Arc<Mutex<Vec<Forwarded>>>,
+    taken: Arc<Mutex<Vec<Taken>>>,
 }
 
 impl FaultProxy {
@@ -140,10 +140,10 @@ impl FaultProxy {
         armed
     }
 
-    /// The bodies of the calls of an operation that reached the emulator and contain `about`.
-    pub(crate) fn forwarded(&self, operation: &str, about: &str) -> Vec<String> {
-        let forwarded = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
-        let meant = forwarded.iter().filter(|call| call.operation == operation && call.body.contains(about));
+    /// The bodies of the calls of an operation that the emulator took and that contain `about`.
+    pub(crate) fn taken(&self, operation: &str, about: &str) -> Vec<String> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let meant = taken.iter().filter(|call| call.operation == operation && call.body.contains(about));
         meant.map(|call| call.body.clone()).collect()
     }
 
@@ -171,10 +171,12 @@ impl FaultProxy {
         }
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         head.uri = format!("{upstream}{path}").parse::<Uri>().map_err(io::Error::other)?;
-        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner).push(Forwarded { operation, body: text });
         let answer = client.request(Request::from_parts(head, Full::from(body))).await.map_err(io::Error::other)?;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        if head.status.is_success() {
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(Taken { operation, body: text });
+        }
         if matches!(action, Some(Action::LoseAnswer)) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }

@@ -97,7 +97,7 @@ async fn a_publication_that_fails_is_made_up_for() {
         let row = faulty.until_completed(&booking).await;
         assert!(row.get("pendingShard").is_none() && row.get("pendingSince").is_none(), "{action:?}: {row}");
         assert_eq!(faulty.decisions(slot).await, [(booking.id.to_string(), "booked".to_owned())], "{action:?}");
-        let published = faulty.proxy.forwarded("Publish", &slot.to_string()).len();
+        let published = faulty.proxy.taken("Publish", &slot.to_string()).len();
         assert!(published > 0, "{action:?}: by the republisher, or by intake with its answer lost");
     }))
     .await;

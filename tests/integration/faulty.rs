@@ -141,7 +141,7 @@ impl Faulty {
 
     /// The `AppointmentStatusChanged` about an appointment that EventBridge took: status and event id of each.
     pub(crate) fn announced(&self, booking: &Booking) -> Vec<(String, String)> {
-        let calls = self.proxy.forwarded("PutEvents", &booking.id.to_string());
+        let calls = self.proxy.taken("PutEvents", &booking.id.to_string());
         let details = calls.iter().map(|call| {
             let call: Value = serde_json::from_str(call).unwrap();
             serde_json::from_str::<Value>(call["Entries"][0]["Detail"].as_str().unwrap()).unwrap()

@@ -3,6 +3,7 @@
 //! The identity of the container comes from an endpoint as ECS has it, whose credentials last two minutes, as do the
 //! components' sessions. A successor is due every five seconds, the shortest time between two.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use appointment::Timestamp;
+use aws_http::Credentials;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -230,6 +232,14 @@ fn is_gone(process_id: &Value) -> bool {
     !PathBuf::from(format!("/proc/{process_id}")).exists()
 }
 
+/// The variables that a running program was started with.
+fn environment(process_id: &Value) -> HashMap<String, String> {
+    let environment = std::fs::read(format!("/proc/{process_id}/environ")).unwrap();
+    let environment = String::from_utf8(environment).unwrap();
+    let entries = environment.split('\0').filter_map(|entry| entry.split_once('='));
+    entries.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 /// The embedded host, which dies with the launcher even where that is killed.
 fn edge_host(manifest: &Path) -> Vec<String> {
     let host = program("edge-host").display().to_string();
@@ -253,12 +263,8 @@ fn fixture(name: &str) -> Vec<String> {
     edge_host(&manifest)
 }
 
-/// Bookings, lists and outcomes without an end, over connections that outlive their processes, while one process follows
-/// the other: none fails, and each component acts with its own role.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_request_fails_while_successors_take_over() {
-    let services = services().await;
-    let endpoint = CredentialsEndpoint::start(services).await;
+/// A launcher of the whole application, with a role for each component.
+fn application_launcher(services: &Services, endpoint: &CredentialsEndpoint) -> Command {
     for name in ["intake", "confirmation"] {
         let _ = component(name);
     }
@@ -270,7 +276,16 @@ async fn no_request_fails_while_successors_take_over() {
             command.env(format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value);
         }
     }
-    let mut launcher = Launcher::start(command).await;
+    command
+}
+
+/// Bookings, lists and outcomes without an end, over connections that outlive their processes, while one process follows
+/// the other: none fails, and each component acts with its own role.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_while_successors_take_over() {
+    let services = services().await;
+    let endpoint = CredentialsEndpoint::start(services).await;
+    let mut launcher = Launcher::start(application_launcher(services, &endpoint)).await;
 
     let over = AtomicBool::new(false);
     let mut connections = [launcher.connect().await, launcher.connect().await];
@@ -292,6 +307,39 @@ async fn no_request_fails_while_successors_take_over() {
         assert_eq!(line["cut_off"], 0);
         assert!(is_gone(&line["process_id"]), "{line}");
     }
+    assert!(launcher.stop().await.success());
+}
+
+/// Bookings go on when the credentials of the first process are refused: a process never outlives what it was started with.
+#[tokio::test(flavor = "multi_thread")]
+async fn bookings_outlive_the_first_credentials() {
+    let services = services().await;
+    let endpoint = CredentialsEndpoint::start(services).await;
+    let mut command = application_launcher(services, &endpoint);
+    command.env("LAUNCHER_SESSION", "30s").env("LAUNCHER_RENEW_BEFORE", "20s");
+    let mut launcher = Launcher::start(command).await;
+    let mut connection = launcher.connect().await;
+
+    let process_id = launcher.until("the application is healthy", 1).await[0]["process_id"].clone();
+    let variables = environment(&process_id);
+    let value = |name: &str| variables[&format!("SPIN_VARIABLE_INTAKE_{name}")].clone();
+    let (key_id, secret, token) = (value("ACCESS_KEY_ID"), value("SECRET_ACCESS_KEY"), value("SESSION_TOKEN"));
+    let first = Aws::new(services.endpoint().clone(), Credentials::from_keys(key_id, secret, Some(token)));
+    let key = json!({"insuredId": {"S": "00123"}, "sk": {"S": "x"}});
+    let call = json!({"TableName": services.backplane().table.name, "Key": key});
+    first.dynamodb("GetItem", &call).await.unwrap();
+
+    let started = Instant::now();
+    let refused = loop {
+        book_and_complete(&mut connection).await;
+        if let Err(error) = first.dynamodb("GetItem", &call).await {
+            break format!("{error:#}");
+        }
+        assert!(started.elapsed() < PATIENCE, "the credentials are still valid");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert!(refused.contains("ExpiredToken"), "{refused}");
+    book_and_complete(&mut connection).await;
     assert!(launcher.stop().await.success());
 }
 
@@ -387,11 +435,9 @@ async fn the_application_sees_the_request_and_none_of_the_launchers_identity() {
     assert!(!seen.contains("x-own-hop") && !seen.contains("trailers"), "{seen}");
 
     let process_id = launcher.until("the application is healthy", 1).await[0]["process_id"].clone();
-    let environment = std::fs::read(format!("/proc/{process_id}/environ")).unwrap();
-    let environment = String::from_utf8(environment).unwrap();
-    let names: Vec<&str> = environment.split('\0').filter_map(|entry| Some(entry.split_once('=')?.0)).collect();
+    let names: Vec<String> = environment(&process_id).into_keys().collect();
     for name in ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"] {
-        assert!(names.contains(&format!("SPIN_VARIABLE_INTAKE_{name}").as_str()), "{names:?}");
+        assert!(names.contains(&format!("SPIN_VARIABLE_INTAKE_{name}")), "{names:?}");
     }
     assert!(!names.iter().any(|name| name.starts_with("AWS_CONTAINER")), "{names:?}");
     assert!(launcher.stop().await.success());

@@ -47,7 +47,8 @@ const DATABASE_STORAGE: Price = one("RDS, gp3 storage", "GB a month", 0.115);
 const ENDPOINT: Price = one("VPC interface endpoint, one zone", "hours", 0.01);
 const KEY: Price = one("KMS, customer-managed key", "keys a month", 1.00);
 const KEY_USE: Price = million("KMS", "requests", 3.00);
-const ALARM: Price = one("CloudWatch alarm", "alarms a month", 0.10);
+const ALARM: Price = one("CloudWatch alarm, each metric", "metrics a month", 0.10);
+const DASHBOARD: Price = one("CloudWatch dashboard", "dashboards a month", 3.00);
 const SECRET: Price = one("Secrets Manager", "secrets a month", 0.40);
 const CPU: Price = one("Fargate, arm64", "vCPU hours", 0.032_38);
 const MEMORY: Price = one("Fargate, arm64, memory", "GB hours", 0.003_56);
@@ -111,14 +112,15 @@ const fn standing(price: Price, pieces: f64, why: &'static str) -> Standing {
     Standing { price, pieces, why }
 }
 
-fn backplane() -> [Standing; 8] {
+fn backplane() -> [Standing; 9] {
     [
         standing(DATABASE, 2.0 * 2.0 * HOURS, "two countries, two availability zones"),
         standing(DATABASE_STORAGE, 2.0 * 2.0 * 20.0, "20 GB for each"),
         standing(ENDPOINT, 2.0 * 2.0 * HOURS, "EventBridge and Secrets Manager, two zones"),
         standing(KEY, 5.0 + 3.0 * 2.0, "table, topic, queue, connection, logs; three for each country"),
         standing(KEY_USE, 0.1 * MILLION, "SQS, SNS and DynamoDB reuse a data key for minutes"),
-        standing(ALARM, 30.0, "`infra/modules/observability`"),
+        standing(ALARM, 31.0, "30 alarms of `infra/modules/observability`, one of them on two metrics"),
+        standing(DASHBOARD, 1.0, "in the same module"),
         standing(SECRET, 2.0, "the databases' master passwords"),
         standing(
             SQS,
@@ -128,12 +130,13 @@ fn backplane() -> [Standing; 8] {
     ]
 }
 
-fn fargate() -> [Standing; 4] {
+fn fargate() -> [Standing; 5] {
     [
         standing(CPU, 2.0 * 0.5 * HOURS, "two tasks of half a vCPU; a booking takes about 1 ms of it"),
         standing(MEMORY, 2.0 * HOURS, "1 GB each, room for two Spin processes"),
         standing(BALANCER, HOURS, "HTTPS with a public certificate"),
         standing(ADDRESS, 4.0 * HOURS, "two of the tasks, two of the balancer"),
+        standing(SECRET, 1.0, "the internal API key"),
     ]
 }
 
@@ -213,6 +216,7 @@ pub(crate) fn page() -> String {
         KEY,
         KEY_USE,
         ALARM,
+        DASHBOARD,
         SECRET,
         CPU,
         MEMORY,

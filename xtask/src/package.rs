@@ -127,7 +127,8 @@ struct Build<'a> {
     root: &'a Path,
     architecture: Architecture,
     target_folder: PathBuf,
-    flags: String,
+    /// Flags of `rustc` that keep this machine's paths out of what is built.
+    remap: Vec<String>,
 }
 
 impl<'a> Build<'a> {
@@ -141,18 +142,13 @@ impl<'a> Build<'a> {
         );
         let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no CARGO_HOME")?;
-        let mut flags = String::new();
+        let mut remap = Vec::new();
         for (path, name) in [(&root.canonicalize()?, "/appointments"), (&cargo_home, "/cargo")] {
             let path = path.to_str().filter(|path| !path.contains(char::is_whitespace));
             let path = path.context("cargo's flags take no path with a space: move the repository or CARGO_HOME")?;
-            write!(flags, " --remap-path-prefix={path}={name}")?;
+            remap.push(format!("--remap-path-prefix={path}={name}"));
         }
-        Ok(Self {
-            root,
-            architecture,
-            target_folder: root.join("target/package-build"),
-            flags: flags.trim().to_owned(),
-        })
+        Ok(Self { root, architecture, target_folder: root.join("target/package-build"), remap })
     }
 
     fn run(&self, command: &mut Command) -> Result<()> {
@@ -160,7 +156,6 @@ impl<'a> Build<'a> {
             .arg("--locked")
             .current_dir(self.root)
             .env("CARGO_TARGET_DIR", &self.target_folder)
-            .env("RUSTFLAGS", &self.flags)
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .status()
             .context("cannot run cargo")?;
@@ -180,7 +175,7 @@ impl<'a> Build<'a> {
         let programs = cargo_lambda.parent().context("cargo-lambda lies in a folder")?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(path)?);
+        command.env("PATH", std::env::join_paths(path)?).env("RUSTFLAGS", self.remap.join(" "));
         for name in &names {
             command.args(["-p", name]);
         }
@@ -201,6 +196,9 @@ impl<'a> Build<'a> {
 
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(["build", "--target", WASM_TARGET, "--profile", "component"]);
+        // Beside the flags of .cargo/config.toml, which RUSTFLAGS would switch off: the components are the ones that are tested.
+        let remap = serde_json::to_string(&self.remap)?;
+        command.env_remove("RUSTFLAGS").args(["--config", &format!("target.{WASM_TARGET}.rustflags={remap}")]);
         let manifest = fs::read(self.root.join("spin.toml")).context("cannot read spin.toml")?;
         let components = toml::from_slice::<Manifest>(&manifest).context("spin.toml")?.component;
         for name in components.keys() {
@@ -267,4 +265,55 @@ fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot run {name}"))?;
     ensure!(output.status.success(), "{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8(output.stdout).with_context(|| format!("{name} answers in UTF-8"))?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// This test's own executable, with the versions of the C library that it needs renamed from `GLIBC_2.3` on.
+    fn executable(prefix: &[u8; 9]) -> Vec<u8> {
+        let mut binary = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let found: Vec<usize> =
+            binary.windows(9).enumerate().filter(|(_, at)| at == b"GLIBC_2.3").map(|(index, _)| index).collect();
+        assert!(!found.is_empty(), "nothing of a current C library is used");
+        for index in found {
+            binary[index..index + 9].copy_from_slice(prefix);
+        }
+        binary
+    }
+
+    #[test]
+    fn what_lambda_could_not_start_is_refused() {
+        let here = Architecture::of_this_machine().unwrap();
+        let elsewhere = match here {
+            Architecture::Arm64 => Architecture::X86_64,
+            Architecture::X86_64 => Architecture::Arm64,
+        };
+        let old = executable(b"GLIBC_2.1");
+        runs_on_lambda(&old, here).unwrap();
+        for (binary, architecture, expected) in [
+            (old.as_slice(), elsewhere, format!("not built for {}", elsewhere.name())),
+            (&executable(b"GLIBC_2.9"), here, "provided.al2023 has 2.34".to_owned()),
+            (&executable(b"GLIBC_ABI"), here, "of the C library".to_owned()),
+            (b"#!/bin/sh", here, "not an ELF file".to_owned()),
+        ] {
+            let refused = format!("{:#}", runs_on_lambda(binary, architecture).unwrap_err());
+            assert!(refused.contains(&expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn checksums_name_the_compiler_and_fit_sha256sum() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.zip"), "abc").unwrap();
+        let told = checksums(folder.path(), folder.path(), &["a.zip".to_owned()]).unwrap();
+        let sums = fs::read_to_string(folder.path().join("SHA256SUMS")).unwrap();
+        let (compiler, sums) = sums.split_once('\n').unwrap();
+        assert!(compiler.starts_with("# rustc 1."), "{compiler}");
+        assert_eq!(sums, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a.zip\n");
+        assert!(told.contains("1 KiB  a.zip"), "{told}");
+    }
 }

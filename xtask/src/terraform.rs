@@ -131,13 +131,12 @@ fn assertions(root: &Path) -> Result<usize> {
 /// checkov, with what is left out of it in `infra/.checkov.yaml`.
 fn scan(root: &Path, progress: &Progress) -> Result<()> {
     CHECKOV.install(root, progress)?;
-    // Its warnings on standard error are about guidelines that it would look up on the internet.
-    execute(
-        Command::new(CHECKOV.program(root))
-            .current_dir(root)
-            .args(["-d", "infra", "--config-file", "infra/.checkov.yaml"])
-            .env("LOG_LEVEL", "ERROR"),
-    )
+    execute(Command::new(CHECKOV.program(root)).current_dir(root).args([
+        "-d",
+        "infra",
+        "--config-file",
+        "infra/.checkov.yaml",
+    ]))
 }
 
 fn execute(command: &mut Command) -> Result<()> {

@@ -72,7 +72,7 @@ impl PythonTool {
         if installed && self.program(root).is_file() {
             return Ok(format!("{version} is there"));
         }
-        let python = on_path("python3").context("`python3` is not on the PATH: install Python 3.10 or later")?;
+        let python = on_path("python3").context("`python3` is not on the PATH: install Python 3.11 or later")?;
         progress.note(&format!("creating {} and installing {version} (about half a minute)", environment.display()));
         let created = Command::new(&python).args(["-m", "venv", "--clear"]).arg(&environment).output();
         let created = created.with_context(|| format!("cannot run {}", python.display()))?;

@@ -79,6 +79,11 @@ output "republish_targets" {
   value       = aws_cloudwatch_event_target.republish
 }
 
+output "role_trusts" {
+  description = "Trust policies, as JSON, of the roles `pipe` and `republisher`."
+  value       = { for name, role in aws_iam_role.service : name => role.assume_role_policy }
+}
+
 output "role_policies" {
   description = "Policies, as JSON, of the roles `pipe` and `republisher`."
   value       = { for name, policy in aws_iam_role_policy.service : name => policy.policy }

@@ -37,6 +37,11 @@ output "migration" {
   value       = aws_lambda_invocation.migration
 }
 
+output "role_trusts" {
+  description = "Trust policies, as JSON, of the execution roles `worker` and `migration`."
+  value       = { for name, role in aws_iam_role.function : name => role.assume_role_policy }
+}
+
 output "role_policies" {
   description = "Policies, as JSON, of the execution roles `worker` and `migration`."
   value       = { for name, policy in aws_iam_role_policy.function : name => policy.policy }
