@@ -20,7 +20,7 @@ run "unknown_country" {
   command = plan
 
   variables {
-    countries = ["PE", "AR"]
+    countries = ["PE", "ZZ"]
   }
 
   expect_failures = [var.countries]
@@ -50,7 +50,7 @@ run "override_of_unknown_country" {
   command = plan
 
   variables {
-    database_overrides = { AR = { multi_az = false } }
+    database_overrides = { ZZ = { multi_az = false } }
   }
 
   expect_failures = [var.database_overrides]
