@@ -13,6 +13,7 @@ use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts};
 use http::Uri;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, interval_at, sleep, timeout};
@@ -65,6 +66,13 @@ pub(crate) struct Queue {
     idle_wait: Duration,
 }
 
+/// The answer to `ReceiveMessage`, which names no messages where there are none.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ReceivedMessages {
+    messages: Vec<Received>,
+}
+
 /// A message as SQS gives it out.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -101,24 +109,22 @@ impl Queue {
         })
     }
 
-    async fn call(&self, operation: &str, input: &Value) -> Result<Value, aws_http::Error> {
+    async fn call<O: DeserializeOwned>(&self, operation: &str, input: &Value) -> Result<O, aws_http::Error> {
         let target = format!("AmazonSQS.{operation}");
         self.client.json(self.endpoint.service("sqs"), JsonVersion::V1_0, &target, input, Retry::Safe).await
     }
 
     async fn visibility_timeout(&self) -> Result<Duration, aws_http::Error> {
         let question = json!({"QueueUrl": self.url, "AttributeNames": ["VisibilityTimeout"]});
-        let answer = self.call("GetQueueAttributes", &question).await?;
+        let answer: Value = self.call("GetQueueAttributes", &question).await?;
         let seconds = answer.pointer("/Attributes/VisibilityTimeout").and_then(Value::as_str);
         Ok(seconds.and_then(|text| text.parse().ok()).map_or(DEFAULT_VISIBILITY, Duration::from_secs))
     }
 
     async fn receive(&self, wanted: usize) -> Result<Vec<Received>, aws_http::Error> {
-        let mut answer =
-            self.call("ReceiveMessage", &json!({"QueueUrl": self.url, "MaxNumberOfMessages": wanted})).await?;
-        let messages = answer.get_mut("Messages").map(Value::take).unwrap_or_default();
-        // SQS gives each message a handle; one without it could be neither deleted nor kept.
-        Ok(serde_json::from_value::<Option<Vec<Received>>>(messages).unwrap_or_default().unwrap_or_default())
+        let input = json!({"QueueUrl": self.url, "MaxNumberOfMessages": wanted});
+        let ReceivedMessages { messages } = self.call("ReceiveMessage", &input).await?;
+        Ok(messages)
     }
 
     /// Renews a message's lease for as long as it is polled.
@@ -131,7 +137,7 @@ impl Queue {
         loop {
             ticks.tick().await;
             // A lease that cannot be renewed runs out: the message may then be handled twice, which its handler allows.
-            let _ = self.call("ChangeMessageVisibility", &input).await;
+            let _ = self.call::<IgnoredAny>("ChangeMessageVisibility", &input).await;
         }
     }
 }
@@ -188,7 +194,7 @@ impl Worker {
             Ok(MessageAction::Leave) => {}
             Ok(MessageAction::Delete) => {
                 let input = json!({"QueueUrl": queue.url, "ReceiptHandle": receipt_handle});
-                if let Err(error) = queue.call("DeleteMessage", &input).await {
+                if let Err(error) = queue.call::<IgnoredAny>("DeleteMessage", &input).await {
                     self.note(&queue, Level::Error, "cannot delete a message", &error.to_string(), id);
                 }
             }
