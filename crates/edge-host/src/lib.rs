@@ -223,28 +223,15 @@ impl EdgeHostBuilder {
         let mut routes = Routes::default();
         for (route, component) in &manifest.routes {
             let index = components.iter().position(|each| *each.permissions.name == **component).unwrap_or(usize::MAX);
-            routes.add(route, index).map_err(|reason| Error::Manifest {
-                path: manifest.path.clone(),
-                source: ManifestError::Invalid {
-                    place: "[[trigger.http]]".to_owned(),
-                    key: "route".to_owned(),
-                    reason,
-                },
-            })?;
+            let added = routes.add(route, index);
+            added.map_err(|reason| manifest.invalid("[[trigger.http]]", "route", reason))?;
         }
         let mut queues = Vec::new();
         for trigger in &manifest.queues {
             let component = components.iter().find(|each| *each.permissions.name == *trigger.component);
             if let (Some(identity), Some(component)) = (&identity, component) {
-                let invalid = |reason: String| Error::Manifest {
-                    path: manifest.path.clone(),
-                    source: ManifestError::Invalid {
-                        place: "[[trigger.sqs]]".to_owned(),
-                        key: "queue_url".to_owned(),
-                        reason,
-                    },
-                };
-                queues.push(Queue::new(trigger, component.clone(), identity).map_err(invalid)?);
+                let queue = Queue::new(trigger, component.clone(), identity);
+                queues.push(queue.map_err(|reason| manifest.invalid("[[trigger.sqs]]", "queue_url", reason))?);
             }
         }
         let application = Arc::new(Application {
@@ -435,10 +422,7 @@ fn permissions<'a>(
     let mut all = Vec::new();
     for (name, component) in &manifest.components {
         let place = format!("[component.{name}]");
-        let invalid = |key: &str, reason: String| Error::Manifest {
-            path: manifest.path.clone(),
-            source: ManifestError::Invalid { place: place.clone(), key: key.to_owned(), reason },
-        };
+        let invalid = |key: &str, reason: String| manifest.invalid(&place, key, reason);
 
         let mut own_variables = HashMap::new();
         for (variable, template) in &component.variables {

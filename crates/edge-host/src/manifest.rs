@@ -210,6 +210,12 @@ impl Manifest {
         Ok(Self { name: document.application.name, variables: document.variables, routes, queues, components, path })
     }
 
+    /// The error that a key's value cannot be used, for values that are only known once variables are put in.
+    pub(crate) fn invalid(&self, place: &str, key: &str, reason: String) -> Error {
+        let source = ManifestError::Invalid { place: place.to_owned(), key: key.to_owned(), reason };
+        Error::Manifest { path: self.path.clone(), source }
+    }
+
     /// The kinds of triggers that lead to a component.
     pub(crate) fn triggers_of(&self, component: &str) -> Vec<Trigger> {
         let http = self.routes.iter().any(|(_, name)| name == component).then_some(Trigger::Http);
