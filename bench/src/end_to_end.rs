@@ -12,8 +12,7 @@ use local_stack::backplane::Backplane;
 use local_stack::http::Http;
 use local_stack::postgres;
 use local_stack::progress::Progress;
-use local_stack::tokens::Authentication;
-use local_stack::{Confirm, Front, LocalStack, Options};
+use local_stack::{Front, LocalStack, Options};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -85,15 +84,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let backplane = Backplane::load(&programs.root)?.shortened()?;
     let artifacts = Artifacts::build(&programs.root, &backplane, Host::Embedded)?;
     let options = Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane };
-    let front = Front {
-        root: &programs.root,
-        artifacts: &artifacts,
-        host: Host::Embedded,
-        port: None,
-        endpoint: None,
-        authentication: Authentication::None,
-        confirm: Confirm::Http,
-    };
+    let front = Front::embedded(&programs.root, &artifacts);
     let stack = LocalStack::start(options, front, &Progress::silent()).await?;
     step.done(&stack.url());
 

@@ -79,7 +79,7 @@ pub async fn stack_behind<F: Future<Output = Endpoint>>(
         let root = options.root.clone();
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
         let endpoint = Some(between(services.endpoint().clone()).await);
-        let front = Front { endpoint, ..front(&root, &artifacts, Authentication::None, confirm) };
+        let front = Front { endpoint, confirm, ..Front::embedded(&root, &artifacts) };
         LocalStack::over(services, front, &Progress::silent()).await
     })
     .await
@@ -107,17 +107,8 @@ async fn start_services(name: &str, change: fn(&mut Durations)) -> anyhow::Resul
 async fn start_stack(name: &str, authentication: Authentication<'_>) -> anyhow::Result<LocalStack> {
     let (options, artifacts) = prepare(name)?;
     let root = options.root.clone();
-    LocalStack::start(options, front(&root, &artifacts, authentication, Confirm::Http), &Progress::silent()).await
-}
-
-/// The application in the embedded host, on a free port.
-fn front<'a>(
-    root: &'a Path,
-    artifacts: &'a Artifacts,
-    authentication: Authentication<'a>,
-    confirm: Confirm,
-) -> Front<'a> {
-    Front { root, artifacts, host: Host::Embedded, port: None, endpoint: None, authentication, confirm }
+    let front = Front { authentication, ..Front::embedded(&root, &artifacts) };
+    LocalStack::start(options, front, &Progress::silent()).await
 }
 
 fn prepare(name: &str) -> anyhow::Result<(Options, Artifacts)> {

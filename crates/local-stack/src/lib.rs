@@ -306,6 +306,22 @@ pub struct Front<'a> {
     pub confirm: Confirm,
 }
 
+impl<'a> Front<'a> {
+    /// In the embedded host, on a free port, over the emulator itself; anybody acts for anybody, and the pipe brings outcomes.
+    #[must_use]
+    pub const fn embedded(root: &'a Path, artifacts: &'a Artifacts) -> Self {
+        Self {
+            root,
+            artifacts,
+            host: Host::Embedded,
+            port: None,
+            endpoint: None,
+            authentication: Authentication::None,
+            confirm: Confirm::Http,
+        }
+    }
+}
+
 impl LocalStack {
     /// Starts everything.
     ///
