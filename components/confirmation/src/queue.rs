@@ -1,6 +1,8 @@
 //! What a host calls that receives from SQS_CONFIRMATION itself.
-// A record's fields are the arguments of the export that wit-bindgen generates.
-#![allow(clippy::too_many_arguments, reason = "generated")]
+#![expect(
+    clippy::too_many_arguments,
+    reason = "wit-bindgen makes each part of a message an argument of the export that it generates"
+)]
 
 use std::time::Instant;
 
