@@ -153,7 +153,7 @@ impl Kind {
         match self {
             Self::Component => "component",
             Self::ComponentEs256 => "component-es256",
-            Self::ComponentEdDsa => "component-eddsa",
+            Self::ComponentEdDsa => "component-ed-dsa",
             Self::AxumAwsSdk => "axum-aws-sdk",
             Self::NodeAwsSdk => "node-aws-sdk",
             Self::BareHyper => "bare-hyper",
