@@ -1,21 +1,27 @@
 //! From `202` to `completed` on the local stack, hop by hop, and what the emulator's own hops take.
 
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use appointment::{Status, Timestamp};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use local_stack::application::Host;
+use local_stack::archive::{self, Entry};
 use local_stack::artifacts::Artifacts;
 use local_stack::aws::Aws;
 use local_stack::backplane::Backplane;
 use local_stack::http::Http;
-use local_stack::postgres;
 use local_stack::progress::Progress;
-use local_stack::{Front, LocalStack, Options};
-use serde::Serialize;
+use local_stack::{Front, LocalStack, Options, Services};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::Row as _;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use uuid::Uuid;
@@ -56,27 +62,44 @@ impl Hop {
     }
 }
 
+/// Milliseconds of a hop between the `202` and `completed`, and its part of them.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Share {
+    pub(crate) name: &'static str,
+    #[serde(flatten)]
+    pub(crate) hop: Hop,
+    /// The sum of the hop over all bookings against the sum of the whole time.
+    pub(crate) share: f64,
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) bookings_per_second: u32,
     pub(crate) bookings: usize,
     /// From the request to its `202`.
     pub(crate) accepted: Hop,
-    /// From the `202` to the country's decision: SNS, SQS, the Lambda's mapping, the worker's SQL.
-    pub(crate) decided: Hop,
-    /// From the decision to the status `completed`: `PutEvents`, rule, SQS, pipe, the confirmation's write.
-    pub(crate) completed: Hop,
     /// From the `202` to the status `completed`.
     pub(crate) whole: Hop,
+    /// The hops that the whole is made of, one after another.
+    pub(crate) hops: Vec<Share>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct EndToEnd {
     pub(crate) rows: Vec<Row>,
-    /// SNS's `Publish` until SQS delivers, with none of our code in between.
-    pub(crate) emulator_topic_to_queue_ms: Spread,
-    /// EventBridge's `PutEvents` until SQS delivers.
-    pub(crate) emulator_bus_to_queue_ms: Spread,
+    /// The emulator's hops with none of our code in between.
+    pub(crate) emulator: Emulator,
+}
+
+/// What the emulator's hops take alone, one message after another.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Emulator {
+    /// SNS's `Publish` until SQS delivers to a receiver that waits.
+    pub(crate) topic_to_queue_ms: Spread,
+    /// SQS's `SendMessage` until a function that a mapping feeds has the message.
+    pub(crate) queue_to_function_ms: Spread,
+    /// EventBridge's `PutEvents` until SQS delivers to a receiver that waits.
+    pub(crate) bus_to_queue_ms: Spread,
 }
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<EndToEnd> {
@@ -95,19 +118,23 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
         bookings(&stack, 2, 2, slots as u64 * 2 + 1).await?;
         rows.push(bookings(&stack, rate, rate * seconds, slots as u64 * 2 + 2).await?);
     }
-    let aws = stack.services().aws();
-    let topic = Probe::topic(&aws, stack.services().topic_arn()).await?.times(&aws, plan.emulator_hops).await?;
-    let bus_name = stack.services().backplane().bus.name.clone();
-    let bus = Probe::bus(&aws, &bus_name).await?.times(&aws, plan.emulator_hops).await?;
+    let emulator = emulator(stack.services(), plan.emulator_hops).await?;
     step.done("");
     stack.stop().await;
-    Ok(EndToEnd { rows, emulator_topic_to_queue_ms: topic, emulator_bus_to_queue_ms: bus })
+    Ok(EndToEnd { rows, emulator })
+}
+
+async fn emulator(services: &Services, times: usize) -> Result<Emulator> {
+    let aws = services.aws();
+    Ok(Emulator {
+        topic_to_queue_ms: Probe::topic(&aws, services.topic_arn()).await?.times(&aws, times).await?,
+        queue_to_function_ms: Mapping::create(services).await?.times(&aws, times).await?,
+        bus_to_queue_ms: Probe::bus(&aws, &services.backplane().bus.name).await?.times(&aws, times).await?,
+    })
 }
 
 struct Booked {
     id: Uuid,
-    insured_id: String,
-    country: &'static str,
     sent: SystemTime,
     accepted: SystemTime,
 }
@@ -125,36 +152,115 @@ async fn bookings(stack: &LocalStack, rate: u32, count: u32, series: u64) -> Res
     while let Some(one) = tasks.join_next().await {
         booked.push(one??);
     }
-    let (mut accepted, mut decided, mut completed, mut whole) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let given_up = Instant::now() + PATIENCE;
-    let (aws, table) = (stack.services().aws(), &stack.services().backplane().table.name);
-    for one in &booked {
-        let completed_at = loop {
-            if let Some(at) = completed_at(&aws, table, one).await? {
-                break at;
-            }
-            ensure!(Instant::now() < given_up, "a booking was not completed in {} s", PATIENCE.as_secs());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        let decided_at = decided_at(stack, one).await?;
-        accepted.push(between(one.sent, one.accepted));
-        decided.push(between(one.accepted, decided_at));
-        completed.push(between(decided_at, completed_at));
-        whole.push(between(one.accepted, completed_at));
-    }
+    let steps = loop {
+        let logged = Logged::read(&stack.services().logs())?;
+        if let Some(steps) = booked.iter().map(|one| logged.steps(one)).collect::<Option<Vec<_>>>() {
+            break steps;
+        }
+        ensure!(Instant::now() < given_up, "a booking was not completed in {} s", PATIENCE.as_secs());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    let whole: Vec<f64> = steps.iter().map(|steps| between(steps.accepted, steps.completed)).collect();
+    let hop = |name, from: fn(&Steps) -> SystemTime, to: fn(&Steps) -> SystemTime| -> Result<Share> {
+        let each: Vec<f64> = steps.iter().map(|steps| between(from(steps), to(steps))).collect();
+        Ok(Share { name, share: each.iter().sum::<f64>() / whole.iter().sum::<f64>(), hop: Hop::of(each)? })
+    };
+    let hops = vec![
+        hop("SNS, SQS, mapping", |steps| steps.accepted, |steps| steps.received)?,
+        hop("worker: SQL", |steps| steps.received, |steps| steps.decided)?,
+        hop("PutEvents, rule, SQS, pipe", |steps| steps.decided, |steps| steps.delivered)?,
+        hop("confirmation", |steps| steps.delivered, |steps| steps.completed)?,
+    ];
     Ok(Row {
         bookings_per_second: rate,
         bookings: booked.len(),
-        accepted: Hop::of(accepted)?,
-        decided: Hop::of(decided)?,
-        completed: Hop::of(completed)?,
+        accepted: Hop::of(booked.iter().map(|one| between(one.sent, one.accepted)).collect())?,
         whole: Hop::of(whole)?,
+        hops,
     })
 }
 
-/// Zero where the clock's milliseconds make the later instant the earlier one.
+/// Zero where the clock's milliseconds make the later instant the earlier one, and where the topic was faster than `202`.
 fn between(earlier: SystemTime, later: SystemTime) -> f64 {
     later.duration_since(earlier).unwrap_or_default().as_secs_f64() * 1000.0
+}
+
+/// When a booking went from one hop to the next.
+struct Steps {
+    accepted: SystemTime,
+    /// The worker had the message.
+    received: SystemTime,
+    /// The worker had decided, and handed its event to the bus.
+    decided: SystemTime,
+    /// The confirmation had the event.
+    delivered: SystemTime,
+    /// The confirmation had written the status.
+    completed: SystemTime,
+}
+
+/// A line of a worker's or the confirmation's log, by its members.
+#[derive(Deserialize)]
+struct Line {
+    timestamp: Timestamp,
+    trace_id: Option<String>,
+    /// Of a line about a batch: its traces, one space between.
+    trace_ids: Option<String>,
+    appointment_id: Option<Uuid>,
+    appointment_status: Option<Status>,
+    #[serde(default)]
+    duration_ms: f64,
+    put_events_duration_ms: Option<f64>,
+}
+
+impl Line {
+    /// How long before the line was written something was, by a duration that it tells.
+    fn before(&self, milliseconds: f64) -> SystemTime {
+        SystemTime::from(self.timestamp) - Duration::from_secs_f64(milliseconds / 1000.0)
+    }
+}
+
+/// What the logs of the stack tell of its bookings.
+#[derive(Default)]
+struct Logged {
+    /// The worker's line about the batch, by the traces in it.
+    batches: HashMap<String, Arc<Line>>,
+    /// The confirmation's line about the outcome that completed it, by the appointment.
+    confirmed: HashMap<Uuid, Line>,
+}
+
+impl Logged {
+    fn read(folder: &Path) -> Result<Self> {
+        let mut logged = Self::default();
+        for text in fs::read_to_string(folder.join("workers.log"))?.lines() {
+            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
+            if let Some(traces) = line.trace_ids.clone() {
+                let line = Arc::new(line);
+                logged.batches.extend(traces.split(' ').map(|trace| (trace.to_owned(), line.clone())));
+            }
+        }
+        for text in fs::read_to_string(folder.join("application.log"))?.lines() {
+            let Some(text) = text.strip_prefix("[confirmation] ") else { continue };
+            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
+            if let (Some(id), Some(Status::Completed)) = (line.appointment_id, line.appointment_status) {
+                logged.confirmed.insert(id, line);
+            }
+        }
+        Ok(logged)
+    }
+
+    /// `None` as long as a line is missing.
+    fn steps(&self, booked: &Booked) -> Option<Steps> {
+        let confirmed = self.confirmed.get(&booked.id)?;
+        let batch = self.batches.get(confirmed.trace_id.as_deref()?)?;
+        Some(Steps {
+            accepted: booked.accepted,
+            received: batch.before(batch.duration_ms),
+            decided: batch.before(batch.put_events_duration_ms?),
+            delivered: confirmed.before(confirmed.duration_ms),
+            completed: confirmed.before(0.0),
+        })
+    }
 }
 
 async fn book(url: String, http: Http, slot: u64) -> Result<Booked> {
@@ -170,26 +276,7 @@ async fn book(url: String, http: Http, slot: u64) -> Result<Booked> {
     ensure!(answer.status() == http::StatusCode::ACCEPTED, "a booking was answered {}", answer.status());
     let answer: Value = serde_json::from_slice(answer.body())?;
     let id = answer.get("appointmentId").and_then(Value::as_str).context("a 202 without an id")?.parse()?;
-    Ok(Booked { id, insured_id, country, sent, accepted })
-}
-
-/// When the row's status became `completed`, by its history.
-async fn completed_at(aws: &Aws, table: &str, booked: &Booked) -> Result<Option<SystemTime>> {
-    let key = json!({ "insuredId": { "S": booked.insured_id }, "sk": { "S": format!("appointment#{}", booked.id) } });
-    let get = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
-    let row = aws.dynamodb("GetItem", &get).await?;
-    let steps = row.pointer("/Item/history/L").and_then(Value::as_array).context("a row without a history")?;
-    let completed = steps.iter().find(|step| step.pointer("/M/status/S") == Some(&json!("completed")));
-    let Some(at) = completed.and_then(|step| step.pointer("/M/at/S")?.as_str()) else { return Ok(None) };
-    Ok(Some(at.parse::<appointment::Timestamp>()?.into()))
-}
-
-/// When the country decided, by its own row.
-async fn decided_at(stack: &LocalStack, booked: &Booked) -> Result<SystemTime> {
-    let mut connection = postgres::connect(stack.services().database_url(booked.country)?).await?;
-    let query = "SELECT decided_at FROM appointments WHERE appointment_id = $1";
-    let row = sqlx::query(query).bind(booked.id).fetch_one(&mut connection).await?;
-    Ok(row.try_get::<time::OffsetDateTime, _>(0)?.into())
+    Ok(Booked { id, sent, accepted })
 }
 
 /// A queue of the benchmark's own behind the topic or the bus.
@@ -258,6 +345,61 @@ impl<'a> Probe<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// A function that does nothing, behind a queue of its own.
+struct Mapping {
+    queue_url: String,
+}
+
+impl Mapping {
+    const NAME: &str = "bench-idle";
+    const LOG_GROUP: &str = "/aws/lambda/bench-idle";
+
+    async fn create(services: &Services) -> Result<Self> {
+        let aws = services.aws();
+        let zip = services.logs().with_file_name("idle-function.zip");
+        let content = include_bytes!("../idle-function/bootstrap");
+        archive::write(&zip, 1, &[Entry { path: "bootstrap", content, executable: true }])?;
+        let (queue_url, queue_arn) = queue(&aws, Self::NAME, "lambda.amazonaws.com").await?;
+        aws.logs("CreateLogGroup", &json!({ "logGroupName": Self::LOG_GROUP })).await?;
+        let function = json!({
+            "FunctionName": Self::NAME,
+            "Runtime": "provided.al2023",
+            "Handler": "bootstrap",
+            "Role": format!("arn:aws:iam::{}:role/{}", local_stack::ministack::ACCOUNT, Self::NAME),
+            "Code": { "ZipFile": BASE64_STANDARD.encode(fs::read(&zip)?) },
+        });
+        aws.lambda("/2015-03-31/functions", &function).await?;
+        let mapping = json!({ "FunctionName": Self::NAME, "EventSourceArn": queue_arn, "BatchSize": 10 });
+        aws.lambda("/2015-03-31/event-source-mappings/", &mapping).await?;
+        Ok(Self { queue_url })
+    }
+
+    /// Sends messages, one after another. That which starts the function's process is not counted.
+    async fn times(&self, aws: &Aws, count: usize) -> Result<Spread> {
+        let mut ages = Vec::new();
+        for number in 0..=count {
+            let sent = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64() * 1000.0;
+            aws.sqs("SendMessage", &json!({ "QueueUrl": self.queue_url, "MessageBody": sent.to_string() })).await?;
+            let given_up = Instant::now() + PATIENCE;
+            while ages.len() <= number {
+                ensure!(Instant::now() < given_up, "the function got no message in {} s", PATIENCE.as_secs());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                ages = Self::ages(aws).await?;
+            }
+        }
+        Spread::of(ages.into_iter().skip(1)).context("nothing was timed")
+    }
+
+    /// How old each message was when the function had it, in the order of the log.
+    async fn ages(aws: &Aws) -> Result<Vec<f64>> {
+        let found = aws.logs("FilterLogEvents", &json!({ "logGroupName": Self::LOG_GROUP })).await?;
+        let events = found.get("events").and_then(Value::as_array).context("no log events")?;
+        let messages = events.iter().filter_map(|event| event.get("message")?.as_str());
+        let lines = messages.filter_map(|message| serde_json::from_str::<Value>(message).ok());
+        Ok(lines.filter_map(|line| line.get("age_ms")?.as_f64()).collect())
     }
 }
 

@@ -16,8 +16,9 @@ use appointment::{
 };
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts, Transport, TransportError};
-use backplane::{Applied, AppointmentsTable, PageRequest, RepublishSchedule};
+use backplane::{Applied, AppointmentsTable, PageRequest, RepublishSchedule, pending_shards};
 use bytes::Bytes;
+use local_stack::backplane::{Backplane, Table};
 use local_stack::process::{Process, free_port, on_path};
 use local_stack::progress::Progress;
 use serde::Serialize;
@@ -27,15 +28,19 @@ use crate::measure::Spread;
 use crate::npm;
 use crate::subjects::{Programs, launch};
 
-const TABLE: &str = "appointments";
 const REGION: &str = "us-east-1";
 const PAGE: u32 = 20;
+/// The operations, as the report names them.
+pub(crate) const LIST: &str = "page of 20";
+const BOOKING: &str = "booking";
+const NOTHING_DUE: &str = "commands due, none";
+const DUE: &str = "commands due, up to 20 of a shard";
+const REPUBLICATION: &str = "republication";
+const CONFIRMATION: &str = "confirmation";
 /// DynamoDB's limit of `BatchWriteItem`.
 const LOADED_AT_ONCE: usize = 25;
 /// Persons among whom the appointments of many are spread: an insured id has five digits.
 const PERSONS: usize = 100_000;
-/// The program that a table is loaded into has to have the index of `infra/backplane.json`.
-const INDEX: &str = "pending";
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
@@ -64,7 +69,7 @@ pub(crate) struct Row {
     pub(crate) whose: Whose,
     pub(crate) appointments: usize,
     pub(crate) operation: &'static str,
-    /// Items that the store looked at and items that it answered, of one operation at most.
+    /// Items that the store looked at and items that it answered, of the operation that read the most in vain.
     pub(crate) items_read: u64,
     pub(crate) items_returned: u64,
     /// DynamoDB's read or write units, of one operation at most.
@@ -107,11 +112,11 @@ async fn table(
 ) -> Result<Vec<Row>> {
     let folder = programs.scratch.join("growth").join(format!("{whose:?}-{appointments}").to_lowercase());
     let store = Store::start(programs, dynalite, folder).await?;
-    if !store.loaded() {
+    if !is_loaded(&store.loaded, &store.table) {
         progress.note(&format!("loading {appointments} appointments of {whose:?}").to_lowercase());
         store.load(whose, appointments).await?;
     }
-    let table = AppointmentsTable::new(&store.client, &store.endpoint, TABLE);
+    let table = AppointmentsTable::new(&store.client, &store.endpoint, &store.table.name);
     let schedule: RepublishSchedule = "60".parse()?;
     let trace = TraceContext::start([7; 24]);
     let mut rows = Vec::new();
@@ -130,7 +135,7 @@ async fn table(
         table.list(&person(number)?, PageRequest { limit: PAGE, status: None, after: None }).await?;
         times.push(milliseconds(began));
     }
-    summed_up("page of 20", times, store.cost())?;
+    summed_up(LIST, times, store.cost())?;
 
     let mut booked = Vec::new();
     let mut times = Vec::new();
@@ -141,7 +146,32 @@ async fn table(
         times.push(milliseconds(began));
         booked.push(appointment);
     }
-    summed_up("booking", times, store.cost())?;
+    summed_up(BOOKING, times, store.cost())?;
+
+    // The republisher's look at the index before anything's turn has come, and when that of the new bookings has.
+    let (long_ago, later) = (SystemTime::UNIX_EPOCH.into(), schedule.first(SystemTime::now().into()));
+    let mut turns = Vec::new();
+    for (operation, at) in [(NOTHING_DUE, long_ago), (DUE, later)] {
+        let mut times = Vec::new();
+        turns.clear();
+        for shard in pending_shards(Country::Peru) {
+            let began = Instant::now();
+            let due = table.due(&shard, at, PAGE).await?;
+            times.push(milliseconds(began));
+            turns.extend(due.appointments);
+        }
+        summed_up(operation, times, store.cost())?;
+        ensure!(turns.is_empty() == (operation == NOTHING_DUE), "{operation}: {} were due", turns.len());
+    }
+    let next = schedule.first(later);
+    let mut times = Vec::new();
+    for turn in &turns {
+        let began = Instant::now();
+        let taken = table.take_turn(turn, turn.attempt + 1, next).await?;
+        times.push(milliseconds(began));
+        ensure!(taken.is_some(), "a command that was due was not to be had");
+    }
+    summed_up(REPUBLICATION, times, store.cost())?;
 
     let mut times = Vec::new();
     for appointment in &booked {
@@ -151,7 +181,7 @@ async fn table(
         times.push(milliseconds(began));
         ensure!(matches!(applied, Applied::Moved(_)), "a confirmation was not applied: {applied:?}");
     }
-    summed_up("confirmation", times, store.cost())?;
+    summed_up(CONFIRMATION, times, store.cost())?;
     Ok(rows)
 }
 
@@ -199,7 +229,7 @@ fn completed(appointment: &Appointment, trace: TraceContext) -> OutcomeEvent {
     }
 }
 
-/// What the operations since the last look cost, each at most.
+/// What the operations since the last look cost: the items of the one that read the most in vain, the most units.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     items_read: u64,
@@ -232,8 +262,11 @@ impl Transport for Metered {
             let count = |member: &str| output.get(member).and_then(Value::as_u64);
             let mut cost = self.cost.lock().unwrap_or_else(PoisonError::into_inner);
             // A write looks at the one item that it writes.
-            cost.items_read = cost.items_read.max(count("ScannedCount").unwrap_or(1));
-            cost.items_returned = cost.items_returned.max(count("Count").unwrap_or(1));
+            let (read, returned) = (count("ScannedCount").unwrap_or(1), count("Count").unwrap_or(1));
+            let by_waste = |read: u64, returned: u64| (read.saturating_sub(returned), read);
+            if by_waste(read, returned) > by_waste(cost.items_read, cost.items_returned) {
+                (cost.items_read, cost.items_returned) = (read, returned);
+            }
             cost.capacity_units = cost.capacity_units.max(units);
         }
         Ok(answer)
@@ -250,13 +283,17 @@ struct Store {
     client: Client<Metered>,
     endpoint: Endpoint,
     cost: Arc<Mutex<Cost>>,
+    /// As `infra/backplane.json` has it.
+    table: Table,
+    /// The file that holds the definition of the table that was loaded whole.
     loaded: PathBuf,
 }
 
 impl Store {
     async fn start(programs: &Programs, dynalite: &Path, folder: PathBuf) -> Result<Self> {
+        let table = Backplane::load(&programs.root)?.table;
         let loaded = folder.join("loaded");
-        if !loaded.is_file() && folder.exists() {
+        if !is_loaded(&loaded, &table) && folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
@@ -280,6 +317,7 @@ impl Store {
             client,
             endpoint,
             cost,
+            table,
             loaded,
             _process: {
                 let address = format!("127.0.0.1:{port}");
@@ -289,10 +327,6 @@ impl Store {
             },
         };
         Ok(store)
-    }
-
-    fn loaded(&self) -> bool {
-        self.loaded.is_file()
     }
 
     /// What the operations since the last call cost.
@@ -309,31 +343,9 @@ impl Store {
 
     /// Creates the table, with appointments that were completed long ago: they stand in no index.
     async fn load(&self, whose: Whose, appointments: usize) -> Result<()> {
-        let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
-        let key = |hash: &str, range: &str| {
-            json!([
-                { "AttributeName": hash, "KeyType": "HASH" },
-                { "AttributeName": range, "KeyType": "RANGE" },
-            ])
-        };
-        let attributes: Value =
-            ["insuredId", "sk", "pendingShard", "pendingSince"].map(attribute).into_iter().collect();
-        self.call(
-            "CreateTable",
-            &json!({
-                "TableName": TABLE,
-                "BillingMode": "PAY_PER_REQUEST",
-                "AttributeDefinitions": attributes,
-                "KeySchema": key("insuredId", "sk"),
-                "GlobalSecondaryIndexes": [{
-                    "IndexName": INDEX,
-                    "KeySchema": key("pendingShard", "pendingSince"),
-                    "Projection": { "ProjectionType": "KEYS_ONLY" },
-                }],
-            }),
-        )
-        .await?;
-        while self.call("DescribeTable", &json!({ "TableName": TABLE })).await?.pointer("/Table/TableStatus")
+        self.call("CreateTable", &self.table.definition()).await?;
+        let name = &self.table.name;
+        while self.call("DescribeTable", &json!({ "TableName": name })).await?.pointer("/Table/TableStatus")
             != Some(&json!("ACTIVE"))
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -349,13 +361,19 @@ impl Store {
                     Ok(json!({ "PutRequest": { "Item": item(&appointment(insured(whose, number)?, number, at)?) } }))
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let answer = self.call("BatchWriteItem", &json!({ "RequestItems": { TABLE: puts } })).await?;
+            let answer = self.call("BatchWriteItem", &json!({ "RequestItems": { name: puts } })).await?;
             let unprocessed = answer.get("UnprocessedItems").and_then(Value::as_object);
             ensure!(unprocessed.is_none_or(serde_json::Map::is_empty), "the store did not take every item");
         }
         self.cost();
-        Ok(fs::write(&self.loaded, appointments.to_string())?)
+        Ok(fs::write(&self.loaded, self.table.definition().to_string())?)
     }
+}
+
+/// Whether a table was loaded whole, with the definition that it has to have.
+fn is_loaded(loaded: &Path, table: &Table) -> bool {
+    let definition = fs::read(loaded).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    definition == Some(table.definition())
 }
 
 /// An appointment as it lies in the table once its country has completed it.

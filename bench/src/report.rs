@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cold_start::ColdStart;
 use crate::end_to_end::EndToEnd;
-use crate::growth::{Growth, Whose};
+use crate::growth::{self, Growth, Whose};
 use crate::intake::{Intake, Row, Standing};
 use crate::machine::Machine;
 use crate::plots;
@@ -91,7 +91,7 @@ impl Results {
         };
         let page = |largest: bool| {
             let rows = &self.growth.as_ref()?.rows;
-            let mut pages = rows.iter().filter(|row| row.whose == Whose::One && row.operation == "page of 20");
+            let mut pages = rows.iter().filter(|row| row.whose == Whose::One && row.operation == growth::LIST);
             let found = if largest { pages.next_back() } else { pages.next() };
             found.map(|row| row.capacity_units)
         };
@@ -150,6 +150,16 @@ impl Results {
                 "x",
                 2,
                 page(true).zip(page(false)).map(|(largest, smallest)| largest / smallest),
+            ),
+            Target::at_most(
+                "items that an operation reads, against what it returns",
+                1.0,
+                "x",
+                2,
+                self.growth.as_ref().and_then(|growth| {
+                    let ratio = |row: &growth::Row| row.items_read as f64 / row.items_returned.max(1) as f64;
+                    growth.rows.iter().map(ratio).max_by(f64::total_cmp)
+                }),
             ),
         ]
     }
@@ -366,35 +376,37 @@ impl Page {
     fn end_to_end(&mut self, end_to_end: &EndToEnd) {
         self.line("## End to end, on the local stack");
         self.line("");
-        self.line("Milliseconds, p50 / p99. *Decided* is from the `202` to the country's row (SNS, SQS, mapping, worker), *completed* from there to the status (`PutEvents`, rule, SQS, pipe, confirmation). The programs are the local stack's own, which are not optimised; most of it is the emulator's anyway.");
+        self.line("Milliseconds, p50 / p99, by the lines that worker and confirmation log. Each hop begins where the one before it ends, and its share is that of its sum over all bookings. The programs are the local stack's own, which are not optimised.");
         self.line("");
         let hop = |hop: crate::end_to_end::Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
+        let names = end_to_end.rows.first().into_iter().flat_map(|row| &row.hops).map(|each| each.name);
+        let head: Vec<&str> =
+            ["a second", "bookings", "request to 202", "202 to completed"].into_iter().chain(names).collect();
         let rows = end_to_end.rows.iter().map(|row| {
-            vec![
-                row.bookings_per_second.to_string(),
-                row.bookings.to_string(),
-                hop(row.accepted),
-                hop(row.decided),
-                hop(row.completed),
-                hop(row.whole),
-                format!("{:.0} %", row.decided.p50 / row.whole.p50.max(1.0) * 100.0),
-            ]
+            let all =
+                [row.bookings_per_second.to_string(), row.bookings.to_string(), hop(row.accepted), hop(row.whole)];
+            let shares = row.hops.iter().map(|each| format!("{} ({:.0} %)", hop(each.hop), each.share * 100.0));
+            all.into_iter().chain(shares).collect()
         });
-        let head =
-            ["a second", "bookings", "request to 202", "decided", "completed", "202 to completed", "share of decided"];
         self.table(&head, rows);
-        self.line(&format!(
-            "The emulator's own hops, with none of our code between: `Publish` to a waiting `ReceiveMessage` {} ms, `PutEvents` through a rule to one {} ms.",
-            end_to_end.emulator_topic_to_queue_ms.text(0),
-            end_to_end.emulator_bus_to_queue_ms.text(0),
-        ));
+        self.line("What the emulator's own hops take one after another, with none of our code in them:");
         self.line("");
+        let emulator = &end_to_end.emulator;
+        let hops = [
+            ("`Publish` until a waiting `ReceiveMessage` has it", emulator.topic_to_queue_ms),
+            (
+                "`SendMessage` until a function behind a mapping has it, which does nothing",
+                emulator.queue_to_function_ms,
+            ),
+            ("`PutEvents`, through a rule, until a waiting `ReceiveMessage` has it", emulator.bus_to_queue_ms),
+        ];
+        self.table(&["hop", "ms"], hops.map(|(name, spread)| vec![name.to_owned(), spread.text(0)]));
     }
 
     fn growth(&mut self, growth: &Growth) {
         self.line("## Growth");
         self.line("");
-        self.line("The components' own operations against `dynalite` (LevelDB), which executes them, counts what it reads, and computes DynamoDB's capacity units. Items and units are the most that one operation took. The milliseconds are that store's, not AWS's.");
+        self.line("The components' own operations against `dynalite` (LevelDB), which executes them, counts what it reads, and computes DynamoDB's capacity units. The items are those of the operation that read the most in vain, the units the most that one took. *Commands due* is the republisher's query of one shard of the index, before and after the turn of the new bookings; a *republication* takes one row's turn. It counts no units for a query that finds nothing and for what a write changes in the index, for which AWS takes half a read unit and a write unit. The milliseconds are that store's, not AWS's.");
         self.line("");
         if let Some(why) = &growth.left_out {
             self.line(&format!("Left out: {why}."));

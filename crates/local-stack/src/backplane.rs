@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The path of the file inside the repository.
 pub const FILE: &str = "infra/backplane.json";
@@ -387,6 +387,27 @@ pub enum BackplaneError {
     /// The `local` block names something that is no duration.
     #[error("{FILE}: local.durations_seconds: {0}; only a duration of `durations_seconds` can be overridden")]
     NoDuration(serde_json::Error),
+}
+
+impl Table {
+    /// The input of DynamoDB's `CreateTable`.
+    #[must_use]
+    pub fn definition(&self) -> Value {
+        let index = &self.index;
+        let keys = [&self.partition_key, &self.sort_key, &index.partition_key, &index.sort_key];
+        let schema = |partition: &str, sort: &str| json!([{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]);
+        json!({
+            "TableName": self.name,
+            "BillingMode": self.billing_mode,
+            "AttributeDefinitions": keys.map(|key| json!({"AttributeName": key.name, "AttributeType": key.kind})),
+            "KeySchema": schema(&self.partition_key.name, &self.sort_key.name),
+            "GlobalSecondaryIndexes": [{
+                "IndexName": index.name,
+                "KeySchema": schema(&index.partition_key.name, &index.sort_key.name),
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": index.projected_attributes},
+            }],
+        })
+    }
 }
 
 impl Backplane {

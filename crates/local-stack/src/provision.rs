@@ -107,24 +107,7 @@ async fn keep_master_secrets(
 }
 
 async fn create_table(aws: &Aws, table: &Table) -> Result<()> {
-    let index = &table.index;
-    let keys = [&table.partition_key, &table.sort_key, &index.partition_key, &index.sort_key];
-    let schema = |partition: &str, sort: &str| json!([{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]);
-    aws.dynamodb(
-        "CreateTable",
-        &json!({
-            "TableName": table.name,
-            "BillingMode": table.billing_mode,
-            "AttributeDefinitions": keys.map(|key| json!({"AttributeName": key.name, "AttributeType": key.kind})),
-            "KeySchema": schema(&table.partition_key.name, &table.sort_key.name),
-            "GlobalSecondaryIndexes": [{
-                "IndexName": index.name,
-                "KeySchema": schema(&index.partition_key.name, &index.sort_key.name),
-                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": index.projected_attributes},
-            }],
-        }),
-    )
-    .await?;
+    aws.dynamodb("CreateTable", &table.definition()).await?;
     let expiry = json!({"AttributeName": table.time_to_live_attribute, "Enabled": true});
     aws.dynamodb("UpdateTimeToLive", &json!({"TableName": table.name, "TimeToLiveSpecification": expiry})).await?;
     Ok(())
