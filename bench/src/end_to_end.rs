@@ -364,6 +364,13 @@ impl Mapping {
         archive::write(&zip, 1, &[Entry { path: "bootstrap", content, executable: true }])?;
         let (queue_url, queue_arn) = queue(&aws, Self::NAME, "lambda.amazonaws.com").await?;
         aws.logs("CreateLogGroup", &json!({ "logGroupName": Self::LOG_GROUP })).await?;
+        let trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole",
+            }],
+        });
+        aws.iam("CreateRole", &[("RoleName", Self::NAME), ("AssumeRolePolicyDocument", &trust.to_string())]).await?;
         let function = json!({
             "FunctionName": Self::NAME,
             "Runtime": "provided.al2023",
