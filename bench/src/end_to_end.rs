@@ -19,6 +19,7 @@ use local_stack::aws::Aws;
 use local_stack::backplane::Backplane;
 use local_stack::http::Http;
 use local_stack::progress::Progress;
+use local_stack::provision::lambda_trust_policy;
 use local_stack::{Front, LocalStack, Options, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -364,13 +365,8 @@ impl Mapping {
         archive::write(&zip, 1, &[Entry { path: "bootstrap", content, executable: true }])?;
         let (queue_url, queue_arn) = queue(&aws, Self::NAME, "lambda.amazonaws.com").await?;
         aws.logs("CreateLogGroup", &json!({ "logGroupName": Self::LOG_GROUP })).await?;
-        let trust = json!({
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole",
-            }],
-        });
-        aws.iam("CreateRole", &[("RoleName", Self::NAME), ("AssumeRolePolicyDocument", &trust.to_string())]).await?;
+        let trust = lambda_trust_policy().to_string();
+        aws.iam("CreateRole", &[("RoleName", Self::NAME), ("AssumeRolePolicyDocument", &trust)]).await?;
         let function = json!({
             "FunctionName": Self::NAME,
             "Runtime": "provided.al2023",

@@ -112,7 +112,8 @@ async fn table(
 ) -> Result<Vec<Row>> {
     let folder = programs.scratch.join("growth").join(format!("{whose:?}-{appointments}").to_lowercase());
     let store = Store::start(programs, dynalite, folder).await?;
-    if !is_loaded(&store.loaded, &store.table) {
+    // A table of another definition was removed at the start.
+    if !store.loaded.is_file() {
         progress.note(&format!("loading {appointments} appointments of {whose:?}").to_lowercase());
         store.load(whose, appointments).await?;
     }

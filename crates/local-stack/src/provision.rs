@@ -251,15 +251,20 @@ async fn create_principals(aws: &Aws, arns: &Arns<'_>) -> Result<BTreeMap<String
     Ok(credentials.into_iter().flatten().collect())
 }
 
-async fn create_worker_roles(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<()> {
-    let backplane = arns.backplane;
-    let trust = json!({
+/// The trust policy of a role that Lambda's functions take on.
+#[must_use]
+pub fn lambda_trust_policy() -> Value {
+    json!({
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         ],
     })
-    .to_string();
+}
+
+async fn create_worker_roles(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<()> {
+    let backplane = arns.backplane;
+    let trust = lambda_trust_policy().to_string();
     try_join_all(backplane.countries().map(async |country| {
         let name = backplane.principal_name(principal, Some(&country.code));
         aws.iam("CreateRole", &[("RoleName", &name), ("AssumeRolePolicyDocument", &trust)]).await?;
