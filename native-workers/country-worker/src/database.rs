@@ -196,6 +196,7 @@ impl Batch {
                 .iter()
                 .map(|message| match message.command {
                     Command::Request => "request",
+                    Command::Decision => "decision",
                     Command::Cancellation => "cancel",
                 })
                 .collect(),

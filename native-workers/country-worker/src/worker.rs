@@ -215,8 +215,9 @@ impl<D: fmt::Debug, B: fmt::Debug> fmt::Debug for Worker<D, B> {
     }
 }
 
-/// One command an appointment: a cancellation wins over the request. A message that names another person or slot than
-/// the first one for its appointment is none.
+/// One command per appointment, the greatest: a cancellation wins over everything, and the question for the decision over
+/// the request, which the person was told has failed. A message that names another person or slot than the first one for
+/// its appointment is none.
 fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<AppointmentId, AppointmentMessage> {
     let mut commands: BTreeMap<AppointmentId, AppointmentMessage> = BTreeMap::new();
     for entry in messages {
@@ -224,7 +225,7 @@ fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<App
         let command = commands.entry(message.appointment_id).or_insert_with(|| message.clone());
         if (command.insured_id, command.schedule_id) != (message.insured_id, message.schedule_id) {
             *entry = Err(Unreadable::Contradictory);
-        } else if message.command == Command::Cancellation && command.command == Command::Request {
+        } else if message.command > command.command {
             *command = message.clone();
         }
     }
