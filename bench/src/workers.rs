@@ -269,7 +269,7 @@ async fn with_pgbench(
     postgres: &Postgres,
 ) -> Result<Round> {
     let script = programs.scratch.join("pgbench.sql");
-    std::fs::write(&script, batches.iter().map(|batch| statement(batch)).collect::<String>())?;
+    std::fs::write(&script, batches.iter().map(|batch| statement(batch)).collect::<Result<String>>()?)?;
     let (client, server) = (children_cpu_time()?, cpu_time_with_children(postgres.process_id())?);
     let output = Command::new(program)
         .args(["--no-vacuum", "--client=1", "--transactions=1", "--file"])
@@ -292,16 +292,9 @@ async fn with_pgbench(
     })
 }
 
-fn statement(batch: &[AppointmentMessage]) -> String {
-    let array = |value: fn(&AppointmentMessage) -> String| batch.iter().map(value).collect::<Vec<_>>().join(",");
-    format!(
-        "SELECT appointment_id, outcome, reason, decided_at FROM public.decide('{{{}}}', '{{{}}}', '{{{}}}', '{{{}}}', '{{{}}}');\n",
-        array(|message| message.appointment_id.to_string()),
-        array(|message| message.insured_id.as_str().to_owned()),
-        array(|message| message.schedule_id.to_string()),
-        array(|_| "request".to_owned()),
-        array(|message| format!("\"{}\"", message.occurred_at)),
-    )
+fn statement(batch: &[AppointmentMessage]) -> Result<String> {
+    let commands = serde_json::to_string(batch)?;
+    Ok(format!("SELECT appointment_id, outcome, reason, decided_at FROM public.decide('{commands}'::text::jsonb);\n"))
 }
 
 /// The CPU time of the children that have ended.

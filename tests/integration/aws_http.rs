@@ -366,7 +366,8 @@ async fn put_events_tells_what_became_of_each_entry() {
 
 #[tokio::test]
 async fn sqs_tells_of_each_message_whether_its_visibility_changed() {
-    let partly = r#"{"Successful":[{"Id":"0"}],"Failed":[{"Id":"1","Code":"ReceiptHandleIsInvalid","SenderFault":true}]}"#;
+    let partly =
+        r#"{"Successful":[{"Id":"0"}],"Failed":[{"Id":"1","Code":"ReceiptHandleIsInvalid","SenderFault":true}]}"#;
     let double = Double::start([answer(200, partly), fault(500, "InternalError"), answer(200, "{}")]).await;
     let client = client();
     let sqs = Sqs::new(&client, &double.endpoint);

@@ -5,8 +5,8 @@
 //! A batch is one SQL round trip and one `PutEvents` for each ten outcomes:
 //!
 //! ```text
-//! SQS batch -> inbox: read each message by itself -> fold to one command an appointment
-//!           -> Decisions: SELECT * FROM decide(…)  -> one event a command
+//! SQS batch -> inbox: read each message by itself -> fold to one command per appointment
+//!           -> Decisions: SELECT * FROM decide(…)  -> one event per command
 //!           -> EventBus: PutEvents                 -> the messages that have to come again
 //! ```
 //!
@@ -31,7 +31,7 @@ mod settings;
 mod worker;
 
 pub use cli::run;
-pub use database::{Database, DecideError, Decision, Decisions, Verdict};
+pub use database::{Answer, Database, DecideError, Decision, Decisions, Verdict};
 pub use event_bus::{EventBridge, EventBus, NotAccepted};
 pub use inbox::Unreadable;
 pub use login::{DatabaseLogin, DatabasePlace, DatabaseUrl, DatabaseUser, IamLogin, RDS_ROOTS, RdsAddress, TokenError};

@@ -12,7 +12,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;
-use crate::{Decision, Decisions, EventBus, NotAccepted, Verdict};
+use crate::{Answer, Decision, Decisions, EventBus, NotAccepted, Verdict};
 
 /// Draws the random bytes of a span id (W3C Trace Context).
 type SpanIds = Box<dyn Fn() -> [u8; 8] + Send + Sync>;
@@ -37,6 +37,8 @@ pub struct UnidentifiedFailure;
 enum Fate {
     /// The outcome is on the bus: the messages are done with.
     Reported { command: Command, outcome: Outcome, reason: Option<Reason> },
+    /// The appointment was erased: the messages are done with, and nobody hears of them.
+    Erased,
     /// The messages have to come again.
     ToComeAgain(Failure),
 }
@@ -45,8 +47,15 @@ enum Fate {
 enum Failure {
     #[error("{0}")]
     Unreadable(Unreadable),
+    /// There is no decision, for certain.
     #[error("undecided")]
     Undecided,
+    /// There may be a decision: the database did not answer, now or at an earlier delivery.
+    #[error("unanswered")]
+    Unanswered,
+    /// There is a decision of a later version.
+    #[error("unknown_decision")]
+    UnknownDecision,
     #[error("panicked")]
     Panicked,
     #[error("event_not_accepted: {0}")]
@@ -85,19 +94,20 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         let mut fates = HashMap::with_capacity(commands.len());
         let mut events = Vec::with_capacity(commands.len());
         for command in commands.values() {
-            let built = match decided.get(&command.appointment_id) {
-                Some(decision) => isolated(|| self.answer(command, *decision)),
-                None => Ok(None),
+            let fate = match decided.get(&command.appointment_id) {
+                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, *decision)) {
+                    Ok(event) => {
+                        events.push(event);
+                        continue;
+                    }
+                    Err(Panicked) => Fate::ToComeAgain(Failure::Panicked),
+                },
+                Some(Answer::Erased) => Fate::Erased,
+                Some(Answer::Undecided) => Fate::ToComeAgain(Failure::Undecided),
+                Some(Answer::Unknown) => Fate::ToComeAgain(Failure::UnknownDecision),
+                None => Fate::ToComeAgain(Failure::Unanswered),
             };
-            let failure = match built {
-                Ok(Some(event)) => {
-                    events.push(event);
-                    continue;
-                }
-                Ok(None) => Failure::Undecided,
-                Err(Panicked) => Failure::Panicked,
-            };
-            fates.insert(command.appointment_id, Fate::ToComeAgain(failure));
+            fates.insert(command.appointment_id, fate);
         }
         events.extend(self.last_words(&records, &messages, &fates));
 
@@ -108,7 +118,8 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
             settle(&mut fates, event, answer);
         }
 
-        let answer = respond(&records, &messages, &fates, &Report { country: self.country, started });
+        let report = Report { country: self.country, max_receive_count: self.max_receive_count, started };
+        let answer = respond(&records, &messages, &fates, &report);
         let failed = answer.as_ref().map_or(records.len(), |response| response.batch_item_failures.len());
         let trace_ids: HashSet<String> =
             messages.iter().flatten().map(|message| message.traceparent.trace_id()).collect();
@@ -126,11 +137,11 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         answer
     }
 
-    /// The decisions, and how long they took. A batch that could not be decided has none.
+    /// The database's answers, and how long they took. A batch that could not be decided has none.
     async fn decide(
         &self,
         commands: &BTreeMap<AppointmentId, AppointmentMessage>,
-    ) -> (HashMap<AppointmentId, Decision>, Duration) {
+    ) -> (HashMap<AppointmentId, Answer>, Duration) {
         if commands.is_empty() {
             return (HashMap::new(), Duration::ZERO);
         }
@@ -142,15 +153,14 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         (decided, started.elapsed())
     }
 
-    /// The event that answers `command` with `decision`; none where nothing was decided.
-    fn answer(&self, command: &AppointmentMessage, decision: Decision) -> Option<OutcomeEvent> {
+    /// The event that answers `command` with `decision`.
+    fn answer(&self, command: &AppointmentMessage, decision: Decision) -> OutcomeEvent {
         let (outcome, reason) = match decision.verdict {
             Verdict::Booked => (Outcome::Completed, None),
             Verdict::Rejected(reason) => (Outcome::Rejected, Some(reason)),
             Verdict::Cancelled => (Outcome::Cancelled, None),
-            Verdict::Unclassified => return None,
         };
-        Some(self.event(command, outcome, reason, decision.decided_at))
+        self.event(command, outcome, reason, decision.decided_at)
     }
 
     fn event(
@@ -177,8 +187,10 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         }
     }
 
-    /// `AppointmentFailed` for each undecided command that the queue delivered for the last time: the person hears of
-    /// it, while the message itself moves to the dead-letter queue.
+    /// `AppointmentFailed` for each command that the queue delivered for the last time and that is undecided for certain:
+    /// the person hears of it, while the message itself moves to the dead-letter queue. About one that may have been
+    /// decided nothing is said: the republisher asks for it again. Nor about a question for a decision, whose appointment
+    /// has failed already.
     fn last_words(
         &self,
         records: &[SqsMessage],
@@ -190,12 +202,15 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
             matches!(fates.get(&message.appointment_id), Some(Fate::ToComeAgain(Failure::Undecided)))
         };
         let mut said = HashSet::new();
+        let asks = |message: &AppointmentMessage| message.command != Command::Decision;
         records
             .iter()
             .zip(messages)
             .filter(|(record, _)| receive_count(record) >= self.max_receive_count)
             .filter_map(|(_, message)| message.as_ref().ok())
-            .filter(|message| undecided(message) && said.insert((message.appointment_id, message.command)))
+            .filter(|message| {
+                asks(message) && undecided(message) && said.insert((message.appointment_id, message.command))
+            })
             .filter_map(|message| {
                 isolated(|| self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now)).ok()
             })
@@ -260,6 +275,7 @@ fn settle(fates: &mut HashMap<AppointmentId, Fate>, event: &OutcomeEvent, answer
 /// What the lines about the messages of a batch have in common.
 struct Report {
     country: Country,
+    max_receive_count: u32,
     started: Instant,
 }
 
@@ -295,6 +311,7 @@ impl Report {
         let message_id = record.message_id.as_deref().unwrap_or_default();
         let country = self.country.code();
         let duration_ms = milliseconds(self.started.elapsed());
+        let receive_count = receive_count(record);
         match (message, fate) {
             (Some(message), Fate::Reported { command, outcome, reason }) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
@@ -308,27 +325,50 @@ impl Report {
                 duration_ms,
                 "appointment decided and reported"
             ),
-            (Some(message), Fate::ToComeAgain(failure)) => tracing::warn!(
+            (Some(message), Fate::Erased) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
                 appointment_id = %message.appointment_id,
                 country,
                 command = message.command.as_str(),
-                failure = %failure,
                 message_id,
-                receive_count = receive_count(record),
                 duration_ms,
-                "message has to come again"
+                "command of an erased appointment dropped"
             ),
+            (Some(message), Fate::ToComeAgain(failure)) => {
+                // A macro, because the level of a line is a constant of its place.
+                macro_rules! line {
+                    ($level:ident, $text:literal) => {
+                        tracing::$level!(
+                            trace_id = message.traceparent.trace_id(),
+                            appointment_id = %message.appointment_id,
+                            country,
+                            command = message.command.as_str(),
+                            failure = %failure,
+                            message_id,
+                            receive_count,
+                            duration_ms,
+                            $text
+                        )
+                    };
+                }
+                if matches!(failure, Failure::UnknownDecision) {
+                    line!(error, "the decision is one of a later version");
+                } else if receive_count >= self.max_receive_count {
+                    line!(error, "message goes to the dead-letter queue");
+                } else {
+                    line!(warn, "message has to come again");
+                }
+            }
             (None, Fate::ToComeAgain(failure)) => tracing::error!(
                 country,
                 failure = %failure,
                 message_id,
-                receive_count = receive_count(record),
+                receive_count,
                 duration_ms,
                 "message is no command for this country"
             ),
             // What could not be read is never reported.
-            (None, Fate::Reported { .. }) => {}
+            (None, Fate::Reported { .. } | Fate::Erased) => {}
         }
     }
 }
