@@ -8,7 +8,7 @@ use aws_http::dynamodb::{DynamoDb, OnConditionFailure, PutItem, TransactWriteIte
 use aws_http::eventbridge::{EventBridge, PutEventsEntry};
 use aws_http::native::NativeTransport;
 use aws_http::sns::{Publish, Sns};
-use aws_http::sqs::{InvalidReceiveDelays, ReceiveDelays, RefusedChange, Sqs, VisibilityChange};
+use aws_http::sqs::{InvalidReceiveDelays, ReceiveDelays, Sqs};
 use aws_http::{Client, Credentials, Endpoint, Error, ErrorKind, JsonVersion, Retry, RetryPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -365,28 +365,22 @@ async fn put_events_tells_what_became_of_each_entry() {
 }
 
 #[tokio::test]
-async fn sqs_tells_of_each_message_whether_its_visibility_changed() {
-    let partly =
-        r#"{"Successful":[{"Id":"0"}],"Failed":[{"Id":"1","Code":"ReceiptHandleIsInvalid","SenderFault":true}]}"#;
-    let double = Double::start([answer(200, partly), fault(500, "InternalError"), answer(200, "{}")]).await;
+async fn a_message_is_hidden_for_a_time_of_its_own() {
+    let gone = fault(400, "ReceiptHandleIsInvalid");
+    let double = Double::start([answer(200, "{}"), fault(500, "InternalError"), answer(200, ""), gone]).await;
     let client = client();
     let sqs = Sqs::new(&client, &double.endpoint);
     let queue = sqs.queue_url("arn:aws:sqs:sa-east-1:123456789012:SQS_PE").unwrap();
     assert_eq!(queue, format!("{}/123456789012/SQS_PE", double.endpoint));
-    let changes = [("one", 5), ("other", 0)]
-        .map(|(receipt_handle, seconds)| VisibilityChange { receipt_handle, timeout: Duration::from_secs(seconds) });
-    let changed = sqs.change_message_visibility(&queue, &changes).await.unwrap();
-    assert_eq!(changed, [Ok(()), Err(RefusedChange { code: "ReceiptHandleIsInvalid".to_owned() })]);
-    let again = sqs.change_message_visibility(&queue, &changes[..1]).await.unwrap();
-    assert_eq!(again, [Ok(())], "a call that failed is repeated");
+    let hide = async |seconds| sqs.change_message_visibility(&queue, "handle", Duration::from_secs(seconds)).await;
+    hide(120).await.unwrap();
+    hide(0).await.expect("a call that failed is repeated");
+    assert_eq!(name(&hide(5).await.unwrap_err()), "Rejected ReceiptHandleIsInvalid");
 
     let seen = double.seen();
-    assert!(seen[0].head.contains("x-amz-target: amazonsqs.changemessagevisibilitybatch"), "{}", seen[0].head);
+    assert!(seen[0].head.contains("x-amz-target: amazonsqs.changemessagevisibility\r"), "{}", seen[0].head);
     assert!(seen[0].head.contains("/sqs/aws4_request"), "{}", seen[0].head);
-    let expected = serde_json::json!({"QueueUrl": queue, "Entries": [
-        {"Id": "0", "ReceiptHandle": "one", "VisibilityTimeout": 5},
-        {"Id": "1", "ReceiptHandle": "other", "VisibilityTimeout": 0},
-    ]});
+    let expected = serde_json::json!({"QueueUrl": queue, "ReceiptHandle": "handle", "VisibilityTimeout": 120});
     assert_eq!(serde_json::from_str::<serde_json::Value>(&seen[0].body).unwrap(), expected);
     for no_queue in ["", "SQS_PE", "arn:aws:sns:sa-east-1:123456789012:topic", "arn:aws:sqs:sa-east-1:123456789012"] {
         assert_eq!(sqs.queue_url(no_queue), None, "{no_queue}");

@@ -8,11 +8,12 @@ use std::time::Duration;
 use appointment::{
     AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeEvent, Timestamp, TraceContext,
 };
+use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::config::{Credentials, Region};
 use country_worker::{
     Answer, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, DecideError, Decisions, EventBridge, EventBus,
-    InvalidSetting, MigrateError, MigrationSettings, NotAccepted, Settings, Worker,
+    InvalidSetting, Left, MigrateError, MigrationSettings, NotAccepted, Settings, SourceQueue, Worker,
 };
 use local_stack::postgres::Postgres;
 use serde_json::{Value, json};
@@ -63,8 +64,37 @@ fn as_user(url: &str, user: &str) -> String {
     url.replace("//postgres@", &format!("//{user}@"))
 }
 
-fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus> {
-    Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(url), bus.clone(), || [7; 8])
+fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus, Queue> {
+    worker_of(connected(url), bus, &Queue::default())
+}
+
+fn worker_of<D: Decisions, B: EventBus + Clone>(decisions: D, bus: &B, queue: &Queue) -> Worker<D, B, Queue> {
+    Worker::new(Country::Peru, delays(), decisions, bus.clone(), queue.clone(), || [7; 8])
+}
+
+fn delays() -> ReceiveDelays {
+    let delays: ReceiveDelays = "5,30,120,300".parse().unwrap();
+    assert_eq!(delays.max_receive_count(), MAX_RECEIVE_COUNT);
+    delays
+}
+
+/// A queue that notes what was left: the receipt handle, and the seconds until it comes again.
+#[derive(Clone, Default)]
+struct Queue(Arc<Mutex<Vec<(String, u64)>>>);
+
+impl Queue {
+    fn left(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl SourceQueue for Queue {
+    async fn leave(&self, messages: &[Left]) {
+        for left in messages {
+            assert_eq!(left.queue_arn, "arn:aws:sqs:us-east-1:000000000000:SQS_PE");
+            self.0.lock().unwrap().push((left.receipt_handle.clone(), left.delay.as_secs()));
+        }
+    }
 }
 
 /// The appointment that the tests call `a<number>`; a larger number was asked for later.
@@ -106,7 +136,7 @@ fn batch(bodies: &[String], receive_count: u32) -> SqsEvent {
         .map(|(number, body)| {
             json!({
                 "messageId": format!("m{number}"),
-                "receiptHandle": "handle",
+                "receiptHandle": format!("h{number}"),
                 "body": body,
                 "attributes": { "ApproximateReceiveCount": receive_count.to_string() },
                 "messageAttributes": {},
@@ -663,7 +693,7 @@ async fn a_panic_about_one_message_does_not_take_the_batch_along() {
         assert_ne!(drawn.fetch_add(1, Ordering::Relaxed), 4, "the fifth span id cannot be drawn");
         [7; 8]
     };
-    let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(&url), bus.clone(), span_ids);
+    let worker = Worker::new(Country::Peru, delays(), connected(&url), bus.clone(), Queue::default(), span_ids);
     let messages: Vec<AppointmentMessage> = (0..10).map(|n| request(n, 1, n + 1)).collect();
 
     let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
@@ -1009,14 +1039,33 @@ impl Decisions for Failing {
     }
 }
 
+/// Seconds first, minutes later; what cannot be read goes fast to the dead-letter queue; the last receive waits for nothing.
+#[tokio::test]
+async fn what_is_left_comes_again_by_its_receive_count() {
+    let poison = "{}".to_owned();
+    let (bus, queue) = (Bus::refusing(&[appointment(2)]), Queue::default());
+    let url = database().await;
+    let handles = |left: &[(&str, u64)]| left.iter().map(|(h, s)| ((*h).to_owned(), *s)).collect::<Vec<_>>();
+    for (delivery, delay, poisoned) in [(1, 5, 5), (2, 30, 5), (3, 120, 5), (4, 300, 5), (5, 0, 0), (6, 0, 0)] {
+        let mut all = bodies(&[request(1, 1, 1), request(2, 2, 2)]);
+        all.push(poison.clone());
+        worker_of(connected(&url), &bus, &queue).process(batch(&all, delivery)).await.unwrap();
+        assert_eq!(queue.left(), handles(&[("h1", delay), ("h2", poisoned)]), "delivery {delivery}");
+        worker_of(Failing, &bus, &queue).process(batch(&all, delivery)).await.unwrap();
+        assert_eq!(queue.left(), handles(&[("h0", delay), ("h1", delay), ("h2", poisoned)]), "delivery {delivery}");
+    }
+}
+
 #[tokio::test]
 async fn a_failure_without_an_id_fails_the_invocation_and_is_never_an_empty_identifier() {
     for id in [json!(null), json!("")] {
         let mut event = serde_json::to_value(batch(&bodies(&[request(1, 1, 1), request(2, 2, 2)]), 1)).unwrap();
         event["Records"][1]["messageId"] = id;
         let event: SqsEvent = serde_json::from_value(event).unwrap();
-        let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, Failing, Bus::default(), || [7; 8]);
+        let queue = Queue::default();
+        let worker = worker_of(Failing, &Bus::default(), &queue);
         worker.process(event).await.expect_err("the whole batch has to come again");
+        assert_eq!(queue.left(), [("h0".to_owned(), 5), ("h1".to_owned(), 5)], "soon");
     }
 }
 
@@ -1184,7 +1233,7 @@ async fn put_events_takes_ten_entries_a_call_and_tells_the_refused_ones() {
     for (count, expected_calls) in [(1, vec![1]), (10, vec![10]), (25, vec![10, 10, 5])] {
         let url = database().await;
         let (bus, calls) = event_bridge(vec![appointment(1)]).await;
-        let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(&url), bus, || [7; 8]);
+        let worker = worker_of(connected(&url), &bus, &Queue::default());
         let messages: Vec<AppointmentMessage> = (1..=count).map(|n| request(n, 1, n)).collect();
         let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
         assert_eq!(failures(&response), ["m0"], "{count} messages");
@@ -1222,7 +1271,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
         ("DATABASE_URL", "postgres://worker:secret@db.example:5432/appointments_pe"),
         ("DATABASE_USER", "worker"),
         ("EVENT_BUS_NAME", "appointments"),
-        ("MAX_RECEIVE_COUNT", "5"),
+        ("RECEIVE_DELAYS_SECONDS", "5,30,120,300"),
     ];
     const ON_RDS: &[(&str, &str)] = &[
         ("DATABASE_HOST", "db.example"),
@@ -1235,7 +1284,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
         ("AWS_SESSION_TOKEN", "secret"),
         ("AWS_REGION", "sa-east-1"),
         ("EVENT_BUS_NAME", "appointments"),
-        ("MAX_RECEIVE_COUNT", "5"),
+        ("RECEIVE_DELAYS_SECONDS", "5,30,120,300"),
     ];
     for good in [BY_URL, ON_RDS] {
         let shown = [
@@ -1262,7 +1311,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
             ],
         ),
         (of_worker, BY_URL, "EVENT_BUS_NAME", &[None]),
-        (of_worker, BY_URL, "MAX_RECEIVE_COUNT", &[None, Some("0"), Some("many")]),
+        (of_worker, BY_URL, "RECEIVE_DELAYS_SECONDS", &[None, Some("0"), Some("5,many"), Some("5,,30")]),
         (of_worker, ON_RDS, "DATABASE_HOST", &[None, Some("")]),
         (of_worker, ON_RDS, "DATABASE_PORT", &[None, Some("0"), Some("65536"), Some("secret")]),
         (of_worker, ON_RDS, "DATABASE_NAME", &[None]),

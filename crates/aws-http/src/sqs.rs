@@ -11,32 +11,12 @@ use crate::error::Error;
 use crate::retry::Retry;
 use crate::transport::Transport;
 
-/// How many messages one call takes.
-pub const CHANGES_PER_CALL: usize = 10;
-
 /// SQS at one endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Sqs<'a, T> {
     client: &'a Client<T>,
     endpoint: &'a Endpoint,
     service: Service<'a>,
-}
-
-/// A received message, and how long from now on it stays hidden.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VisibilityChange<'a> {
-    /// The receipt handle of the delivery.
-    pub receipt_handle: &'a str,
-    /// At most 12 hours; fractions of a second are cut off. After zero it is delivered again at once.
-    pub timeout: Duration,
-}
-
-/// A message whose visibility SQS did not change: the delivery is too old, or the message is gone.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("SQS did not change the message's visibility ({code})")]
-pub struct RefusedChange {
-    /// The error code, for example `ReceiptHandleIsInvalid`.
-    pub code: String,
 }
 
 impl<'a, T: Transport> Sqs<'a, T> {
@@ -53,31 +33,23 @@ impl<'a, T: Transport> Sqs<'a, T> {
         Some(format!("{}/{account}/{queue}", self.endpoint))
     }
 
-    /// `ChangeMessageVisibilityBatch` for one to ten messages: for each, in their order, whether it was changed.
+    /// `ChangeMessageVisibility`: the message of this delivery stays hidden for `timeout` from now on, at most 12 hours;
+    /// fractions of a second are cut off. After zero it is delivered again at once.
     ///
-    /// It needs the right `sqs:ChangeMessageVisibility`.
+    /// One message per call: the emulator asks for a right of its own for a batch, which AWS does not know.
     ///
     /// # Errors
-    /// See [`ErrorKind`](crate::ErrorKind). That some messages were refused is no error of the call.
+    /// See [`ErrorKind`](crate::ErrorKind); one is that the delivery is too old, or the message gone.
     pub async fn change_message_visibility(
         &self,
         queue_url: &str,
-        changes: &[VisibilityChange<'_>],
-    ) -> Result<Vec<Result<(), RefusedChange>>, Error> {
-        let entries = changes.iter().enumerate().map(|(position, change)| WireEntry {
-            id: position.to_string(),
-            receipt_handle: change.receipt_handle,
-            visibility_timeout: change.timeout.as_secs(),
-        });
-        let input = WireInput { queue_url, entries: entries.collect() };
-        let output: WireOutput = self
-            .client
-            .json(self.service, JsonVersion::V1_0, "AmazonSQS.ChangeMessageVisibilityBatch", &input, Retry::Safe)
-            .await?;
-        let refused = |position: usize| output.failed.iter().find(|failed| failed.id == position.to_string());
-        Ok((0..changes.len())
-            .map(|position| refused(position).map_or(Ok(()), |failed| Err(RefusedChange { code: failed.code.clone() })))
-            .collect())
+        receipt_handle: &str,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let input = WireInput { queue_url, receipt_handle, visibility_timeout: timeout.as_secs() };
+        let target = "AmazonSQS.ChangeMessageVisibility";
+        let _: WireOutput = self.client.json(self.service, JsonVersion::V1_0, target, &input, Retry::Safe).await?;
+        Ok(())
     }
 }
 
@@ -85,30 +57,13 @@ impl<'a, T: Transport> Sqs<'a, T> {
 #[serde(rename_all = "PascalCase")]
 struct WireInput<'a> {
     queue_url: &'a str,
-    entries: Vec<WireEntry<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct WireEntry<'a> {
-    id: String,
     receipt_handle: &'a str,
     visibility_timeout: u64,
 }
 
+/// The answer holds nothing.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct WireOutput {
-    #[serde(default)]
-    failed: Vec<WireFailure>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct WireFailure {
-    id: String,
-    code: String,
-}
+struct WireOutput {}
 
 /// What passes between the deliveries of a message that a function leaves: seconds first, minutes later.
 ///

@@ -8,21 +8,23 @@ use appointment::{
     AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeDetail, OutcomeEvent, Reason, Timestamp,
     Version1,
 };
+use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;
-use crate::{Answer, Decision, Decisions, EventBus, NotAccepted, Verdict};
+use crate::{Answer, Decision, Decisions, EventBus, Left, NotAccepted, SourceQueue, Verdict};
 
 /// Draws the random bytes of a span id (W3C Trace Context).
 type SpanIds = Box<dyn Fn() -> [u8; 8] + Send + Sync>;
 
 /// Processes batches of one country's commands.
-pub struct Worker<D, B> {
+pub struct Worker<D, B, Q> {
     country: Country,
-    max_receive_count: u32,
+    delays: ReceiveDelays,
     decisions: D,
     bus: B,
+    queue: Q,
     span_ids: SpanIds,
 }
 
@@ -62,21 +64,23 @@ enum Failure {
     NotAccepted(NotAccepted),
 }
 
-impl<D: Decisions, B: EventBus> Worker<D, B> {
-    /// A worker of `country`, whose queue delivers a message `max_receive_count` times. `span_ids` draws the random
-    /// bytes of a span id for each event.
+impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
+    /// A worker of `country`, whose queue delivers a message as often, and with the pauses, that `delays` says. `span_ids`
+    /// draws the random bytes of a span id for each event.
     pub fn new(
         country: Country,
-        max_receive_count: u32,
+        delays: ReceiveDelays,
         decisions: D,
         bus: B,
+        queue: Q,
         span_ids: impl Fn() -> [u8; 8] + Send + Sync + 'static,
     ) -> Self {
-        Self { country, max_receive_count, decisions, bus, span_ids: Box::new(span_ids) }
+        Self { country, delays, decisions, bus, queue, span_ids: Box::new(span_ids) }
     }
 
     /// Decides and reports a batch, and names the messages that have to come again: one that is no command for this
-    /// country, one whose event was not accepted, and each message of a batch that could not be decided.
+    /// country, one whose event was not accepted, and each message of a batch that could not be decided. How soon they
+    /// come is told to their queue.
     ///
     /// # Errors
     ///
@@ -118,8 +122,11 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
             settle(&mut fates, event, answer);
         }
 
-        let report = Report { country: self.country, max_receive_count: self.max_receive_count, started };
-        let answer = respond(&records, &messages, &fates, &report);
+        let report = Report { country: self.country, delays: &self.delays, started };
+        let (answer, left) = respond(&records, &messages, &fates, &report);
+        if !left.is_empty() {
+            self.queue.leave(&left).await;
+        }
         let failed = answer.as_ref().map_or(records.len(), |response| response.batch_item_failures.len());
         let trace_ids: HashSet<String> =
             messages.iter().flatten().map(|message| message.traceparent.trace_id()).collect();
@@ -206,7 +213,7 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         records
             .iter()
             .zip(messages)
-            .filter(|(record, _)| receive_count(record) >= self.max_receive_count)
+            .filter(|(record, _)| receive_count(record) >= self.delays.max_receive_count())
             .filter_map(|(_, message)| message.as_ref().ok())
             .filter(|message| {
                 asks(message) && undecided(message) && said.insert((message.appointment_id, message.command))
@@ -218,14 +225,15 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
     }
 }
 
-impl<D: fmt::Debug, B: fmt::Debug> fmt::Debug for Worker<D, B> {
+impl<D: fmt::Debug, B: fmt::Debug, Q: fmt::Debug> fmt::Debug for Worker<D, B, Q> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Worker")
             .field("country", &self.country)
-            .field("max_receive_count", &self.max_receive_count)
+            .field("delays", &self.delays)
             .field("decisions", &self.decisions)
             .field("bus", &self.bus)
+            .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
 }
@@ -273,20 +281,21 @@ fn settle(fates: &mut HashMap<AppointmentId, Fate>, event: &OutcomeEvent, answer
 }
 
 /// What the lines about the messages of a batch have in common.
-struct Report {
+struct Report<'a> {
     country: Country,
-    max_receive_count: u32,
+    delays: &'a ReceiveDelays,
     started: Instant,
 }
 
-/// Logs what became of each message, and names the ones that have to come again.
+/// Logs what became of each message, names the ones that have to come again, and says after how long.
 fn respond(
     records: &[SqsMessage],
     messages: &[Result<AppointmentMessage, Unreadable>],
     fates: &HashMap<AppointmentId, Fate>,
-    report: &Report,
-) -> Result<SqsBatchResponse, UnidentifiedFailure> {
+    report: &Report<'_>,
+) -> (Result<SqsBatchResponse, UnidentifiedFailure>, Vec<Left>) {
     let mut response = SqsBatchResponse::default();
+    let mut left = Vec::new();
     let mut unidentified = false;
     for (record, message) in records.iter().zip(messages) {
         let fate = match message {
@@ -296,17 +305,24 @@ fn respond(
         // A bus that answers for fewer events than it was given has not accepted the rest.
         let fate = fate.unwrap_or(Fate::ToComeAgain(Failure::NotAccepted(NotAccepted { code: "NoAnswer".to_owned() })));
         report.log(record, message.as_ref().ok(), &fate);
-        if matches!(fate, Fate::ToComeAgain(_)) {
-            match record.message_id.as_deref().filter(|id| !id.is_empty()) {
-                Some(id) => response.add_failure(id),
-                None => unidentified = true,
-            }
+        let Fate::ToComeAgain(failure) = fate else { continue };
+        match record.message_id.as_deref().filter(|id| !id.is_empty()) {
+            Some(id) => response.add_failure(id),
+            None => unidentified = true,
         }
+        let (Some(queue_arn), Some(receipt_handle)) = (&record.event_source_arn, &record.receipt_handle) else {
+            continue;
+        };
+        let delay = match failure {
+            Failure::Unreadable(_) => report.delays.after_poison(receive_count(record)),
+            _ => report.delays.after(receive_count(record)),
+        };
+        left.push(Left { queue_arn: queue_arn.clone(), receipt_handle: receipt_handle.clone(), delay });
     }
-    if unidentified { Err(UnidentifiedFailure) } else { Ok(response) }
+    (if unidentified { Err(UnidentifiedFailure) } else { Ok(response) }, left)
 }
 
-impl Report {
+impl Report<'_> {
     fn log(&self, record: &SqsMessage, message: Option<&AppointmentMessage>, fate: &Fate) {
         let message_id = record.message_id.as_deref().unwrap_or_default();
         let country = self.country.code();
@@ -353,7 +369,7 @@ impl Report {
                 }
                 if matches!(failure, Failure::UnknownDecision) {
                     line!(error, "the decision is one of a later version");
-                } else if receive_count >= self.max_receive_count {
+                } else if receive_count >= self.delays.max_receive_count() {
                     line!(error, "message goes to the dead-letter queue");
                 } else {
                     line!(warn, "message has to come again");
