@@ -1,13 +1,12 @@
 //! What the internal routes have in common: who may call, what a failure answers, and the announcement of a new status.
 
-use appointment::{StatusChanged, TraceContext, Version1};
+use appointment::StatusChanged;
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
-use backplane::{AnnounceError, KeptAppointment, StatusBus, StoreError};
+use backplane::{AnnounceError, StatusBus, StoreError};
 use edge_component::{Language, Level, Problem, ProblemCode, Request, Response, Setting, SettingError};
 use http::Method;
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
 /// How log lines name this component.
 pub(crate) const SERVICE: &str = "confirmation";
@@ -105,27 +104,12 @@ impl Settings {
         })
     }
 
-    /// Announces the status that an appointment has reached by an event.
+    /// Announces a change of an appointment's status.
     pub(crate) async fn announce(
         &self,
         client: &Client<WasiTransport>,
-        kept: &KeptAppointment,
-        event_id: Uuid,
-        traceparent: TraceContext,
+        change: &StatusChanged,
     ) -> Result<(), AnnounceError> {
-        let appointment = &kept.appointment;
-        let change = StatusChanged {
-            version: Version1,
-            event_id,
-            appointment_id: appointment.appointment_id,
-            insured_id: appointment.insured_id,
-            schedule_id: appointment.schedule_id,
-            country: appointment.country,
-            status: appointment.status,
-            reason: appointment.reason,
-            occurred_at: appointment.updated_at,
-            traceparent,
-        };
-        StatusBus::new(client, &self.eventbridge, &self.bus).announce(&change).await
+        StatusBus::new(client, &self.eventbridge, &self.bus).announce(change).await
     }
 }

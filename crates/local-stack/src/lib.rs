@@ -232,7 +232,8 @@ impl Services {
     pub fn variables_by_way_of(&self, endpoint: &Endpoint, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
         let (intake, confirmation) = (self.credentials("intake")?, self.credentials("confirmation")?);
         let endpoint = endpoint.to_string();
-        let delays: Vec<String> = self.backplane.durations.republish_delays.iter().map(u64::to_string).collect();
+        let durations = &self.backplane.durations;
+        let shards = self.backplane.table.index.shards.to_string();
         Ok(BTreeMap::from([
             ("aws_region", REGION.to_owned()),
             ("dynamodb_endpoint", endpoint.clone()),
@@ -241,7 +242,10 @@ impl Services {
             ("appointments_table", self.backplane.table.name.clone()),
             ("appointments_topic_arn", self.topic_arn().to_owned()),
             ("appointments_event_bus", self.backplane.bus.name.clone()),
-            ("republish_delays_seconds", delays.join(",")),
+            ("republish_delays_seconds", durations.republish_delays_setting()),
+            ("given_up_schedule_seconds", durations.given_up_schedule_setting()),
+            ("pending_shards_written", shards.clone()),
+            ("pending_shards_read", shards),
             ("intake_access_key_id", intake.access_key_id().to_owned()),
             ("intake_secret_access_key", intake.secret_access_key().to_owned()),
             ("confirmation_access_key_id", confirmation.access_key_id().to_owned()),

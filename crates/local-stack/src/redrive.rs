@@ -3,12 +3,13 @@
 //! It is what an operator does once the cause is gone. Both may be done twice: a worker answers a command that it has
 //! decided with the same decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
+use appointment::{Country, Timestamp};
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint};
-use backplane::{AppointmentsTable, CommandTopic};
+use backplane::{AppointmentsTable, CommandTopic, PendingShards};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
@@ -18,6 +19,9 @@ use crate::ministack::{ACCOUNT, REGION};
 
 /// Commands that are published at once.
 const IN_FLIGHT: usize = 16;
+
+/// Rows of the index that are read at once.
+const PAGE: u32 = 100;
 
 /// What a receive gives at most.
 const RECEIVE_LIMIT: u64 = 10;
@@ -111,7 +115,7 @@ impl Account {
             };
             redriven.messages.insert(dead_letters, moved);
         }
-        redriven.published = self.publish_given_up(&backplane.table.name).await?;
+        redriven.published = self.publish_given_up(backplane).await?;
         Ok(redriven)
     }
 
@@ -166,31 +170,39 @@ impl Account {
         Ok(url.with_context(|| format!("no URL of {name}"))?.to_owned())
     }
 
-    /// Publishes the command of everything in the shard `given_up`, from which the country's answer takes it.
-    async fn publish_given_up(&self, table: &str) -> Result<u64> {
-        let table = AppointmentsTable::new(&self.client, &self.dynamodb, table);
+    /// Publishes the command of everything that was given up, which the country's answer takes out of the index.
+    async fn publish_given_up(&self, backplane: &Backplane) -> Result<u64> {
+        let table = AppointmentsTable::new(&self.client, &self.dynamodb, &backplane.table.name);
         let topic = CommandTopic::new(&self.client, &self.sns, &self.topic_arn);
+        let shards: PendingShards = backplane.table.index.shards.to_string().parse()?;
+        let countries = backplane.countries.iter().map(|code| code.parse()).collect::<Result<Vec<Country>, _>>()?;
+        // The shard of an earlier version comes with each country.
+        let shards: BTreeSet<String> = countries.into_iter().flat_map(|country| shards.given_up(country)).collect();
+        let whenever = Timestamp::from_unix_milliseconds(i64::MAX);
         let mut published = 0;
-        let mut after = None;
-        loop {
-            let page = table.given_up(after.as_ref()).await?;
-            let mut outcomes = stream::iter(&page.appointments)
-                .map(async |given_up| {
-                    // The index tells no slot, and may be older than the table.
-                    let kept = table.get(&given_up.insured_id, given_up.appointment_id).await?;
-                    let Some(message) = kept.and_then(|kept| kept.unanswered_command()) else { return Ok(0) };
-                    topic.publish(&message).await?;
-                    anyhow::Ok(1)
-                })
-                .buffer_unordered(IN_FLIGHT);
-            while let Some(outcome) = outcomes.next().await {
-                published += outcome?;
-            }
-            drop(outcomes);
-            after = page.appointments.into_iter().next_back();
-            if !page.more || after.is_none() {
-                return Ok(published);
+        for shard in shards {
+            let mut start = None;
+            loop {
+                let page = table.due(&shard, whenever, PAGE, start).await?;
+                let mut outcomes = stream::iter(&page.appointments)
+                    .map(async |given_up| {
+                        // The index tells no slot, and may be older than the table.
+                        let kept = table.get(&given_up.insured_id, given_up.appointment_id).await?;
+                        let Some(message) = kept.and_then(|kept| kept.unanswered_command()) else { return Ok(0) };
+                        topic.publish(&message).await?;
+                        anyhow::Ok(1)
+                    })
+                    .buffer_unordered(IN_FLIGHT);
+                while let Some(outcome) = outcomes.next().await {
+                    published += outcome?;
+                }
+                drop(outcomes);
+                start = page.next;
+                if start.is_none() {
+                    break;
+                }
             }
         }
+        Ok(published)
     }
 }
