@@ -137,7 +137,11 @@ pub(crate) async fn cancel(
         Cancelled::NotUnderstood(kept) => {
             let error = kept.unknown_value().map(|unknown| unknown.to_string());
             exchange.level = Some(Level::Error);
-            return Err(Failure { problem: Problem::new(ProblemCode::NotCancellable), error });
+            let problem = Problem::new(ProblemCode::NotCancellable).with_detail(
+                "La cita no se puede cancelar en su estado actual. Inténtelo de nuevo más tarde.".to_owned(),
+                "The appointment cannot be cancelled in its present status. Please try again later.".to_owned(),
+            );
+            return Err(Failure { problem, error });
         }
         Cancelled::NotFound => return Err(Problem::new(ProblemCode::AppointmentNotFound).into()),
     };
