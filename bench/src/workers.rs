@@ -236,7 +236,7 @@ fn event(messages: &[AppointmentMessage]) -> Result<SqsEvent> {
 
 async fn with_worker<B: EventBus>(
     subject: Subject,
-    worker: &Worker<Database, B>,
+    worker: &Worker<Database, B, NothingLeft>,
     batches: Vec<SqsEvent>,
     postgres: &Postgres,
 ) -> Result<Round> {

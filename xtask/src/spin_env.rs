@@ -30,11 +30,7 @@ pub(crate) fn run(root: &Path, options: &SpinEnv) -> Result<ExitCode> {
     environment.write(output)?;
     println!("{}: {} variables, readable by you alone.", output.display(), environment.variables.len());
     if !environment.missing.is_empty() {
-        println!(
-            "The application also needs {}, which Terraform does not know: with roles in place of IAM users, \
-             deploy/spin-launcher sets the components' keys.",
-            environment.missing.join(", ")
-        );
+        println!("The application also needs {}, which these outputs do not give.", environment.missing.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -142,7 +138,7 @@ mod tests {
     use super::*;
 
     const MANIFEST: &str = "[variables]\naws_region = { default = 'us-east-1' }\n\
-         internal_api_key = { required = true, secret = true }\nintake_access_key_id = { required = true }\n";
+         intake_secret_access_key = { required = true, secret = true }\nintake_access_key_id = { required = true }\n";
 
     fn output(value: &Value) -> Value {
         json!({"sensitive": false, "type": "string", "value": value})
@@ -156,7 +152,7 @@ mod tests {
         fs::write(root.join("spin.toml"), MANIFEST).unwrap();
         let outputs = json!({
             "aws_region": output(&json!("sa-east-1")),
-            "internal_api_key": output(&json!("a$b'c\"d#e=f\\")),
+            "intake_secret_access_key": output(&json!("a$b'c\"d#e=f\\")),
             "intake_access_key_id": output(&Value::Null),
         });
         fs::write(&input, outputs.to_string()).unwrap();
@@ -167,7 +163,7 @@ mod tests {
         run(root, &SpinEnv { output: file.clone(), input }).unwrap();
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
-            "SPIN_VARIABLE_AWS_REGION=sa-east-1\nSPIN_VARIABLE_INTERNAL_API_KEY=a$b'c\"d#e=f\\\n"
+            "SPIN_VARIABLE_AWS_REGION=sa-east-1\nSPIN_VARIABLE_INTAKE_SECRET_ACCESS_KEY=a$b'c\"d#e=f\\\n"
         );
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -176,13 +172,16 @@ mod tests {
     fn what_is_missing_is_named() {
         let outputs = json!({"aws_region": output(&json!("sa-east-1"))}).to_string();
         let environment = Environment::new(&outputs, MANIFEST).unwrap();
-        assert_eq!(environment.missing, ["SPIN_VARIABLE_INTAKE_ACCESS_KEY_ID", "SPIN_VARIABLE_INTERNAL_API_KEY"]);
+        assert_eq!(
+            environment.missing,
+            ["SPIN_VARIABLE_INTAKE_ACCESS_KEY_ID", "SPIN_VARIABLE_INTAKE_SECRET_ACCESS_KEY"]
+        );
     }
 
     #[test]
     fn the_real_manifest_is_read() {
         let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml")).unwrap();
-        let outputs = json!({"internal_api_key": output(&json!("key"))}).to_string();
+        let outputs = json!({"intake_access_key_id": output(&json!("key"))}).to_string();
         let environment = Environment::new(&outputs, &manifest).unwrap();
         assert!(environment.missing.contains(&"SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN".to_owned()));
     }
@@ -191,15 +190,15 @@ mod tests {
     fn what_cannot_be_used_is_refused_without_its_value() {
         for (outputs, expected) in [
             ("secret-value".to_owned(), "terraform output -json"),
-            (json!({"internal_api_key": "secret-value"}).to_string(), "terraform output -json"),
+            (json!({"intake_secret_access_key": "secret-value"}).to_string(), "terraform output -json"),
             (json!({"other": output(&json!("secret-value"))}).to_string(), "`other` is no variable of spin.toml"),
             (
-                json!({"internal_api_key": output(&json!("secret-value\nSECOND=1"))}).to_string(),
-                "`internal_api_key` has more than one line",
+                json!({"intake_secret_access_key": output(&json!("secret-value\nSECOND=1"))}).to_string(),
+                "`intake_secret_access_key` has more than one line",
             ),
             (
-                json!({"internal_api_key": output(&json!(["secret-value"]))}).to_string(),
-                "`internal_api_key` is no string",
+                json!({"intake_secret_access_key": output(&json!(["secret-value"]))}).to_string(),
+                "`intake_secret_access_key` is no string",
             ),
             (json!({}).to_string(), "terraform apply"),
         ] {
