@@ -98,7 +98,7 @@ run "retries" {
   assert {
     condition = alltrue([
       for country, worker in module.country_worker :
-      worker.functions.worker.environment[0].variables.MAX_RECEIVE_COUNT == tostring(jsondecode(worker.queues.queue.redrive_policy).maxReceiveCount)
+      length(split(",", worker.functions.worker.environment[0].variables.RECEIVE_DELAYS_SECONDS)) == jsondecode(worker.queues.queue.redrive_policy).maxReceiveCount - 1
     ])
     error_message = "The worker knows the last receive."
   }

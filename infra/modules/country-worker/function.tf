@@ -13,8 +13,8 @@ locals {
       description = "Decides requests of ${var.country}"
       timeout     = var.durations.worker_timeout
       environment = {
-        EVENT_BUS_NAME    = var.bus_name
-        MAX_RECEIVE_COUNT = tostring(var.queue.max_receive_count)
+        EVENT_BUS_NAME         = var.bus_name
+        RECEIVE_DELAYS_SECONDS = join(",", var.durations.receive_delays)
       }
     }
     migration = {
