@@ -5,7 +5,7 @@ locals {
     {
       name      = local.per_country[country].worker.database
       user      = local.per_country[country].worker.database_user
-      instances = coalesce(try(var.database_overrides[country].instances, null), [{ suffix = "" }])
+      instances = try(var.database_overrides[country].instances, [{ suffix = "" }])
     },
   ) }
 

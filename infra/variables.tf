@@ -190,7 +190,7 @@ variable "database_overrides" {
         source_automated_backups_arn = optional(string)
         time                         = optional(string)
       }))
-    })))
+    })), [{}])
   }))
   default = {}
 

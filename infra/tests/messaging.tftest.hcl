@@ -266,10 +266,10 @@ run "confirmation" {
 
 run "schedule" {
   assert {
-    condition = { for country, rule in module.application.republish_rules : country => [rule.name, rule.schedule_expression, rule.state, rule.event_bus_name] } == {
+    condition = jsonencode({ for country, rule in module.application.republish_rules : country => [rule.name, rule.schedule_expression, rule.state, rule.event_bus_name] }) == jsonencode({
       CL = ["republish-cl", "rate(1 minute)", "ENABLED", null]
       PE = ["republish-pe", "rate(1 minute)", "ENABLED", null]
-    }
+    })
     error_message = "Each country has a rule, every minute, on the default bus, the only one that has schedules."
   }
   assert {
