@@ -145,8 +145,8 @@ module "application" {
     }
   }
 
-  # A command of a new type is read by every country before the API writes one.
-  serve_after = [for worker in module.country_worker : worker.alias.function_version]
+  # A command of a new type is read by every country before the API writes one, and a new country has its queue.
+  serve_after = [for worker in module.country_worker : [worker.alias.function_version, worker.subscription.arn]]
 }
 
 module "edge_identity" {

@@ -59,8 +59,8 @@ variable "cors_allowed_origins" {
   default     = []
 
   validation {
-    condition     = alltrue([for origin in var.cors_allowed_origins : can(regex("^https?://[a-z0-9.-]+(:[0-9]+)?$", origin))])
-    error_message = "cors_allowed_origins must be origins: a scheme and a host, without a path or a final slash."
+    condition     = alltrue([for origin in var.cors_allowed_origins : origin == "*" || can(regex("^https?://[a-z0-9.-]+(:[0-9]+)?$", origin))])
+    error_message = "cors_allowed_origins must be origins, a scheme and a host without a path or a final slash, or * for any."
   }
 }
 

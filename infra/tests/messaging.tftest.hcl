@@ -171,7 +171,7 @@ run "a_worker_never_runs_before_its_migration" {
     condition = strcontains(
       split("resource \"aws_lambda_alias\" \"this\"", file("${path.module}/modules/application/main.tf"))[1],
       "depends_on = [var.serve_after]"
-    ) && strcontains(file("${path.module}/main.tf"), "serve_after = [for worker in module.country_worker : worker.alias.function_version]")
+    ) && strcontains(file("${path.module}/main.tf"), "serve_after = [for worker in module.country_worker : [worker.alias.function_version, worker.subscription.arn]]")
     error_message = "The application's new versions serve after the workers', which read what they write."
   }
 }

@@ -1,7 +1,8 @@
 locals {
-  # Each path by itself, any method: so the application answers 405 with `Allow` where a method is wrong, and a path that is not listed
-  # does not exist here.
+  # Each path by itself, any method: so the application answers 405 with `Allow` where a method is wrong, and the access log tells the
+  # routes apart. What is no path of the API goes to the application too, which says so (404) in its own words.
   routes = merge(
+    { "$default" = { path = "$default", guarded = false } },
     { for path in var.paths : "ANY ${path}" => { path = path, guarded = var.jwt != null && !contains(var.open_paths, path) } },
     # A browser asks without a token whether it may ask (CORS preflight). The more specific route wins, so that the authorizer does not
     # refuse that: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
@@ -9,7 +10,10 @@ locals {
   )
 
   # The function is one integration; another host is one for each path, which is part of its address.
-  integrations = var.application_url == null ? { function = null } : { for path in var.paths : path => "${var.application_url}${path}" }
+  integrations = var.application_url == null ? { function = null } : merge(
+    { "$default" = var.application_url },
+    { for path in var.paths : path => "${var.application_url}${path}" },
+  )
 }
 
 # Without cors_configuration: with it API Gateway would answer preflights itself, for paths that the application answers, and ignore the

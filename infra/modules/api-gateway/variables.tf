@@ -20,7 +20,7 @@ variable "application_url" {
 }
 
 variable "paths" {
-  description = "Paths of the application that are reachable, with path variables in braces. Nothing else is."
+  description = "Paths of the API, with path variables in braces: each is a route with limits, and a name in the access log, of its own."
   type        = set(string)
   default = [
     "/appointments",
