@@ -13,8 +13,8 @@ use appointment::{
 };
 use aws_lambda_events::event::sqs::SqsEvent;
 use country_worker::{
-    Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, MigrationSettings, NotAccepted, Worker,
-    migrate,
+    Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, Left, MigrationSettings, NotAccepted,
+    SourceQueue, Worker, migrate,
 };
 use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
@@ -30,7 +30,7 @@ use crate::subjects::{Programs, Rules, StandIn, event_bridge};
 
 /// Batches of 10 are what the queue delivers; the larger ones show the library.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
-const MAX_RECEIVE_COUNT: u32 = 5;
+const RECEIVE_DELAYS: &str = "5,30,120,300,600,600,600";
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
@@ -109,8 +109,8 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     migrate(&MigrationSettings { place, master_secret: None, worker: "worker".parse()? }).await?;
 
     let bus = EventBridge::new(event_bridge(&stand_in), "appointments".to_owned());
-    let worker = worker(database.clone(), bus.clone());
-    let without_bus = self::worker(database.clone(), Discard);
+    let worker = worker(database.clone(), bus.clone())?;
+    let without_bus = self::worker(database.clone(), Discard)?;
     let pgbench = pgbench();
     let mut rounds = Vec::new();
     let mut rows = Rows(0);
@@ -162,8 +162,16 @@ fn summed_up(rounds: &[Round]) -> Vec<Row> {
     rows
 }
 
-fn worker<B: EventBus>(database: DatabaseUrl, bus: B) -> Worker<Database, B> {
-    Worker::new(Country::Peru, MAX_RECEIVE_COUNT, Database::new(DatabaseLogin::Url(database)), bus, span_id)
+/// The queue of batches that never fail.
+struct NothingLeft;
+
+impl SourceQueue for NothingLeft {
+    async fn leave(&self, _: &[Left]) {}
+}
+
+fn worker<B: EventBus>(database: DatabaseUrl, bus: B) -> Result<Worker<Database, B, NothingLeft>> {
+    let database = Database::new(DatabaseLogin::Url(database));
+    Ok(Worker::new(Country::Peru, RECEIVE_DELAYS.parse()?, database, bus, NothingLeft, span_id))
 }
 
 fn span_id() -> [u8; 8] {
@@ -269,7 +277,7 @@ async fn with_pgbench(
     postgres: &Postgres,
 ) -> Result<Round> {
     let script = programs.scratch.join("pgbench.sql");
-    std::fs::write(&script, batches.iter().map(|batch| statement(batch)).collect::<String>())?;
+    std::fs::write(&script, batches.iter().map(|batch| statement(batch)).collect::<Result<String>>()?)?;
     let (client, server) = (children_cpu_time()?, cpu_time_with_children(postgres.process_id())?);
     let output = Command::new(program)
         .args(["--no-vacuum", "--client=1", "--transactions=1", "--file"])
@@ -292,16 +300,9 @@ async fn with_pgbench(
     })
 }
 
-fn statement(batch: &[AppointmentMessage]) -> String {
-    let array = |value: fn(&AppointmentMessage) -> String| batch.iter().map(value).collect::<Vec<_>>().join(",");
-    format!(
-        "SELECT appointment_id, outcome, reason, decided_at FROM public.decide('{{{}}}', '{{{}}}', '{{{}}}', '{{{}}}', '{{{}}}');\n",
-        array(|message| message.appointment_id.to_string()),
-        array(|message| message.insured_id.as_str().to_owned()),
-        array(|message| message.schedule_id.to_string()),
-        array(|_| "request".to_owned()),
-        array(|message| format!("\"{}\"", message.occurred_at)),
-    )
+fn statement(batch: &[AppointmentMessage]) -> Result<String> {
+    let commands = serde_json::to_string(batch)?;
+    Ok(format!("SELECT appointment_id, outcome, reason, decided_at FROM public.decide('{commands}'::text::jsonb);\n"))
 }
 
 /// The CPU time of the children that have ended.
@@ -324,7 +325,7 @@ async fn count(url: &str, stand_in: &StandIn, bus: &EventBridge, batch: usize, r
     let through_relay = url.replace(&server, &relay.local_addr()?.to_string());
     let round_trips = Arc::new(AtomicUsize::new(0));
     let relaying = tokio::spawn(relay_one(relay, server, round_trips.clone()));
-    let worker = worker(through_relay.parse()?, bus.clone());
+    let worker = worker(through_relay.parse()?, bus.clone())?;
     let mut counted = Vec::new();
     for _ in 0..4 {
         stand_in.set(Rules { delay_ms: 0, verify_every: 1, unsigned: false }).await?;

@@ -79,9 +79,9 @@ run "retries" {
     condition = alltrue([
       for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) :
       jsondecode(queues.queue.redrive_policy).deadLetterTargetArn == queues.dead_letter.arn
-      && jsondecode(queues.queue.redrive_policy).maxReceiveCount == 5
+      && jsondecode(queues.queue.redrive_policy).maxReceiveCount == 8
     ])
-    error_message = "After five receives a message goes to the dead-letter queue."
+    error_message = "After eight receives a message goes to the dead-letter queue."
   }
   assert {
     condition = alltrue(flatten([
@@ -96,7 +96,7 @@ run "retries" {
   assert {
     condition = alltrue([
       for country, worker in module.country_worker :
-      worker.functions.worker.environment[0].variables.MAX_RECEIVE_COUNT == tostring(jsondecode(worker.queues.queue.redrive_policy).maxReceiveCount)
+      length(split(",", worker.functions.worker.environment[0].variables.RECEIVE_DELAYS_SECONDS)) == jsondecode(worker.queues.queue.redrive_policy).maxReceiveCount - 1
     ])
     error_message = "The worker knows the last receive."
   }

@@ -21,10 +21,10 @@ variables {
     name                       = "queue"
     dead_letter_queue          = "dead"
     delivery_dead_letter_queue = "undelivered"
-    max_receive_count          = 5
+    max_receive_count          = 8
     subscription               = { raw_message_delivery = true, filter_policy = { countryISO = ["PE"] } }
   }
-  durations = { visibility_timeout = 480, worker_timeout = 30, migration_timeout = 300, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
+  durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 600, 600, 600], worker_timeout = 30, migration_timeout = 300, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
   database = {
     name                        = "appointments_pe"
     user                        = "worker"
@@ -101,6 +101,20 @@ run "nothing_reserved" {
     condition     = aws_lambda_function.this["worker"].reserved_concurrent_executions == null
     error_message = "Without a reservation there is nothing to stay below."
   }
+}
+
+run "an_outage_of_half_an_hour" {
+  command = plan
+
+  module {
+    source = "./modules/country-worker"
+  }
+
+  variables {
+    durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 300, 300, 300], worker_timeout = 30, migration_timeout = 300, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
+  }
+
+  expect_failures = [aws_sqs_queue.requests]
 }
 
 run "restored_from_two_sources" {

@@ -8,6 +8,7 @@ use aws_http::dynamodb::{DynamoDb, OnConditionFailure, PutItem, TransactWriteIte
 use aws_http::eventbridge::{EventBridge, PutEventsEntry};
 use aws_http::native::NativeTransport;
 use aws_http::sns::{Publish, Sns};
+use aws_http::sqs::{InvalidReceiveDelays, ReceiveDelays, Sqs};
 use aws_http::{Client, Credentials, Endpoint, Error, ErrorKind, JsonVersion, Retry, RetryPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -361,6 +362,44 @@ async fn put_events_tells_what_became_of_each_entry() {
         "{}",
         seen[0].body
     );
+}
+
+#[tokio::test]
+async fn a_message_is_hidden_for_a_time_of_its_own() {
+    let gone = fault(400, "ReceiptHandleIsInvalid");
+    let double = Double::start([answer(200, "{}"), fault(500, "InternalError"), answer(200, ""), gone]).await;
+    let client = client();
+    let sqs = Sqs::new(&client, &double.endpoint);
+    let queue = sqs.queue_url("arn:aws:sqs:sa-east-1:123456789012:SQS_PE").unwrap();
+    assert_eq!(queue, format!("{}/123456789012/SQS_PE", double.endpoint));
+    let hide = async |seconds| sqs.change_message_visibility(&queue, "handle", Duration::from_secs(seconds)).await;
+    hide(120).await.unwrap();
+    hide(0).await.expect("a call that failed is repeated");
+    assert_eq!(name(&hide(5).await.unwrap_err()), "Rejected ReceiptHandleIsInvalid");
+
+    let seen = double.seen();
+    assert!(seen[0].head.contains("x-amz-target: amazonsqs.changemessagevisibility\r"), "{}", seen[0].head);
+    assert!(seen[0].head.contains("/sqs/aws4_request"), "{}", seen[0].head);
+    let expected = serde_json::json!({"QueueUrl": queue, "ReceiptHandle": "handle", "VisibilityTimeout": 120});
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&seen[0].body).unwrap(), expected);
+    for no_queue in ["", "SQS_PE", "arn:aws:sns:sa-east-1:123456789012:topic", "arn:aws:sqs:sa-east-1:123456789012"] {
+        assert_eq!(sqs.queue_url(no_queue), None, "{no_queue}");
+    }
+}
+
+#[test]
+fn pauses_between_receives_grow_and_poison_goes_fast() {
+    let delays: ReceiveDelays = "5, 30,120,300".parse().unwrap();
+    assert_eq!(delays.max_receive_count(), 5);
+    let seconds = |after: fn(&ReceiveDelays, u32) -> Duration| {
+        (0..=6).map(|count| after(&delays, count).as_secs()).collect::<Vec<_>>()
+    };
+    // A count of 0 is one that SQS did not tell; after the last receive nothing is waited for.
+    assert_eq!(seconds(ReceiveDelays::after), [5, 5, 30, 120, 300, 0, 0]);
+    assert_eq!(seconds(ReceiveDelays::after_poison), [5, 5, 5, 5, 5, 0, 0]);
+    for text in ["", "5,", "0", "43201", "-5", "5 30", "five"] {
+        assert_eq!(text.parse::<ReceiveDelays>(), Err(InvalidReceiveDelays), "{text}");
+    }
 }
 
 #[tokio::test]

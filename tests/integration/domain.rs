@@ -139,12 +139,14 @@ fn ids_sort_by_the_instant_and_derived_ids_repeat() {
         let event = |outcome| OutcomeEvent::event_id(id, outcome, Command::Request);
         assert_eq!(event(Outcome::Completed), event(Outcome::Completed));
         let mut all: Vec<_> = Outcome::ALL.map(event).to_vec();
-        all.push(OutcomeEvent::event_id(id, Outcome::Failed, Command::Cancellation));
-        all.extend([Command::Request, Command::Cancellation].map(|command| AppointmentMessage::event_id(id, command)));
+        for command in [Command::Decision, Command::Cancellation] {
+            all.extend(Outcome::ALL.map(|outcome| OutcomeEvent::event_id(id, outcome, command)));
+        }
+        all.extend(Command::ALL.map(|command| AppointmentMessage::event_id(id, command)));
         all.push(id.as_uuid());
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 8, "two events share an id");
+        assert_eq!(all.len(), 3 * 4 + 3 + 1, "two events share an id");
     }
 }
 
@@ -311,7 +313,10 @@ fn spoilt(whole: &Value) -> Vec<Value> {
 
 #[test]
 fn messages_are_written_as_the_design_says_and_read_strictly() {
-    for kind in ["appointment.requested", "appointment.cancellation_requested"] {
+    let kinds = ["appointment.requested", "appointment.decision_requested", "appointment.cancellation_requested"];
+    assert_eq!(Command::ALL.map(Command::as_str), kinds);
+    assert!(Command::ALL.is_sorted(), "of several commands for one appointment the greatest is answered");
+    for kind in kinds {
         check::<AppointmentMessage>(&[message(kind)], &spoilt(&message(kind)));
     }
     let mut refused = Vec::new();
@@ -379,6 +384,10 @@ fn an_outcome_is_believed_only_from_its_own_country_and_with_a_fitting_reason() 
     cancellation["command"] = "appointment.cancellation_requested".into();
     let event = read("appointments.worker.PE", "AppointmentFailed", cancellation).unwrap();
     assert_eq!(event.status_event(), StatusEvent::CancellationFailed);
+    let mut decision = detail("PE", Some("not_processed"));
+    decision["command"] = "appointment.decision_requested".into();
+    let event = read("appointments.worker.PE", "AppointmentRejected", decision).unwrap();
+    assert_eq!(event.status_event(), StatusEvent::Rejected);
 }
 
 #[test]

@@ -11,10 +11,11 @@ use appointment::{
 use futures::future::join_all;
 use local_stack::Services;
 use local_stack::aws::Aws;
+use local_stack::backplane::Backplane;
 use local_stack::postgres::connect;
 use serde_json::{Value, json};
 use sqlx::{Executor, Row};
-use tests::{own_services, services};
+use tests::{own_services, services, workspace};
 
 /// How long something that takes tens of milliseconds may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -225,7 +226,7 @@ async fn a_missing_grant_shows_and_the_message_waits_for_it() {
     })
     .await;
     let mut owner = connect(services.database_url("PE").unwrap()).await.unwrap();
-    owner.execute("REVOKE EXECUTE ON FUNCTION public.decide FROM worker").await.unwrap();
+    owner.execute("REVOKE EXECUTE ON FUNCTION public.decide(jsonb) FROM worker").await.unwrap();
     let message = request(Country::Peru, 123, fresh_slot());
     publish(&services, &message).await;
     let started = Instant::now();
@@ -235,6 +236,37 @@ async fn a_missing_grant_shows_and_the_message_waits_for_it() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(rows(&services, Country::Peru, &[id(&message)]).await, []);
-    owner.execute("GRANT EXECUTE ON FUNCTION public.decide TO worker").await.unwrap();
+    owner.execute("GRANT EXECUTE ON FUNCTION public.decide(jsonb) TO worker").await.unwrap();
     assert_eq!(decided(&services, Country::Peru, &[id(&message)]).await[0].3, "booked");
+}
+
+/// With the pauses of production: the worker says when a message comes again, seconds first. By the queue's visibility timeout
+/// it would be minutes.
+#[tokio::test]
+async fn a_database_that_is_away_for_ten_seconds_delays_a_booking_by_less_than_a_minute() {
+    let services = own_services("away", |durations| {
+        let deployed = Backplane::load(&workspace()).unwrap().durations;
+        durations.receive_delays = deployed.receive_delays;
+        durations.visibility_timeout = deployed.visibility_timeout;
+    })
+    .await;
+    let url = services.database_url("PE").unwrap();
+    let (server, database) = url.rsplit_once('/').unwrap();
+    let mut owner = connect(&format!("{server}/postgres")).await.unwrap();
+    let mut allow_connections = async |allowed: bool| {
+        let change = format!("ALTER DATABASE {database} WITH ALLOW_CONNECTIONS {allowed}");
+        owner.execute(sqlx::AssertSqlSafe(change)).await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        sqlx::query(end).bind(database).execute(&mut owner).await.unwrap();
+    };
+    allow_connections(false).await;
+    let message = request(Country::Peru, 123, fresh_slot());
+    let started = Instant::now();
+    publish(&services, &message).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    allow_connections(true).await;
+    assert_eq!(decided(&services, Country::Peru, &[id(&message)]).await[0].3, "booked");
+    let waited = started.elapsed();
+    assert!(waited < Duration::from_secs(60), "{waited:?}");
+    println!("a database that was away for 10 s delayed a booking by {waited:?}");
 }

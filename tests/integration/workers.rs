@@ -1,18 +1,19 @@
 //! The country worker over a real PostgreSQL: what it decides, what it reports, and what it does when a part fails.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use appointment::{
     AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeEvent, Timestamp, TraceContext,
 };
+use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::config::{Credentials, Region};
 use country_worker::{
-    Database, DatabaseLogin, DatabasePlace, DatabaseUrl, DecideError, Decision, Decisions, EventBridge, EventBus,
-    InvalidSetting, MigrationSettings, NotAccepted, Settings, Worker,
+    Answer, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, DecideError, Decisions, EventBridge, EventBus,
+    InvalidSetting, Left, MigrateError, MigrationSettings, NotAccepted, Settings, SourceQueue, Worker,
 };
 use local_stack::postgres::Postgres;
 use serde_json::{Value, json};
@@ -20,28 +21,34 @@ use sqlx::{Executor as _, PgConnection, Row as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OnceCell;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// How often the tests' queue delivers a message.
 const MAX_RECEIVE_COUNT: u32 = 5;
 
 /// An empty, migrated database of the one server of this process.
 async fn database() -> String {
+    let url = empty_database().await;
+    migrate(&url, "worker").await.unwrap();
+    url
+}
+
+/// A database of the one server of this process, without a schema.
+async fn empty_database() -> String {
     static SERVER: OnceCell<Postgres> = OnceCell::const_new();
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let start = || async { Postgres::start(&tests::scratch_folder("workers")).await.unwrap() };
     let server = SERVER.get_or_init(start).await;
     let name = format!("workers_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     server.create_database(&name).await.unwrap();
-    let url = server.url(&name);
-    migrate(&url, "worker").await;
-    url
+    server.url(&name)
 }
 
-/// Migrates as the owner in the URL, and creates the worker's user.
-async fn migrate(url: &str, worker: &str) {
+/// Migrates as the owner in the URL, and creates the worker's user; the schema's version.
+async fn migrate(url: &str, worker: &str) -> Result<i64, MigrateError> {
     let place = DatabasePlace::Url(url.parse().unwrap());
     let settings = MigrationSettings { place, master_secret: None, worker: worker.parse().unwrap() };
-    country_worker::migrate(&settings).await.unwrap();
+    country_worker::migrate(&settings).await
 }
 
 async fn session(url: &str) -> PgConnection {
@@ -57,8 +64,37 @@ fn as_user(url: &str, user: &str) -> String {
     url.replace("//postgres@", &format!("//{user}@"))
 }
 
-fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus> {
-    Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(url), bus.clone(), || [7; 8])
+fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus, Queue> {
+    worker_of(connected(url), bus, &Queue::default())
+}
+
+fn worker_of<D: Decisions, B: EventBus + Clone>(decisions: D, bus: &B, queue: &Queue) -> Worker<D, B, Queue> {
+    Worker::new(Country::Peru, delays(), decisions, bus.clone(), queue.clone(), || [7; 8])
+}
+
+fn delays() -> ReceiveDelays {
+    let delays: ReceiveDelays = "5,30,120,300".parse().unwrap();
+    assert_eq!(delays.max_receive_count(), MAX_RECEIVE_COUNT);
+    delays
+}
+
+/// A queue that notes what was left: the receipt handle, and the seconds until it comes again.
+#[derive(Clone, Default)]
+struct Queue(Arc<Mutex<Vec<(String, u64)>>>);
+
+impl Queue {
+    fn left(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl SourceQueue for Queue {
+    async fn leave(&self, messages: &[Left]) {
+        for left in messages {
+            assert_eq!(left.queue_arn, "arn:aws:sqs:us-east-1:000000000000:SQS_PE");
+            self.0.lock().unwrap().push((left.receipt_handle.clone(), left.delay.as_secs()));
+        }
+    }
 }
 
 /// The appointment that the tests call `a<number>`; a larger number was asked for later.
@@ -100,7 +136,7 @@ fn batch(bodies: &[String], receive_count: u32) -> SqsEvent {
         .map(|(number, body)| {
             json!({
                 "messageId": format!("m{number}"),
-                "receiptHandle": "handle",
+                "receiptHandle": format!("h{number}"),
                 "body": body,
                 "attributes": { "ApproximateReceiveCount": receive_count.to_string() },
                 "messageAttributes": {},
@@ -213,7 +249,7 @@ async fn insert(url: &str, rows: &[&str]) {
 struct Case {
     name: &'static str,
     before: &'static [&'static str],
-    /// `request a1 p1 s1` or `cancel a1 p1 s1`.
+    /// `request a1 p1 s1`, `decision a1 p1 s1` or `cancel a1 p1 s1`.
     batch: &'static [&'static str],
     after: &'static [&'static str],
     /// The events, in the order of their appointments: `a1 AppointmentCompleted`.
@@ -320,6 +356,46 @@ const DECISIONS: &[Case] = &[
         failures: &[],
     },
     Case {
+        name: "the decision that stands is said again",
+        before: &["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken", "a3 p3 s3 cancelled"],
+        batch: &["decision a1 p1 s1", "decision a2 p2 s1", "decision a3 p3 s3"],
+        after: &["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken", "a3 p3 s3 cancelled"],
+        events: &["a1 AppointmentCompleted", "a2 AppointmentRejected slot_taken", "a3 AppointmentCancelled"],
+        failures: &[],
+    },
+    Case {
+        name: "who asks for a decision that was never made gets a refusal, and no slot, also where it is free",
+        before: &["a2 p2 s2 booked"],
+        batch: &["decision a1 p1 s1", "decision a3 p3 s2"],
+        after: &["a1 p1 s1 rejected not_processed", "a2 p2 s2 booked", "a3 p3 s2 rejected not_processed"],
+        events: &["a1 AppointmentRejected not_processed", "a3 AppointmentRejected not_processed"],
+        failures: &[],
+    },
+    Case {
+        name: "a request that comes after the refusal is not booked any more",
+        before: &["a1 p1 s1 rejected not_processed"],
+        batch: &["request a1 p1 s1"],
+        after: &["a1 p1 s1 rejected not_processed"],
+        events: &["a1 AppointmentRejected not_processed"],
+        failures: &[],
+    },
+    Case {
+        name: "in one batch the question for the decision wins over the request, whatever the order",
+        before: &[],
+        batch: &["request a1 p1 s1", "decision a1 p1 s1", "decision a2 p2 s2", "request a2 p2 s2"],
+        after: &["a1 p1 s1 rejected not_processed", "a2 p2 s2 rejected not_processed"],
+        events: &["a1 AppointmentRejected not_processed", "a2 AppointmentRejected not_processed"],
+        failures: &[],
+    },
+    Case {
+        name: "in one batch the cancellation wins over the question for the decision too",
+        before: &["a2 p2 s2 booked"],
+        batch: &["decision a1 p1 s1", "cancel a1 p1 s1", "request a1 p1 s1", "cancel a2 p2 s2", "decision a2 p2 s2"],
+        after: &["a1 p1 s1 cancelled", "a2 p2 s2 cancelled"],
+        events: &["a1 AppointmentCancelled", "a2 AppointmentCancelled"],
+        failures: &[],
+    },
+    Case {
         name: "a row of another person or slot is no answer: both commands come again",
         before: &["a1 p1 s1 booked", "a2 p2 s2 booked"],
         batch: &["request a1 p9 s1", "cancel a2 p2 s9", "request a3 p3 s3"],
@@ -349,7 +425,11 @@ async fn a_batch_is_decided_by_what_the_database_holds() {
             .map(|text| {
                 let words: Vec<&str> = text.split(' ').collect();
                 let number = |word: &str| word[1..].parse().unwrap();
-                let name = if words[0] == "cancel" { Command::Cancellation } else { Command::Request };
+                let name = match words[0] {
+                    "cancel" => Command::Cancellation,
+                    "decision" => Command::Decision,
+                    _ => Command::Request,
+                };
                 command(name, number(words[1]), u32::try_from(number(words[2])).unwrap(), number(words[3]))
             })
             .collect();
@@ -393,6 +473,26 @@ async fn an_event_answers_its_command_and_keeps_its_id_when_it_is_sent_again() {
     );
     assert_eq!(detail.traceparent.trace_id(), message.traceparent.trace_id(), "the trace goes on");
     assert_eq!(detail.traceparent, message.traceparent.child([7; 8]), "with a span of its own");
+}
+
+#[tokio::test]
+async fn the_answer_to_a_question_for_a_decision_names_it_and_keeps_its_id() {
+    let url = database().await;
+    insert(&url, &["a1 p1 s1 booked"]).await;
+    let bus = Bus::default();
+    let worker = worker(&url, &bus);
+    for (number, outcome) in [(1, Outcome::Completed), (2, Outcome::Rejected)] {
+        let message = command(Command::Decision, number, u32::try_from(number).unwrap(), number);
+        for delivery in 1..=2 {
+            let response = worker.process(batch(&bodies(std::slice::from_ref(&message)), delivery)).await.unwrap();
+            assert_eq!(failures(&response), [""; 0]);
+        }
+        let [first, second] = <[OutcomeEvent; 2]>::try_from(std::mem::take(&mut *bus.taken.lock().unwrap())).unwrap();
+        assert_eq!(first, second);
+        assert_eq!((first.outcome, first.detail.command), (outcome, Command::Decision));
+        let id = OutcomeEvent::event_id(message.appointment_id, outcome, Command::Decision);
+        assert_eq!(first.detail.event_id, id);
+    }
 }
 
 /// The test of the one thing this system must never get wrong.
@@ -455,6 +555,10 @@ async fn concurrent_batches_never_deadlock_and_always_agree() {
     const APPOINTMENTS: u64 = 60;
     const SLOTS: u64 = 4;
     const ROUNDS: usize = 150;
+    // Half of the connections are workers of the version before.
+    const AS_BEFORE: &str = "SELECT appointment_id::text, outcome, reason
+        FROM decide($1::text[]::uuid[], $2, $3, $4, array_fill(now(), ARRAY[cardinality($2)]))";
+    const BY_JSON: &str = "SELECT appointment_id::text, outcome, reason FROM decide($1::text::jsonb)";
     let url = database().await;
     let deliver = |seed: u64| {
         let url = url.clone();
@@ -468,14 +572,26 @@ async fn concurrent_batches_never_deadlock_and_always_agree() {
                 let cancels = |number: u64, random: &mut fastrand::Rng| number.is_multiple_of(3) && random.u8(..8) == 0;
                 let commands: Vec<&str> =
                     numbers.iter().map(|n| if cancels(*n, &mut random) { "cancel" } else { "request" }).collect();
-                let decided = sqlx::query(
-                    "SELECT appointment_id::text, outcome, reason FROM decide($1::text[]::uuid[], $2, $3, $4,
-                         array_fill(now(), ARRAY[cardinality($2)]))",
-                )
-                .bind(numbers.iter().map(|n| appointment(*n).to_string()).collect::<Vec<_>>())
-                .bind(numbers.iter().map(|n| format!("{n:05}")).collect::<Vec<_>>())
-                .bind(numbers.iter().map(|n| i64::try_from(n % SLOTS + 1).unwrap()).collect::<Vec<_>>())
-                .bind(&commands)
+                let decided = match seed % 2 {
+                    0 => sqlx::query(AS_BEFORE)
+                        .bind(numbers.iter().map(|n| appointment(*n).to_string()).collect::<Vec<_>>())
+                        .bind(numbers.iter().map(|n| format!("{n:05}")).collect::<Vec<_>>())
+                        .bind(numbers.iter().map(|n| i64::try_from(n % SLOTS + 1).unwrap()).collect::<Vec<_>>())
+                        .bind(&commands),
+                    _ => {
+                        let messages = numbers.iter().zip(&commands).map(|(number, name)| {
+                            let kind = match *name {
+                                "cancel" => Command::Cancellation,
+                                // Now and then somebody asks for the decision before, or while, it is made.
+                                _ if random.u8(..8) == 0 => Command::Decision,
+                                _ => Command::Request,
+                            };
+                            command(kind, *number, u32::try_from(*number).unwrap(), number % SLOTS + 1)
+                        });
+                        let messages: Vec<AppointmentMessage> = messages.collect();
+                        sqlx::query(BY_JSON).bind(serde_json::to_string(&messages).unwrap())
+                    }
+                }
                 .fetch_all(&mut connection)
                 .await
                 .expect("no deadlock, no conflict");
@@ -577,7 +693,7 @@ async fn a_panic_about_one_message_does_not_take_the_batch_along() {
         assert_ne!(drawn.fetch_add(1, Ordering::Relaxed), 4, "the fifth span id cannot be drawn");
         [7; 8]
     };
-    let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(&url), bus.clone(), span_ids);
+    let worker = Worker::new(Country::Peru, delays(), connected(&url), bus.clone(), Queue::default(), span_ids);
     let messages: Vec<AppointmentMessage> = (0..10).map(|n| request(n, 1, n + 1)).collect();
 
     let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
@@ -608,25 +724,288 @@ async fn a_refused_event_comes_again_and_the_others_do_not() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_down_returns_the_whole_batch_and_the_last_delivery_says_so() {
+async fn a_database_that_is_down_returns_the_whole_batch_and_nothing_is_said_that_may_be_untrue() {
     // Bound, so that nobody else gets the port, and closed: connections are refused.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://nobody:secret@127.0.0.1:{}/nowhere", listener.local_addr().unwrap().port());
     drop(listener);
     let messages = [request(1, 1, 1), cancellation(2, 2, 2), request(2, 2, 2)];
+    for delivery in [MAX_RECEIVE_COUNT - 1, MAX_RECEIVE_COUNT] {
+        let bus = Bus::default();
+        let response = worker(&url, &bus).process(batch(&bodies(&messages), delivery)).await.unwrap();
+        assert_eq!(failures(&response), ["m0", "m1", "m2"], "delivery {delivery}");
+        // An earlier delivery may have been decided, and its answer lost. What was not is asked for by the republisher.
+        assert_eq!(bus.taken(), [], "delivery {delivery}");
+    }
+}
 
+/// Relays one connection to `server` until `lose` is set: then the next question gets there, its answer does not get back,
+/// and nobody can connect any more.
+async fn losing_relay(server: String, lose: Arc<AtomicBool>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(server).await.unwrap();
+        let (mut question, mut answer) = ([0; 65536], [0; 65536]);
+        let mut lost = false;
+        loop {
+            tokio::select! {
+                read = client.read(&mut question) => {
+                    let Ok(length @ 1..) = read else { return };
+                    lost = lose.load(Ordering::SeqCst);
+                    server.write_all(&question[..length]).await.unwrap();
+                }
+                read = server.read(&mut answer) => {
+                    let Ok(length @ 1..) = read else { return };
+                    if lost {
+                        return;
+                    }
+                    client.write_all(&answer[..length]).await.unwrap();
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_decision_whose_answer_is_lost_on_the_last_delivery_is_not_reported_as_failed() {
+    let url = database().await;
+    let server: String = url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let lose = Arc::new(AtomicBool::new(false));
+    let relay = losing_relay(server.clone(), Arc::clone(&lose)).await;
     let bus = Bus::default();
-    let response = worker(&url, &bus).process(batch(&bodies(&messages), MAX_RECEIVE_COUNT - 1)).await.unwrap();
-    assert_eq!(failures(&response), ["m0", "m1", "m2"]);
-    assert_eq!(bus.taken(), [], "there are deliveries left");
+    let through_relay = worker(&url.replace(&server, &relay.to_string()), &bus);
+    // The connection stands, and the statement is prepared.
+    through_relay.process(batch(&bodies(&[request(1, 1, 1)]), 1)).await.unwrap();
+    lose.store(true, Ordering::SeqCst);
+    let messages = [request(2, 2, 2), cancellation(3, 3, 3)];
+    let response = through_relay.process(batch(&bodies(&messages), MAX_RECEIVE_COUNT)).await.unwrap();
+    assert_eq!(failures(&response), ["m0", "m1"]);
+    assert_eq!(rows(&url).await, ["a1 p1 s1 booked", "a2 p2 s2 booked", "a3 p3 s3 cancelled"], "it was committed");
+    assert_eq!(bus.tally(), BTreeMap::from([("AppointmentCompleted".to_owned(), 1)]), "the first one's alone");
 
-    let response = worker(&url, &bus).process(batch(&bodies(&messages), MAX_RECEIVE_COUNT)).await.unwrap();
-    assert_eq!(failures(&response), ["m0", "m1", "m2"], "the originals go to the dead-letter queue");
-    let said: HashSet<_> =
-        bus.taken().iter().map(|event| (event.detail.appointment_id, event.detail.command)).collect();
-    let expected = messages.iter().map(|message| (message.appointment_id, message.command)).collect();
-    assert_eq!(said, expected, "each command that failed is named");
-    assert_eq!(bus.tally(), BTreeMap::from([("AppointmentFailed processing_failed".to_owned(), 3)]));
+    // After a redrive the decisions are reported.
+    let bus = Bus::default();
+    let response = worker(&url, &bus).process(batch(&bodies(&messages), 1)).await.unwrap();
+    assert_eq!(failures(&response), [""; 0]);
+    let expected = [("AppointmentCancelled".to_owned(), 1), ("AppointmentCompleted".to_owned(), 1)];
+    assert_eq!(bus.tally(), BTreeMap::from(expected));
+}
+
+#[tokio::test]
+async fn a_command_that_the_database_refuses_fails_alone_and_is_reported_on_the_last_delivery() {
+    let url = database().await;
+    insert(&url, &["a1 p1 s13 booked"]).await;
+    let refuse = "ALTER TABLE appointments ADD CONSTRAINT refused CHECK (schedule_id <> 13) NOT VALID";
+    session(&url).await.execute(refuse).await.unwrap();
+    // a1 has its row already, which answers; a2 can never have one; a3 has nothing to do with it.
+    let messages = [request(1, 1, 13), request(2, 2, 13), request(3, 3, 3), command(Command::Decision, 4, 4, 13)];
+    for (delivery, failed) in [(1, None), (MAX_RECEIVE_COUNT, Some(("AppointmentFailed processing_failed", 1)))] {
+        let bus = Bus::default();
+        let response = worker(&url, &bus).process(batch(&bodies(&messages), delivery)).await.unwrap();
+        assert_eq!(failures(&response), ["m1", "m3"], "delivery {delivery}");
+        // Of a4 the person knows already that it failed.
+        let expected = [("AppointmentCompleted", 2)].into_iter().chain(failed);
+        let expected = expected.map(|(event, count)| (event.to_owned(), count)).collect();
+        assert_eq!(bus.tally(), expected, "delivery {delivery}");
+        assert_eq!(rows(&url).await, ["a1 p1 s13 booked", "a3 p3 s3 booked"], "delivery {delivery}");
+    }
+}
+
+/// The lines that this thread logs: level and message.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<(tracing::Level, String)>>>);
+
+impl Lines {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
+    }
+
+    fn errors(&self) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|(level, _)| *level == tracing::Level::ERROR).map(|(_, text)| text.clone()).collect()
+    }
+}
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.push_str(&format!("{}={value:?} ", field.name()));
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push((*event.metadata().level(), text.0));
+    }
+}
+
+/// A later version wrote to the database, and then this one was rolled back to.
+#[tokio::test]
+async fn a_decision_of_a_later_version_comes_again_with_an_alarm_and_touches_no_other() {
+    for later in ["status = 'moved', reason = NULL", "status = 'rejected', reason = 'slot_withdrawn'"] {
+        let url = database().await;
+        insert(&url, &["a1 p1 s1 booked"]).await;
+        let mut owner = session(&url).await;
+        for constraint in ["status_known", "reason_known"] {
+            let drop = format!("ALTER TABLE appointments DROP CONSTRAINT appointments_{constraint}");
+            owner.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
+        }
+        owner.execute(sqlx::AssertSqlSafe(format!("UPDATE appointments SET {later}"))).await.unwrap();
+        let before = rows(&url).await;
+        let messages = [request(1, 1, 1), request(2, 2, 2), command(Command::Decision, 3, 3, 3)];
+        for delivery in [1, MAX_RECEIVE_COUNT] {
+            let (bus, lines) = (Bus::default(), Lines::default());
+            let listening = lines.listen();
+            let response = worker(&url, &bus).process(batch(&bodies(&messages), delivery)).await.unwrap();
+            drop(listening);
+            assert_eq!(failures(&response), ["m0"], "{later}, delivery {delivery}");
+            let expected = ["AppointmentCompleted", "AppointmentRejected not_processed"];
+            assert_eq!(bus.tally(), expected.map(|event| (event.to_owned(), 1)).into(), "{later}, delivery {delivery}");
+            let [error] = <[String; 1]>::try_from(lines.errors()).unwrap();
+            assert!(error.contains("unknown_decision") && error.contains(&appointment(1).to_string()), "{error}");
+        }
+        let after = rows(&url).await;
+        assert_eq!(
+            (&after[..1], &after[1..]),
+            (&before[..], &["a2 p2 s2 booked".to_owned(), "a3 p3 s3 rejected not_processed".to_owned()][..])
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_a_later_version_is_read_where_it_can_be_and_else_fails_alone_with_an_alarm() {
+    let changed = |number: u64, member: &str, value: Value| {
+        let mut body = serde_json::to_value(request(number, 1, number)).unwrap();
+        body[member] = value;
+        body.to_string()
+    };
+    let url = database().await;
+    let (bus, lines) = (Bus::default(), Lines::default());
+    let bodies = [
+        changed(1, "channel", json!({"name": "app"})),
+        changed(2, "type", json!("appointment.move_requested")),
+        changed(3, "version", json!(2)),
+        changed(4, "scheduleId", json!("4")),
+        changed(5, "priority", json!(null)),
+    ];
+    let listening = lines.listen();
+    let response = worker(&url, &bus).process(batch(&bodies, MAX_RECEIVE_COUNT)).await.unwrap();
+    drop(listening);
+    assert_eq!(failures(&response), ["m1", "m2", "m3"]);
+    assert_eq!(rows(&url).await, ["a1 p1 s1 booked", "a5 p1 s5 booked"]);
+    assert_eq!(bus.tally(), BTreeMap::from([("AppointmentCompleted".to_owned(), 2)]));
+    let errors = lines.errors();
+    for (error, kind) in errors.iter().zip(["unknown_type", "unsupported_version", "not_a_command"]) {
+        assert!(error.contains(kind) && !error.contains("00001"), "{kind}: {error}");
+    }
+    assert_eq!(errors.len(), 3, "{errors:?}");
+}
+
+/// What was erased stays so, whoever asks, and nobody hears of it; the person's new bookings are like anybody's.
+#[tokio::test]
+async fn an_erased_appointment_is_never_booked_again() {
+    let url = database().await;
+    let erase = "INSERT INTO erased_appointments VALUES ($1::text::uuid, now() + interval '18 days')";
+    for number in 1..=3 {
+        let mut owner = session(&url).await;
+        sqlx::query(erase).bind(appointment(number).to_string()).execute(&mut owner).await.unwrap();
+    }
+    let bus = Bus::default();
+    let messages = [
+        request(1, 1, 1),
+        cancellation(2, 1, 2),
+        command(Command::Decision, 3, 1, 3),
+        request(4, 1, 1),
+        request(5, 2, 2),
+    ];
+    for delivery in [1, MAX_RECEIVE_COUNT] {
+        let response = worker(&url, &bus).process(batch(&bodies(&messages), delivery)).await.unwrap();
+        assert_eq!(failures(&response), [""; 0], "delivery {delivery}");
+        assert_eq!(rows(&url).await, ["a4 p1 s1 booked", "a5 p2 s2 booked"], "delivery {delivery}");
+    }
+    assert_eq!(bus.tally(), BTreeMap::from([("AppointmentCompleted".to_owned(), 4)]));
+
+    // A worker of the version before cancels what is not there, and books nothing either.
+    let before = format!(
+        "SELECT outcome, decided_at IS NOT NULL FROM decide(ARRAY['{}']::uuid[], ARRAY['00001'], ARRAY[9], ARRAY['request'], ARRAY[now()])",
+        appointment(1)
+    );
+    let answer = session(&url).await.fetch_one(sqlx::AssertSqlSafe(before)).await.unwrap();
+    assert_eq!((answer.get::<String, _>(0).as_str(), answer.get::<bool, _>(1)), ("cancelled", true));
+    assert_eq!(rows(&url).await, ["a4 p1 s1 booked", "a5 p2 s2 booked"]);
+}
+
+/// The migrations of this repository up to a version, as a binary that was built then knows them.
+async fn migrate_to(url: &str, version: i64) {
+    let folder = tests::workspace().join("native-workers/country-worker/migrations");
+    let all = sqlx::migrate::Migrator::new(folder.as_path()).await.unwrap();
+    let known = all.iter().filter(|migration| migration.version <= version).cloned().collect();
+    sqlx::migrate::Migrator::with_migrations(known).run(&mut session(url).await).await.unwrap();
+}
+
+/// What `docs/deploy.md` promises of a rollback: the schema stays, and the binary of the version before goes on.
+#[tokio::test]
+async fn an_older_binary_works_on_a_newer_schema() {
+    let url = database().await;
+    let mut owner = session(&url).await;
+    owner
+        .execute(
+            "ALTER TABLE appointments ADD COLUMN replaced_by uuid;
+             ALTER FUNCTION decide(jsonb) RENAME TO decide_before;
+             CREATE FUNCTION decide(commands jsonb)
+                 RETURNS TABLE (appointment_id uuid, outcome text, reason text, decided_at timestamptz, slots jsonb)
+                 LANGUAGE sql SECURITY DEFINER AS $$ SELECT *, '[]'::jsonb FROM public.decide_before(commands) $$;
+             INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '\\x00', 0)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(migrate(&url, "worker").await.unwrap(), 9999, "the migration of this version finds nothing to do");
+    let bus = Bus::default();
+    let response = worker(&url, &bus).process(batch(&bodies(&[request(1, 1, 1)]), 1)).await.unwrap();
+    assert_eq!(failures(&response), [""; 0]);
+    assert_eq!(bus.tally(), BTreeMap::from([("AppointmentCompleted".to_owned(), 1)]));
+}
+
+/// A worker that passes arrays serves before, while and after the schema is migrated to the one that takes JSON.
+#[tokio::test]
+async fn a_worker_of_the_version_before_serves_while_the_schema_is_migrated() {
+    let url = empty_database().await;
+    migrate_to(&url, 2).await;
+    insert(&url, &["a1 p1 s1 booked"]).await;
+    let decide = async |number: u64| -> String {
+        let decide = format!(
+            "SELECT outcome FROM decide(ARRAY['{}']::uuid[], ARRAY['00002'], ARRAY[1], ARRAY['request'], ARRAY[now()])",
+            appointment(number)
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(decide)).fetch_one(&mut session(&url).await).await.unwrap()
+    };
+    assert_eq!(decide(2).await, "rejected");
+    let latest = migrate(&url, "worker").await.unwrap();
+    assert!(latest >= 3, "{latest}");
+    assert_eq!(decide(3).await, "rejected");
+    assert_eq!(decide(2).await, "rejected", "what was decided before is said again");
+    assert_eq!(rows(&url).await, ["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken", "a3 p2 s1 rejected slot_taken"]);
+}
+
+#[tokio::test]
+async fn a_migration_does_not_hold_up_the_worker_behind_a_lock_that_it_cannot_get() {
+    let url = empty_database().await;
+    migrate_to(&url, 2).await;
+    let mut reader = session(&url).await;
+    reader.execute("BEGIN; LOCK TABLE appointments IN ACCESS SHARE MODE").await.unwrap();
+    let failed = migrate(&url, "worker").await.expect_err("the table is in use");
+    let text = std::iter::successors(Some(&failed as &dyn std::error::Error), |error| error.source());
+    let text: Vec<String> = text.map(ToString::to_string).collect();
+    assert!(text.concat().contains("lock timeout"), "{text:?}");
+    // The old schema serves on, and the next try finds nothing half done.
+    let decide = "SELECT count(*) FROM decide('{}', '{}', '{}', '{}', '{}')";
+    sqlx::query_scalar::<_, i64>(decide).fetch_one(&mut session(&url).await).await.unwrap();
+    reader.execute("ROLLBACK").await.unwrap();
+    assert!(migrate(&url, "worker").await.unwrap() >= 3);
 }
 
 #[tokio::test]
@@ -655,8 +1034,25 @@ async fn a_terminated_connection_is_replaced_and_the_batch_succeeds() {
 struct Failing;
 
 impl Decisions for Failing {
-    async fn decide(&self, _: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, Decision>, DecideError> {
+    async fn decide(&self, _: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, Answer>, DecideError> {
         Err(DecideError::TimedOut)
+    }
+}
+
+/// Seconds first, minutes later; what cannot be read goes fast to the dead-letter queue; the last receive waits for nothing.
+#[tokio::test]
+async fn what_is_left_comes_again_by_its_receive_count() {
+    let poison = "{}".to_owned();
+    let (bus, queue) = (Bus::refusing(&[appointment(2)]), Queue::default());
+    let url = database().await;
+    let handles = |left: &[(&str, u64)]| left.iter().map(|(h, s)| ((*h).to_owned(), *s)).collect::<Vec<_>>();
+    for (delivery, delay, poisoned) in [(1, 5, 5), (2, 30, 5), (3, 120, 5), (4, 300, 5), (5, 0, 0), (6, 0, 0)] {
+        let mut all = bodies(&[request(1, 1, 1), request(2, 2, 2)]);
+        all.push(poison.clone());
+        worker_of(connected(&url), &bus, &queue).process(batch(&all, delivery)).await.unwrap();
+        assert_eq!(queue.left(), handles(&[("h1", delay), ("h2", poisoned)]), "delivery {delivery}");
+        worker_of(Failing, &bus, &queue).process(batch(&all, delivery)).await.unwrap();
+        assert_eq!(queue.left(), handles(&[("h0", delay), ("h1", delay), ("h2", poisoned)]), "delivery {delivery}");
     }
 }
 
@@ -666,8 +1062,10 @@ async fn a_failure_without_an_id_fails_the_invocation_and_is_never_an_empty_iden
         let mut event = serde_json::to_value(batch(&bodies(&[request(1, 1, 1), request(2, 2, 2)]), 1)).unwrap();
         event["Records"][1]["messageId"] = id;
         let event: SqsEvent = serde_json::from_value(event).unwrap();
-        let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, Failing, Bus::default(), || [7; 8]);
+        let queue = Queue::default();
+        let worker = worker_of(Failing, &Bus::default(), &queue);
         worker.process(event).await.expect_err("the whole batch has to come again");
+        assert_eq!(queue.left(), [("h0".to_owned(), 5), ("h1".to_owned(), 5)], "soon");
     }
 }
 
@@ -675,9 +1073,12 @@ async fn a_failure_without_an_id_fails_the_invocation_and_is_never_an_empty_iden
 async fn a_statement_without_read_committed_is_refused() {
     let url = database().await;
     let mut connection = session(&url).await;
-    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
-    let refused = connection.execute("SELECT * FROM decide('{}', '{}', '{}', '{}', '{}')").await.unwrap_err();
-    assert!(refused.to_string().contains("READ COMMITTED"), "{refused}");
+    for call in ["decide('[]')", "decide('{}', '{}', '{}', '{}', '{}')"] {
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+        let refused = connection.execute(sqlx::AssertSqlSafe(format!("SELECT * FROM {call}"))).await.expect_err(call);
+        assert!(refused.to_string().contains("READ COMMITTED"), "{call}: {refused}");
+        connection.execute("ROLLBACK").await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -690,7 +1091,7 @@ async fn the_worker_s_database_user_may_decide_and_nothing_else() {
     assert!(format!("{refused:#}").contains("permission denied for database"), "{refused:#}");
 
     // Once more changes nothing, and takes nothing away.
-    migrate(&url, "worker").await;
+    migrate(&url, "worker").await.unwrap();
     let mut worker = session(&as_user(&url, "worker")).await;
     let decide = format!(
         "SELECT outcome FROM public.decide(ARRAY['{}']::uuid[], ARRAY['00001'], ARRAY[1], ARRAY['request'], ARRAY[now()])",
@@ -698,8 +1099,14 @@ async fn the_worker_s_database_user_may_decide_and_nothing_else() {
     );
     let outcome: String = sqlx::query_scalar(sqlx::AssertSqlSafe(decide)).fetch_one(&mut worker).await.unwrap();
     assert_eq!(outcome, "booked");
+    let by_json = "SELECT outcome FROM public.decide($1::text::jsonb)";
+    let commands = serde_json::to_string(&[request(1, 1, 1)]).unwrap();
+    let outcome: String = sqlx::query_scalar(by_json).bind(&commands).fetch_one(&mut worker).await.unwrap();
+    assert_eq!(outcome, "booked");
     for forbidden in [
         "SELECT * FROM public.appointments",
+        "SELECT * FROM public.erased_appointments",
+        "DELETE FROM public.erased_appointments",
         "INSERT INTO public.appointments SELECT * FROM public.appointments",
         "UPDATE public.appointments SET status = 'cancelled'",
         "DELETE FROM public.appointments",
@@ -826,7 +1233,7 @@ async fn put_events_takes_ten_entries_a_call_and_tells_the_refused_ones() {
     for (count, expected_calls) in [(1, vec![1]), (10, vec![10]), (25, vec![10, 10, 5])] {
         let url = database().await;
         let (bus, calls) = event_bridge(vec![appointment(1)]).await;
-        let worker = Worker::new(Country::Peru, MAX_RECEIVE_COUNT, connected(&url), bus, || [7; 8]);
+        let worker = worker_of(connected(&url), &bus, &Queue::default());
         let messages: Vec<AppointmentMessage> = (1..=count).map(|n| request(n, 1, n)).collect();
         let response = worker.process(batch(&bodies(&messages), 1)).await.unwrap();
         assert_eq!(failures(&response), ["m0"], "{count} messages");
@@ -864,7 +1271,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
         ("DATABASE_URL", "postgres://worker:secret@db.example:5432/appointments_pe"),
         ("DATABASE_USER", "worker"),
         ("EVENT_BUS_NAME", "appointments"),
-        ("MAX_RECEIVE_COUNT", "5"),
+        ("RECEIVE_DELAYS_SECONDS", "5,30,120,300"),
     ];
     const ON_RDS: &[(&str, &str)] = &[
         ("DATABASE_HOST", "db.example"),
@@ -877,7 +1284,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
         ("AWS_SESSION_TOKEN", "secret"),
         ("AWS_REGION", "sa-east-1"),
         ("EVENT_BUS_NAME", "appointments"),
-        ("MAX_RECEIVE_COUNT", "5"),
+        ("RECEIVE_DELAYS_SECONDS", "5,30,120,300"),
     ];
     for good in [BY_URL, ON_RDS] {
         let shown = [
@@ -904,7 +1311,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
             ],
         ),
         (of_worker, BY_URL, "EVENT_BUS_NAME", &[None]),
-        (of_worker, BY_URL, "MAX_RECEIVE_COUNT", &[None, Some("0"), Some("many")]),
+        (of_worker, BY_URL, "RECEIVE_DELAYS_SECONDS", &[None, Some("0"), Some("5,many"), Some("5,,30")]),
         (of_worker, ON_RDS, "DATABASE_HOST", &[None, Some("")]),
         (of_worker, ON_RDS, "DATABASE_PORT", &[None, Some("0"), Some("65536"), Some("secret")]),
         (of_worker, ON_RDS, "DATABASE_NAME", &[None]),

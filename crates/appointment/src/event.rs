@@ -133,7 +133,7 @@ impl OutcomeEvent {
             (Outcome::Completed, _) => StatusEvent::Completed,
             (Outcome::Rejected, _) => StatusEvent::Rejected,
             (Outcome::Cancelled, _) => StatusEvent::Cancelled,
-            (Outcome::Failed, Command::Request) => StatusEvent::RequestFailed,
+            (Outcome::Failed, Command::Request | Command::Decision) => StatusEvent::RequestFailed,
             (Outcome::Failed, Command::Cancellation) => StatusEvent::CancellationFailed,
         }
     }

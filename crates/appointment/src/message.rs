@@ -29,22 +29,32 @@ pub(crate) fn json_text(message: &impl Serialize) -> String {
 }
 
 /// What a country is asked to do: the `type` of a message to it, and the `command` of its answer.
+///
+/// Of several commands for one appointment the greatest is answered, and its answer serves for the others too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Command {
     /// Book the slot.
     #[serde(rename = "appointment.requested")]
     Request,
+    /// Say again what was decided; where nothing was, refuse the request for good (`not_processed`) and book nothing. The
+    /// person was told `failed` meanwhile, and may have booked elsewhere.
+    #[serde(rename = "appointment.decision_requested")]
+    Decision,
     /// Free the slot.
     #[serde(rename = "appointment.cancellation_requested")]
     Cancellation,
 }
 
 impl Command {
-    /// The text in messages: `appointment.requested` or `appointment.cancellation_requested`.
+    /// Every command.
+    pub const ALL: [Self; 3] = [Self::Request, Self::Decision, Self::Cancellation];
+
+    /// The text in messages: `appointment.requested` and so on.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Request => "appointment.requested",
+            Self::Decision => "appointment.decision_requested",
             Self::Cancellation => "appointment.cancellation_requested",
         }
     }
@@ -89,7 +99,7 @@ impl AppointmentMessage {
             schedule_id: appointment.schedule_id,
             country: appointment.country,
             occurred_at: match command {
-                Command::Request => appointment.created_at,
+                Command::Request | Command::Decision => appointment.created_at,
                 Command::Cancellation => appointment.updated_at,
             },
             traceparent,

@@ -67,8 +67,11 @@ pub struct Backplane {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Durations {
-    /// How long a received message stays hidden: the pause between two deliveries of a message that fails.
+    /// How long a received message stays hidden where the function that left it does not say: it crashed, or its call
+    /// failed.
     pub visibility_timeout: u64,
+    /// What passes between the deliveries of a message that a function leaves, one fewer than `max_receive_count`.
+    pub receive_delays: Vec<u64>,
     /// The worker function's time limit. AWS advises a visibility timeout of at least six times this.
     pub worker_timeout: u64,
     /// The time limit of the function that applies a country's migrations.
@@ -559,6 +562,12 @@ impl Durations {
         };
         merged.extend(overrides.iter().map(|(name, value)| (name.clone(), value.clone())));
         serde_json::from_value(Value::Object(merged)).map_err(BackplaneError::NoDuration)
+    }
+
+    /// [`Durations::receive_delays`], as the setting `RECEIVE_DELAYS_SECONDS` gives them.
+    #[must_use]
+    pub fn receive_delays_setting(&self) -> String {
+        self.receive_delays.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// [`Durations::visibility_timeout`].

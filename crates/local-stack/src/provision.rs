@@ -376,7 +376,7 @@ impl Registrar<'_> {
             environment: BTreeMap::from([
                 ("DATABASE_URL", database.worker_url(&country.database_user)?),
                 ("EVENT_BUS_NAME", backplane.bus.name.clone()),
-                ("MAX_RECEIVE_COUNT", country.max_receive_count.to_string()),
+                ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
             ]),
         })
         .await?;

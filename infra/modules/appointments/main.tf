@@ -78,8 +78,13 @@ resource "aws_sqs_queue" "confirmation" {
 
   lifecycle {
     precondition {
-      condition     = (var.confirmation_queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60
-      error_message = "An outage of 30 minutes would send confirmations to the dead-letter queue: raise max_receive_count or visibility_timeout."
+      condition = alltrue([
+        length(var.durations.receive_delays) == var.confirmation_queue.max_receive_count - 1,
+        sum(var.durations.receive_delays) > 30 * 60,
+        # Where the function cannot set the visibility of what it leaves.
+        (var.confirmation_queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60,
+      ])
+      error_message = "An outage of 30 minutes would send confirmations to the dead-letter queue: raise max_receive_count and receive_delays (one fewer), or visibility_timeout."
     }
   }
 }

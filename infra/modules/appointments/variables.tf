@@ -56,6 +56,7 @@ variable "durations" {
   description = "Durations in seconds."
   type = object({
     visibility_timeout        = number
+    receive_delays            = list(number)
     queue_retention           = number
     dead_letter_retention     = number
     confirmation_receive_wait = number

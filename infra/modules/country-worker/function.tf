@@ -14,8 +14,8 @@ locals {
       timeout     = var.durations.worker_timeout
       concurrency = var.reserved_concurrency
       environment = {
-        EVENT_BUS_NAME    = var.bus_name
-        MAX_RECEIVE_COUNT = tostring(var.queue.max_receive_count)
+        EVENT_BUS_NAME         = var.bus_name
+        RECEIVE_DELAYS_SECONDS = join(",", var.durations.receive_delays)
       }
     }
     migration = {

@@ -21,8 +21,13 @@ resource "aws_sqs_queue" "requests" {
       error_message = "visibility_timeout must be at least six times worker_timeout (AWS Lambda, \"Using Lambda with Amazon SQS\")."
     }
     precondition {
-      condition     = (var.queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60
-      error_message = "A database outage of 30 minutes would send requests to the dead-letter queue: raise max_receive_count or visibility_timeout."
+      condition = alltrue([
+        length(var.durations.receive_delays) == var.queue.max_receive_count - 1,
+        sum(var.durations.receive_delays) > 30 * 60,
+        # Where the worker cannot set the visibility of what it leaves.
+        (var.queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60,
+      ])
+      error_message = "A database outage of 30 minutes would send requests to the dead-letter queue: raise max_receive_count and receive_delays (one fewer), or visibility_timeout."
     }
   }
 }

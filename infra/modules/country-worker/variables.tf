@@ -52,6 +52,7 @@ variable "durations" {
   description = "Durations in seconds."
   type = object({
     visibility_timeout    = number
+    receive_delays        = list(number)
     worker_timeout        = number
     migration_timeout     = number
     batching_window       = number

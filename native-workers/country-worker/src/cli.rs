@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 
-use crate::{Database, EventBridge, MigrationSettings, Settings, Worker, log, migrate};
+use crate::{Database, EventBridge, MigrationSettings, Settings, SqsQueue, Worker, log, migrate};
 
 /// The appointment system of one country.
 ///
@@ -36,8 +36,10 @@ Environment:
   DATABASE_USER      the worker's database user: it logs in with an IAM token of the function's role
   DATABASE_URL       instead of these, for a server elsewhere: postgres://USER:PASSWORD@HOST:PORT/DATABASE
   EVENT_BUS_NAME     the EventBridge bus for outcomes, for example appointments
-  MAX_RECEIVE_COUNT  how often the queue delivers a message; on the last delivery of a command that cannot be
-                     decided, AppointmentFailed is reported
+  RECEIVE_DELAYS_SECONDS
+                     what passes between the deliveries of a message, and so how often there is one, for example
+                     5,30,120; on the last delivery of a command that is undecided for certain, AppointmentFailed is
+                     reported
   WORKER_MODE        `migrate`: as a Lambda function, each invocation does what the command does
   DATABASE_MASTER_SECRET_ARN
                      when migrating: the secret of Secrets Manager with the owner's name and password, as RDS keeps
@@ -84,14 +86,14 @@ async fn start(country: Country, mode: Option<Mode>) -> Result<(), Error> {
         );
     }
     match variable("WORKER_MODE").as_deref() {
-        None | Some("") => serve(country, Settings::read(variable)?).await,
+        None | Some("") => serve(country, Settings::read(variable)?, SqsQueue::read(variable)?).await,
         Some("migrate") => serve_migrations(country, MigrationSettings::read(variable)?).await,
         Some(_) => Err("the environment variable WORKER_MODE is malformed: expected migrate, or nothing".into()),
     }
 }
 
 /// Processes batches until Lambda stops the execution environment.
-async fn serve(country: Country, settings: Settings) -> Result<(), Error> {
+async fn serve(country: Country, settings: Settings, queue: SqsQueue) -> Result<(), Error> {
     let database = Database::new(settings.database);
     // A function whose start fails is throttled; a batch that fails comes again.
     let (connected, bus) =
@@ -100,7 +102,7 @@ async fn serve(country: Country, settings: Settings) -> Result<(), Error> {
         tracing::warn!(country = country.code(), error = %error, "started without a database: the next batch tries again");
     }
     let span_id = || fastrand::u64(..).to_be_bytes();
-    let worker = &Worker::new(country, settings.max_receive_count, database, bus, span_id);
+    let worker = &Worker::new(country, settings.receive_delays, database, bus, queue, span_id);
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         worker.process(event.payload).await.map_err(Error::from)
     }))

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use appointment::{AppointmentId, AppointmentMessage, Command, Reason, Timestamp};
+use appointment::{AppointmentId, AppointmentMessage, Reason, Timestamp};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnection;
 use time::OffsetDateTime;
@@ -25,16 +25,30 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The country's decisions: the port to its database.
 pub trait Decisions: Send + Sync {
-    /// Decides about `commands`, at most one an appointment, all of them or none, and answers by appointment. A command
-    /// without an answer counts as [`Verdict::Unclassified`]. It may be called again with the same commands: the first
-    /// decision stands.
+    /// Decides about `commands`, at most one per appointment, and answers by appointment. It may be called again with the
+    /// same commands: the first decision stands.
+    ///
+    /// A command without an answer may have been decided: the answer may have been lost, now or at an earlier delivery.
     fn decide(
         &self,
         commands: &[&AppointmentMessage],
-    ) -> impl Future<Output = Result<HashMap<AppointmentId, Decision>, DecideError>> + Send;
+    ) -> impl Future<Output = Result<HashMap<AppointmentId, Answer>, DecideError>> + Send;
 }
 
-/// What the country says to one command.
+/// What the country's database says to one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is decided.
+    Decided(Decision),
+    /// The appointment was erased, and the command is void.
+    Erased,
+    /// There is no decision, for certain: the command has to come again.
+    Undecided,
+    /// There is a decision of a later version, which this one does not know: the command has to come again.
+    Unknown,
+}
+
+/// What the country decided about one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
     /// What was decided.
@@ -48,40 +62,30 @@ pub struct Decision {
 pub enum Verdict {
     /// The slot is booked.
     Booked,
-    /// The slot is somebody's already.
+    /// The request is refused.
     Rejected(Reason),
     /// The appointment is cancelled.
     Cancelled,
-    /// Nothing: the command has to come again.
-    Unclassified,
 }
 
-impl Verdict {
-    fn from_row(outcome: &str, reason: Option<&str>) -> Self {
-        match (outcome, reason) {
-            ("booked", None) => Self::Booked,
-            ("cancelled", None) => Self::Cancelled,
-            ("rejected", Some(text)) => Reason::ALL
-                .into_iter()
-                .find(|reason| reason.as_str() == text)
-                .map_or(Self::Unclassified, Self::Rejected),
-            _ => Self::Unclassified,
-        }
-    }
-}
-
-/// Why a batch could not be decided. Nothing of it counts as decided, though the answer alone may have been lost.
+/// Why a batch could not be decided. The answer alone may have been lost.
 #[derive(Debug, thiserror::Error)]
 pub enum DecideError {
     /// No token for a new connection.
     #[error(transparent)]
     NoToken(#[from] TokenError),
+    /// The commands cannot be written as JSON.
+    #[error("the commands cannot be written: {0}")]
+    Unwritable(#[from] serde_json::Error),
     /// No connection to the database.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
     /// The database did not answer in time.
     #[error("the database did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     TimedOut,
+    /// The database refuses what one of the commands would write, and has written nothing.
+    #[error("the database refuses a command: {0}")]
+    Refused(#[source] sqlx::Error),
     /// The statement failed, or the connection broke under it.
     #[error("the database did not decide: {0}")]
     Failed(#[source] sqlx::Error),
@@ -125,40 +129,99 @@ impl Database {
         }
     }
 
-    /// Runs the batch on `connection`, or on a new one. The connection is kept only where it answered: one whose answer
-    /// is still under way, or never comes, must not serve the next batch.
+    /// Runs `commands` on the kept connection, or on a new one. The connection stays only where it answered: one whose
+    /// answer is still under way, or never comes, must not serve the next batch.
     async fn run(
         &self,
-        connection: Option<PgConnection>,
-        batch: &Batch,
-    ) -> Result<(PgConnection, Vec<Row>), DecideError> {
-        let mut connection = match connection {
+        kept: &mut Option<PgConnection>,
+        commands: &[&AppointmentMessage],
+    ) -> Result<Vec<Row>, DecideError> {
+        let commands = serde_json::to_string(commands)?;
+        let mut connection = match kept.take() {
             Some(connection) => connection,
             None => self.open().await?,
         };
-        match timeout(ANSWER_TIMEOUT, batch.decide(&mut connection)).await {
-            Ok(answered) => answered.map(|rows| (connection, rows)).map_err(DecideError::Failed),
+        // One statement, prepared once per connection, is one round trip and one transaction.
+        let query =
+            sqlx::query_as("SELECT appointment_id, outcome, reason, decided_at FROM public.decide($1::text::jsonb)");
+        match timeout(ANSWER_TIMEOUT, query.bind(commands).fetch_all(&mut connection)).await {
+            Ok(Ok(rows)) => {
+                *kept = Some(connection);
+                Ok(rows)
+            }
+            Ok(Err(error)) if is_refusal(&error) => {
+                *kept = Some(connection);
+                Err(DecideError::Refused(error))
+            }
+            Ok(Err(error)) => Err(DecideError::Failed(error)),
             Err(_elapsed) => Err(DecideError::TimedOut),
         }
     }
+
+    /// Runs each of `commands` by itself, so that the one that the database refuses does not hold up the others; as far
+    /// as the time for one answer reaches.
+    async fn run_one_by_one(
+        &self,
+        kept: &mut Option<PgConnection>,
+        commands: &[&AppointmentMessage],
+    ) -> HashMap<AppointmentId, Answer> {
+        let mut answers = HashMap::with_capacity(commands.len());
+        let started = Instant::now();
+        for command in commands {
+            if started.elapsed() >= ANSWER_TIMEOUT {
+                break;
+            }
+            match self.run(kept, &[command]).await {
+                Ok(rows) => answers.extend(rows.into_iter().filter_map(Row::answer)),
+                Err(DecideError::Refused(error)) => {
+                    tracing::error!(
+                        trace_id = command.traceparent.trace_id(),
+                        appointment_id = %command.appointment_id,
+                        command = command.command.as_str(),
+                        // Its message alone: the detail would quote the row.
+                        error = %error,
+                        "the database refuses a command"
+                    );
+                    // `decide` reads the row before it writes: had it been there, it would have been the answer.
+                    answers.insert(command.appointment_id, Answer::Undecided);
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "the rest of the batch has to come again");
+                    break;
+                }
+            }
+        }
+        answers
+    }
+}
+
+/// Whether the database refused what one of the commands would write: it will each time, and the connection is sound. By
+/// the class of the SQLSTATE: data exception, integrity constraint violation, exception raised by a function
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["22", "23", "P0"].iter().any(|class| code.starts_with(class)))
 }
 
 impl Decisions for Database {
-    async fn decide(&self, commands: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, Decision>, DecideError> {
+    async fn decide(&self, commands: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, Answer>, DecideError> {
         if commands.is_empty() {
             return Ok(HashMap::new());
         }
-        let batch = Batch::new(commands);
         let mut kept = self.connection.lock().await;
-        let (connection, rows) = match self.run(kept.take(), &batch).await {
-            Ok(answer) => answer,
+        let answered = match self.run(&mut kept, commands).await {
+            Ok(rows) => Ok(rows),
+            Err(DecideError::Refused(error)) => Err(DecideError::Refused(error)),
             Err(error) => {
                 tracing::warn!(error = %error, "running the batch once more, on a new connection");
-                self.run(None, &batch).await?
+                self.run(&mut kept, commands).await
             }
         };
-        *kept = Some(connection);
-        Ok(rows.into_iter().filter_map(Row::decision).collect())
+        match answered {
+            Ok(rows) => Ok(rows.into_iter().filter_map(Row::answer).collect()),
+            Err(DecideError::Refused(_)) => Ok(self.run_one_by_one(&mut kept, commands).await),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -168,16 +231,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The arguments of `decide`: parallel arrays, one element a command.
-struct Batch {
-    appointment_ids: Vec<Uuid>,
-    insured_ids: Vec<String>,
-    schedule_ids: Vec<i64>,
-    commands: Vec<&'static str>,
-    requested_at: Vec<OffsetDateTime>,
-}
-
-/// An answer of `decide`: appointment, outcome, reason, instant of the decision.
+/// A row that `decide` answers: appointment, outcome, reason, instant of the decision.
 #[derive(sqlx::FromRow)]
 struct Row {
     appointment_id: Uuid,
@@ -186,44 +240,23 @@ struct Row {
     decided_at: Option<OffsetDateTime>,
 }
 
-impl Batch {
-    fn new(commands: &[&AppointmentMessage]) -> Self {
-        Self {
-            appointment_ids: commands.iter().map(|message| message.appointment_id.as_uuid()).collect(),
-            insured_ids: commands.iter().map(|message| message.insured_id.as_str().to_owned()).collect(),
-            schedule_ids: commands.iter().map(|message| message.schedule_id.as_i64()).collect(),
-            commands: commands
-                .iter()
-                .map(|message| match message.command {
-                    Command::Request => "request",
-                    Command::Cancellation => "cancel",
-                })
-                .collect(),
-            requested_at: commands
-                .iter()
-                .map(|message| std::time::SystemTime::from(message.occurred_at).into())
-                .collect(),
-        }
-    }
-
-    /// One statement, prepared once a connection, is one round trip and one transaction.
-    async fn decide(&self, connection: &mut PgConnection) -> Result<Vec<Row>, sqlx::Error> {
-        sqlx::query_as("SELECT appointment_id, outcome, reason, decided_at FROM public.decide($1, $2, $3, $4, $5)")
-            .bind(&self.appointment_ids)
-            .bind(&self.insured_ids)
-            .bind(&self.schedule_ids)
-            .bind(&self.commands)
-            .bind(&self.requested_at)
-            .fetch_all(connection)
-            .await
-    }
-}
-
 impl Row {
-    /// The decision; nothing where the row holds none.
-    fn decision(self) -> Option<(AppointmentId, Decision)> {
-        let verdict = Verdict::from_row(&self.outcome, self.reason.as_deref());
-        let decided_at = Timestamp::from(std::time::SystemTime::from(self.decided_at?));
-        Some((self.appointment_id.try_into().ok()?, Decision { verdict, decided_at }))
+    /// The answer, and to the command about which appointment.
+    fn answer(self) -> Option<(AppointmentId, Answer)> {
+        let verdict = match (self.outcome.as_str(), self.reason.as_deref()) {
+            ("booked", None) => Some(Verdict::Booked),
+            ("cancelled", None) => Some(Verdict::Cancelled),
+            ("rejected", Some(reason)) => reason.parse().ok().map(Verdict::Rejected),
+            _ => None,
+        };
+        let answer = match (self.outcome.as_str(), verdict, self.decided_at) {
+            ("erased", ..) => Answer::Erased,
+            ("unclassified", ..) => Answer::Undecided,
+            (_, Some(verdict), Some(decided_at)) => {
+                Answer::Decided(Decision { verdict, decided_at: std::time::SystemTime::from(decided_at).into() })
+            }
+            _ => Answer::Unknown,
+        };
+        Some((self.appointment_id.try_into().ok()?, answer))
     }
 }

@@ -1,6 +1,7 @@
-use appointment::{AppointmentMessage, Country};
+use appointment::{AppointmentMessage, Command, Country};
 use aws_lambda_events::event::sqs::SqsMessage;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Why a message on the queue is not a command for this country. It is logged by this kind and never by content: what
 /// arrives by mistake may hold anything.
@@ -15,6 +16,9 @@ pub enum Unreadable {
     /// The body is JSON, but of another version than 1.
     #[error("unsupported_version")]
     UnsupportedVersion,
+    /// A message of version 1 whose type this version does not know: a later one may.
+    #[error("unknown_type")]
+    UnknownType,
     /// The body is JSON of version 1, or of none, but not a command.
     #[error("not_a_command")]
     NotACommand,
@@ -40,12 +44,21 @@ fn classify(body: &str, error: &serde_json::Error) -> Unreadable {
     #[derive(Deserialize)]
     struct Versioned {
         version: u64,
+        #[serde(rename = "type", default)]
+        kind: Value,
     }
     if !error.is_data() {
         return Unreadable::NotJson;
     }
     match serde_json::from_str(body) {
-        Ok(Versioned { version: 1 }) | Err(_) => Unreadable::NotACommand,
+        Ok(Versioned { version: 1, kind }) => {
+            let known = |kind: &str| Command::ALL.iter().any(|command| command.as_str() == kind);
+            match kind.as_str() {
+                Some(kind) if !known(kind) => Unreadable::UnknownType,
+                _ => Unreadable::NotACommand,
+            }
+        }
         Ok(Versioned { .. }) => Unreadable::UnsupportedVersion,
+        Err(_) => Unreadable::NotACommand,
     }
 }

@@ -1,10 +1,11 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use serde::Deserialize;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migrate as _, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::time::timeout;
@@ -18,7 +19,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+/// The longest wait of a migration for a lock, such as that of a table: what waits behind a waiting `ALTER TABLE` waits
+/// too, and the worker decides nothing meanwhile. A migration that fails by it may be started again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An older binary works on a newer schema: what a later version applied is no error, so that a rollback needs no other.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!();
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// Creates the worker's user; see there.
 const WORKER_USER: &str = include_str!("worker_user.sql");
@@ -35,7 +45,7 @@ pub enum MigrateError {
     /// No connection to the database.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
-    /// A migration failed, or the database holds others than this binary.
+    /// A migration failed, waited too long for a lock, or is another than the one that was applied under its number.
     #[error("the migrations cannot be applied: {0}")]
     Failed(#[from] sqlx::migrate::MigrateError),
     /// The worker's user was not created or did not get its rights.
@@ -64,11 +74,26 @@ pub async fn migrate(settings: &MigrationSettings) -> Result<i64, MigrateError> 
             return Err(MigrateError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
         }
     };
+    // Before there is a limit: another migration may take longer. The session's end unlocks it.
+    connection.lock().await?;
+    limit_lock_waits(&mut connection).await.map_err(|error| MigrateError::Failed(error.into()))?;
     MIGRATIONS.run(&mut connection).await?;
+    let version = schema_version(&mut connection).await.map_err(|error| MigrateError::Failed(error.into()))?;
     create_worker_user(&mut connection, settings.worker.as_str()).await.map_err(MigrateError::NoUser)?;
     // Nothing is lost if the farewell fails: everything was committed.
     let _ = connection.close().await;
-    Ok(MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default())
+    Ok(version)
+}
+
+async fn limit_lock_waits(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let limit = LOCK_TIMEOUT.as_millis().to_string();
+    sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(limit).execute(connection).await?;
+    Ok(())
+}
+
+/// The schema's version, which may be a later one than this binary's.
+async fn schema_version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM public._sqlx_migrations").fetch_one(connection).await
 }
 
 async fn create_worker_user(connection: &mut PgConnection, user: &str) -> Result<(), sqlx::Error> {

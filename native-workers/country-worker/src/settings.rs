@@ -1,3 +1,5 @@
+use aws_http::sqs::ReceiveDelays;
+
 use crate::{DatabaseLogin, DatabasePlace, DatabaseUser};
 
 /// What the worker reads from its environment, once, when it starts.
@@ -7,8 +9,9 @@ pub struct Settings {
     pub database: DatabaseLogin,
     /// `EVENT_BUS_NAME`: the bus that outcomes are reported on.
     pub event_bus_name: String,
-    /// `MAX_RECEIVE_COUNT`: how often the queue delivers a message before it moves it to the dead-letter queue.
-    pub max_receive_count: u32,
+    /// `RECEIVE_DELAYS_SECONDS`: the pauses between the deliveries of a message, and so how often there is one before the
+    /// queue moves it to the dead-letter queue.
+    pub receive_delays: ReceiveDelays,
 }
 
 impl Settings {
@@ -21,12 +24,12 @@ impl Settings {
         let database = DatabaseLogin::read(&variable)?;
         let event_bus_name =
             required(&variable, "EVENT_BUS_NAME", "the name of the event bus, for example appointments")?;
-        let expected = "how often the queue delivers a message, for example 5";
-        let max_receive_count = match required(&variable, "MAX_RECEIVE_COUNT", expected)?.parse() {
-            Ok(count) if count > 0 => count,
-            _ => return Err(InvalidSetting::Malformed { variable: "MAX_RECEIVE_COUNT", expected }),
-        };
-        Ok(Self { database, event_bus_name, max_receive_count })
+        let (variable_name, expected) =
+            ("RECEIVE_DELAYS_SECONDS", "the seconds between the deliveries of a message, for example 5,30,120");
+        let receive_delays = required(&variable, variable_name, expected)?
+            .parse()
+            .map_err(|_| InvalidSetting::Malformed { variable: variable_name, expected })?;
+        Ok(Self { database, event_bus_name, receive_delays })
     }
 }
 

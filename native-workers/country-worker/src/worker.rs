@@ -8,21 +8,23 @@ use appointment::{
     AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeDetail, OutcomeEvent, Reason, Timestamp,
     Version1,
 };
+use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;
-use crate::{Decision, Decisions, EventBus, NotAccepted, Verdict};
+use crate::{Answer, Decision, Decisions, EventBus, Left, NotAccepted, SourceQueue, Verdict};
 
 /// Draws the random bytes of a span id (W3C Trace Context).
 type SpanIds = Box<dyn Fn() -> [u8; 8] + Send + Sync>;
 
 /// Processes batches of one country's commands.
-pub struct Worker<D, B> {
+pub struct Worker<D, B, Q> {
     country: Country,
-    max_receive_count: u32,
+    delays: ReceiveDelays,
     decisions: D,
     bus: B,
+    queue: Q,
     span_ids: SpanIds,
 }
 
@@ -37,6 +39,8 @@ pub struct UnidentifiedFailure;
 enum Fate {
     /// The outcome is on the bus: the messages are done with.
     Reported { command: Command, outcome: Outcome, reason: Option<Reason> },
+    /// The appointment was erased: the messages are done with, and nobody hears of them.
+    Erased,
     /// The messages have to come again.
     ToComeAgain(Failure),
 }
@@ -45,29 +49,38 @@ enum Fate {
 enum Failure {
     #[error("{0}")]
     Unreadable(Unreadable),
+    /// There is no decision, for certain.
     #[error("undecided")]
     Undecided,
+    /// There may be a decision: the database did not answer, now or at an earlier delivery.
+    #[error("unanswered")]
+    Unanswered,
+    /// There is a decision of a later version.
+    #[error("unknown_decision")]
+    UnknownDecision,
     #[error("panicked")]
     Panicked,
     #[error("event_not_accepted: {0}")]
     NotAccepted(NotAccepted),
 }
 
-impl<D: Decisions, B: EventBus> Worker<D, B> {
-    /// A worker of `country`, whose queue delivers a message `max_receive_count` times. `span_ids` draws the random
-    /// bytes of a span id for each event.
+impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
+    /// A worker of `country`, whose queue delivers a message as often, and with the pauses, that `delays` says. `span_ids`
+    /// draws the random bytes of a span id for each event.
     pub fn new(
         country: Country,
-        max_receive_count: u32,
+        delays: ReceiveDelays,
         decisions: D,
         bus: B,
+        queue: Q,
         span_ids: impl Fn() -> [u8; 8] + Send + Sync + 'static,
     ) -> Self {
-        Self { country, max_receive_count, decisions, bus, span_ids: Box::new(span_ids) }
+        Self { country, delays, decisions, bus, queue, span_ids: Box::new(span_ids) }
     }
 
     /// Decides and reports a batch, and names the messages that have to come again: one that is no command for this
-    /// country, one whose event was not accepted, and each message of a batch that could not be decided.
+    /// country, one whose event was not accepted, and each message of a batch that could not be decided. How soon they
+    /// come is told to their queue.
     ///
     /// # Errors
     ///
@@ -85,19 +98,20 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         let mut fates = HashMap::with_capacity(commands.len());
         let mut events = Vec::with_capacity(commands.len());
         for command in commands.values() {
-            let built = match decided.get(&command.appointment_id) {
-                Some(decision) => isolated(|| self.answer(command, *decision)),
-                None => Ok(None),
+            let fate = match decided.get(&command.appointment_id) {
+                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, *decision)) {
+                    Ok(event) => {
+                        events.push(event);
+                        continue;
+                    }
+                    Err(Panicked) => Fate::ToComeAgain(Failure::Panicked),
+                },
+                Some(Answer::Erased) => Fate::Erased,
+                Some(Answer::Undecided) => Fate::ToComeAgain(Failure::Undecided),
+                Some(Answer::Unknown) => Fate::ToComeAgain(Failure::UnknownDecision),
+                None => Fate::ToComeAgain(Failure::Unanswered),
             };
-            let failure = match built {
-                Ok(Some(event)) => {
-                    events.push(event);
-                    continue;
-                }
-                Ok(None) => Failure::Undecided,
-                Err(Panicked) => Failure::Panicked,
-            };
-            fates.insert(command.appointment_id, Fate::ToComeAgain(failure));
+            fates.insert(command.appointment_id, fate);
         }
         events.extend(self.last_words(&records, &messages, &fates));
 
@@ -108,7 +122,11 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
             settle(&mut fates, event, answer);
         }
 
-        let answer = respond(&records, &messages, &fates, &Report { country: self.country, started });
+        let report = Report { country: self.country, delays: &self.delays, started };
+        let (answer, left) = respond(&records, &messages, &fates, &report);
+        if !left.is_empty() {
+            self.queue.leave(&left).await;
+        }
         let failed = answer.as_ref().map_or(records.len(), |response| response.batch_item_failures.len());
         let trace_ids: HashSet<String> =
             messages.iter().flatten().map(|message| message.traceparent.trace_id()).collect();
@@ -126,11 +144,11 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         answer
     }
 
-    /// The decisions, and how long they took. A batch that could not be decided has none.
+    /// The database's answers, and how long they took. A batch that could not be decided has none.
     async fn decide(
         &self,
         commands: &BTreeMap<AppointmentId, AppointmentMessage>,
-    ) -> (HashMap<AppointmentId, Decision>, Duration) {
+    ) -> (HashMap<AppointmentId, Answer>, Duration) {
         if commands.is_empty() {
             return (HashMap::new(), Duration::ZERO);
         }
@@ -142,15 +160,14 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         (decided, started.elapsed())
     }
 
-    /// The event that answers `command` with `decision`; none where nothing was decided.
-    fn answer(&self, command: &AppointmentMessage, decision: Decision) -> Option<OutcomeEvent> {
+    /// The event that answers `command` with `decision`.
+    fn answer(&self, command: &AppointmentMessage, decision: Decision) -> OutcomeEvent {
         let (outcome, reason) = match decision.verdict {
             Verdict::Booked => (Outcome::Completed, None),
             Verdict::Rejected(reason) => (Outcome::Rejected, Some(reason)),
             Verdict::Cancelled => (Outcome::Cancelled, None),
-            Verdict::Unclassified => return None,
         };
-        Some(self.event(command, outcome, reason, decision.decided_at))
+        self.event(command, outcome, reason, decision.decided_at)
     }
 
     fn event(
@@ -177,8 +194,10 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
         }
     }
 
-    /// `AppointmentFailed` for each undecided command that the queue delivered for the last time: the person hears of
-    /// it, while the message itself moves to the dead-letter queue.
+    /// `AppointmentFailed` for each command that the queue delivered for the last time and that is undecided for certain:
+    /// the person hears of it, while the message itself moves to the dead-letter queue. About one that may have been
+    /// decided nothing is said: the republisher asks for it again. Nor about a question for a decision, whose appointment
+    /// has failed already.
     fn last_words(
         &self,
         records: &[SqsMessage],
@@ -190,12 +209,15 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
             matches!(fates.get(&message.appointment_id), Some(Fate::ToComeAgain(Failure::Undecided)))
         };
         let mut said = HashSet::new();
+        let asks = |message: &AppointmentMessage| message.command != Command::Decision;
         records
             .iter()
             .zip(messages)
-            .filter(|(record, _)| receive_count(record) >= self.max_receive_count)
+            .filter(|(record, _)| receive_count(record) >= self.delays.max_receive_count())
             .filter_map(|(_, message)| message.as_ref().ok())
-            .filter(|message| undecided(message) && said.insert((message.appointment_id, message.command)))
+            .filter(|message| {
+                asks(message) && undecided(message) && said.insert((message.appointment_id, message.command))
+            })
             .filter_map(|message| {
                 isolated(|| self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now)).ok()
             })
@@ -203,20 +225,22 @@ impl<D: Decisions, B: EventBus> Worker<D, B> {
     }
 }
 
-impl<D: fmt::Debug, B: fmt::Debug> fmt::Debug for Worker<D, B> {
+impl<D: fmt::Debug, B: fmt::Debug, Q: fmt::Debug> fmt::Debug for Worker<D, B, Q> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Worker")
             .field("country", &self.country)
-            .field("max_receive_count", &self.max_receive_count)
+            .field("delays", &self.delays)
             .field("decisions", &self.decisions)
             .field("bus", &self.bus)
+            .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
 }
 
-/// One command an appointment: a cancellation wins over the request. A message that names another person or slot than
-/// the first one for its appointment is none.
+/// One command per appointment, the greatest: a cancellation wins over everything, and the question for the decision over
+/// the request, which the person was told has failed. A message that names another person or slot than the first one for
+/// its appointment is none.
 fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<AppointmentId, AppointmentMessage> {
     let mut commands: BTreeMap<AppointmentId, AppointmentMessage> = BTreeMap::new();
     for entry in messages {
@@ -224,7 +248,7 @@ fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<App
         let command = commands.entry(message.appointment_id).or_insert_with(|| message.clone());
         if (command.insured_id, command.schedule_id) != (message.insured_id, message.schedule_id) {
             *entry = Err(Unreadable::Contradictory);
-        } else if message.command == Command::Cancellation && command.command == Command::Request {
+        } else if message.command > command.command {
             *command = message.clone();
         }
     }
@@ -257,19 +281,21 @@ fn settle(fates: &mut HashMap<AppointmentId, Fate>, event: &OutcomeEvent, answer
 }
 
 /// What the lines about the messages of a batch have in common.
-struct Report {
+struct Report<'a> {
     country: Country,
+    delays: &'a ReceiveDelays,
     started: Instant,
 }
 
-/// Logs what became of each message, and names the ones that have to come again.
+/// Logs what became of each message, names the ones that have to come again, and says after how long.
 fn respond(
     records: &[SqsMessage],
     messages: &[Result<AppointmentMessage, Unreadable>],
     fates: &HashMap<AppointmentId, Fate>,
-    report: &Report,
-) -> Result<SqsBatchResponse, UnidentifiedFailure> {
+    report: &Report<'_>,
+) -> (Result<SqsBatchResponse, UnidentifiedFailure>, Vec<Left>) {
     let mut response = SqsBatchResponse::default();
+    let mut left = Vec::new();
     let mut unidentified = false;
     for (record, message) in records.iter().zip(messages) {
         let fate = match message {
@@ -279,21 +305,29 @@ fn respond(
         // A bus that answers for fewer events than it was given has not accepted the rest.
         let fate = fate.unwrap_or(Fate::ToComeAgain(Failure::NotAccepted(NotAccepted { code: "NoAnswer".to_owned() })));
         report.log(record, message.as_ref().ok(), &fate);
-        if matches!(fate, Fate::ToComeAgain(_)) {
-            match record.message_id.as_deref().filter(|id| !id.is_empty()) {
-                Some(id) => response.add_failure(id),
-                None => unidentified = true,
-            }
+        let Fate::ToComeAgain(failure) = fate else { continue };
+        match record.message_id.as_deref().filter(|id| !id.is_empty()) {
+            Some(id) => response.add_failure(id),
+            None => unidentified = true,
         }
+        let (Some(queue_arn), Some(receipt_handle)) = (&record.event_source_arn, &record.receipt_handle) else {
+            continue;
+        };
+        let delay = match failure {
+            Failure::Unreadable(_) => report.delays.after_poison(receive_count(record)),
+            _ => report.delays.after(receive_count(record)),
+        };
+        left.push(Left { queue_arn: queue_arn.clone(), receipt_handle: receipt_handle.clone(), delay });
     }
-    if unidentified { Err(UnidentifiedFailure) } else { Ok(response) }
+    (if unidentified { Err(UnidentifiedFailure) } else { Ok(response) }, left)
 }
 
-impl Report {
+impl Report<'_> {
     fn log(&self, record: &SqsMessage, message: Option<&AppointmentMessage>, fate: &Fate) {
         let message_id = record.message_id.as_deref().unwrap_or_default();
         let country = self.country.code();
         let duration_ms = milliseconds(self.started.elapsed());
+        let receive_count = receive_count(record);
         match (message, fate) {
             (Some(message), Fate::Reported { command, outcome, reason }) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
@@ -307,27 +341,50 @@ impl Report {
                 duration_ms,
                 "appointment decided and reported"
             ),
-            (Some(message), Fate::ToComeAgain(failure)) => tracing::warn!(
+            (Some(message), Fate::Erased) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
                 appointment_id = %message.appointment_id,
                 country,
                 command = message.command.as_str(),
-                failure = %failure,
                 message_id,
-                receive_count = receive_count(record),
                 duration_ms,
-                "message has to come again"
+                "command of an erased appointment dropped"
             ),
+            (Some(message), Fate::ToComeAgain(failure)) => {
+                // A macro, because the level of a line is a constant of its place.
+                macro_rules! line {
+                    ($level:ident, $text:literal) => {
+                        tracing::$level!(
+                            trace_id = message.traceparent.trace_id(),
+                            appointment_id = %message.appointment_id,
+                            country,
+                            command = message.command.as_str(),
+                            failure = %failure,
+                            message_id,
+                            receive_count,
+                            duration_ms,
+                            $text
+                        )
+                    };
+                }
+                if matches!(failure, Failure::UnknownDecision) {
+                    line!(error, "the decision is one of a later version");
+                } else if receive_count >= self.delays.max_receive_count() {
+                    line!(error, "message goes to the dead-letter queue");
+                } else {
+                    line!(warn, "message has to come again");
+                }
+            }
             (None, Fate::ToComeAgain(failure)) => tracing::error!(
                 country,
                 failure = %failure,
                 message_id,
-                receive_count = receive_count(record),
+                receive_count,
                 duration_ms,
                 "message is no command for this country"
             ),
             // What could not be read is never reported.
-            (None, Fate::Reported { .. }) => {}
+            (None, Fate::Reported { .. } | Fate::Erased) => {}
         }
     }
 }

@@ -21,6 +21,8 @@ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), worker);
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
     EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', worker);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION public.decide(jsonb) TO %I', worker);
+    -- For a worker of an older version, which may be serving still, or again.
     EXECUTE format('GRANT EXECUTE ON FUNCTION public.decide(uuid[], text[], bigint[], text[], timestamptz[]) TO %I', worker);
 END
 $block$;
