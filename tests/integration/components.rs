@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use edge_host::{EdgeHost, EdgeHostBuilder, Manifest, RunningHost};
+use edge_host::{DEFAULT_REQUEST_TIMEOUT, EdgeHost, Executor, Manifest, Message, MessageAction};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -16,6 +16,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::raw_double::RawDouble;
+use crate::served::Served;
+
+const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:000000000000:appointment-commands";
 
 /// What a component sent.
 pub(crate) struct Sent {
@@ -119,46 +122,80 @@ async fn answer(
     Ok(Response::builder().status(status).body(Full::from(text)).unwrap())
 }
 
-/// Both components, over one double.
-pub(crate) async fn host(double: &Double) -> RunningHost {
+/// Intake, over one double.
+pub(crate) async fn host(double: &Double) -> Served {
     host_with(&double.url, &double.url, &[]).await
 }
 
-/// Both components, with these values of variables beside, or in place of, those of the double.
-pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> RunningHost {
-    host_builder(dynamodb, others, variables).start().await.unwrap()
-}
-
-/// As [`host_with`], not started yet.
-pub(crate) fn host_builder(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> EdgeHostBuilder {
-    let _ = component("intake");
-    let _ = component("confirmation");
-    let mut builder = EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap())
-        .cache_folder(target_folder().join("edge-host-cache"))
-        .threads(std::num::NonZero::<usize>::MIN);
-    for (name, value) in [
+/// Intake, with these values of variables beside, or in place of, those of the double.
+pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> Served {
+    let own = [
         ("dynamodb_endpoint", dynamodb),
         ("sns_endpoint", others),
-        ("eventbridge_endpoint", others),
-        ("appointments_topic_arn", "arn:aws:sns:us-east-1:000000000000:appointment-commands"),
+        ("appointments_topic_arn", TOPIC_ARN),
         ("intake_access_key_id", "AKIDINTAKE"),
         ("intake_secret_access_key", "intake-secret"),
-        ("confirmation_access_key_id", "AKIDCONFIRMATION"),
-        ("confirmation_secret_access_key", "confirmation-secret"),
-        ("internal_api_key", "the-key"),
-        ("internal_api_key_previous", "the-key-before"),
         ("authentication", "none"),
-    ]
-    .iter()
-    .chain(variables)
-    {
-        builder = builder.variable(*name, *value);
-    }
-    builder
+    ];
+    Served::start(own.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned())).collect()).await
 }
 
 pub(crate) async fn call(
-    host: &RunningHost,
+    host: &Served,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (StatusCode, HeaderMap, Value) {
+    host.answered(send(host, method, path, headers, body)).await
+}
+
+/// The component confirmation, whose host calls it in process.
+pub(crate) struct Confirmation(Executor);
+
+impl Confirmation {
+    /// Over one double.
+    async fn over(double: &Double) -> Self {
+        Self::start(&double.url, "AKIDCONFIRMATION", "confirmation-secret", None).await
+    }
+
+    /// With AWS at one endpoint, and with these credentials.
+    pub(crate) async fn start(endpoint: &str, key: &str, secret: &str, session: Option<&str>) -> Self {
+        let _ = component("confirmation");
+        let manifest = Manifest::from_file(workspace().join("spin.toml")).unwrap().only("confirmation").unwrap();
+        let mut builder = EdgeHost::builder(manifest).cache_folder(target_folder().join("edge-host-cache"));
+        for (name, value) in [
+            ("dynamodb_endpoint", endpoint),
+            ("sns_endpoint", endpoint),
+            ("eventbridge_endpoint", endpoint),
+            ("appointments_topic_arn", TOPIC_ARN),
+            ("confirmation_access_key_id", key),
+            ("confirmation_secret_access_key", secret),
+            ("confirmation_session_token", session.unwrap_or_default()),
+        ] {
+            builder = builder.variable(name, value);
+        }
+        let application = tokio::task::spawn_blocking(|| builder.load()).await.unwrap().unwrap();
+        Self(Executor::new(Arc::new(application)))
+    }
+
+    /// Hands over a message of the queue; whether it is done with.
+    pub(crate) async fn deliver(&self, body: &str) -> bool {
+        let message = Message { id: None, message_attributes: Vec::new(), body: Some(body.to_owned()) };
+        let action = self.0.handle_message("confirmation", message, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
+        matches!(action, MessageAction::Delete)
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(format!("http://confirmation.spin.internal{path}"));
+        let request = request.header("content-type", "application/json").body(Bytes::from(body.to_owned())).unwrap();
+        let response = self.0.call("confirmation", request, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
+        (response.status(), serde_json::from_slice(response.body()).unwrap())
+    }
+}
+
+async fn send(
+    host: &Served,
     method: Method,
     path: &str,
     headers: &[(&str, &str)],
@@ -336,8 +373,8 @@ async fn health_answers_without_a_call() {
 /// A status and a body that the double answers.
 pub(crate) type Scripted = (u16, String);
 
-/// Names and values of a request's headers.
-type Headers<'a> = &'a [(&'a str, &'a str)];
+/// The private route of the component confirmation.
+const REPUBLISH: &str = "/internal/republish";
 
 pub(crate) const ID: &str = "01890f3e-6b7c-7cc2-98c4-dc0c0c07398f";
 pub(crate) const EVENT_ID: &str = "6f2f7a54-7b0f-5d63-9d57-0a5c3d0e8f11";
@@ -380,27 +417,24 @@ async fn an_outcome_is_applied_once_and_announced() {
     let refused_event = r#"{"FailedEntryCount":1,"Entries":[{"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#;
     let fine = (200, r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#.to_owned());
     let fault = (500, r#"{"__type":"InternalServerError"}"#.to_owned());
-    let cases: Vec<(&str, Scripted, Scripted, u16, &[&str])> = vec![
-        ("applied", applied.clone(), fine.clone(), 204, &["UpdateItem", "PutEvents"]),
+    let cases: Vec<(&str, Scripted, Scripted, bool, &[&str])> = vec![
+        ("applied", applied.clone(), fine.clone(), true, &["UpdateItem", "PutEvents"]),
         (
             "repeated",
             condition_failed(Some(row("completed", EVENT_ID))),
             fine.clone(),
-            204,
+            true,
             &["UpdateItem", "PutEvents"],
         ),
-        ("late", condition_failed(Some(row("cancelled", other))), fine.clone(), 204, &["UpdateItem"]),
-        ("decided twice", condition_failed(Some(row("rejected", other))), fine.clone(), 204, &["UpdateItem"]),
-        ("no such row", condition_failed(None), fine.clone(), 500, &["UpdateItem"]),
-        ("no table", fault, fine, 503, &["UpdateItem", "UpdateItem", "UpdateItem"]),
-        ("event refused", applied, (200, refused_event.to_owned()), 503, &["UpdateItem", "PutEvents"]),
+        ("late", condition_failed(Some(row("cancelled", other))), fine.clone(), true, &["UpdateItem"]),
+        ("decided twice", condition_failed(Some(row("rejected", other))), fine.clone(), true, &["UpdateItem"]),
+        ("no such row", condition_failed(None), fine.clone(), false, &["UpdateItem"]),
+        ("no table", fault, fine, false, &["UpdateItem", "UpdateItem", "UpdateItem"]),
+        ("event refused", applied, (200, refused_event.to_owned()), false, &["UpdateItem", "PutEvents"]),
     ];
     for (name, update, events, expected, operations) in cases {
         let double = Double::start(&[("UpdateItem", update.0, update.1), ("PutEvents", events.0, events.1)]).await;
-        let host = host(&double).await;
-        let key = ("x-api-key", "the-key");
-        let (status, _, _) = call(&host, Method::POST, "/internal/confirmations", &[JSON, key], &completed()).await;
-        assert_eq!(status.as_u16(), expected, "{name}");
+        assert_eq!(Confirmation::over(&double).await.deliver(&completed()).await, expected, "{name}");
         assert_eq!(double.operations(), operations, "{name}");
         let sent = double.sent.lock().unwrap();
         let update: Value = serde_json::from_str(&sent[0].body).unwrap();
@@ -415,21 +449,41 @@ async fn an_outcome_is_applied_once_and_announced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_without_the_key_or_without_sense_changes_nothing() {
+async fn a_message_without_sense_is_left_and_changes_nothing() {
     let double = Double::start(&[]).await;
-    let host = host(&double).await;
+    let confirmation = Confirmation::over(&double).await;
     let foreign = completed().replace("appointments.worker.PE", "appointments.worker.CL");
-    let cases: &[(Headers, &str, u16)] = &[
-        (&[], &completed(), 401),
-        (&[("x-api-key", "wrong")], &completed(), 401),
-        (&[("x-api-key", "")], &completed(), 401),
-        (&[("x-api-key", "the-key")], "{", 500),
-        (&[("x-api-key", "the-key-before")], "{}", 500),
-        (&[("x-api-key", "the-key")], &foreign, 500),
-    ];
-    for (headers, body, expected) in cases {
-        let (status, _, _) = call(&host, Method::POST, "/internal/confirmations", headers, body).await;
-        assert_eq!(status.as_u16(), *expected, "{headers:?}");
+    for body in ["", "{", "{}", &foreign] {
+        assert!(!confirmation.deliver(body).await, "{body}");
+    }
+    assert!(double.operations().is_empty());
+}
+
+/// `spin.toml` gives its credentials a default, for the edge: where it runs, an empty one is a fault of the set-up.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_credentials_a_message_is_left() {
+    let double = Double::start(&[]).await;
+    let confirmation = Confirmation::start(&double.url, "", "", None).await;
+    assert!(!confirmation.deliver(&completed()).await);
+    let (status, problem) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (500, &json!("internal")));
+    assert!(double.operations().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_republisher_refuses_what_is_not_its_schedule() {
+    let double = Double::start(&[]).await;
+    let confirmation = Confirmation::over(&double).await;
+    for (method, path, body, expected, code) in [
+        (Method::POST, REPUBLISH, "{}", 400, "invalid_body"),
+        (Method::POST, REPUBLISH, "[]", 400, "invalid_body"),
+        (Method::POST, REPUBLISH, r#"{"countryISO":"AR"}"#, 400, "invalid_body"),
+        (Method::POST, REPUBLISH, r#"{"countryISO":"PE","more":true}"#, 400, "invalid_body"),
+        (Method::GET, REPUBLISH, "", 405, "method_not_allowed"),
+        (Method::POST, "/internal/confirmations", &completed(), 404, "not_found"),
+    ] {
+        let (status, problem) = confirmation.call(method.clone(), path, body).await;
+        assert_eq!((status.as_u16(), problem["code"].as_str()), (expected, Some(code)), "{method} {path} {body}");
     }
     assert!(double.operations().is_empty());
 }
@@ -475,10 +529,8 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
     ];
     for (name, query, update, operations, expected) in cases {
         let double = Double::start(&[("Query", query.0, query.1), ("UpdateItem", update.0, update.1)]).await;
-        let host = host(&double).await;
-        let headers = [JSON, ("x-api-key", "the-key")];
-        let (status, _, report) =
-            call(&host, Method::POST, "/internal/republish", &headers, r#"{"countryISO":"PE"}"#).await;
+        let confirmation = Confirmation::over(&double).await;
+        let (status, report) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
         if expected.is_null() {
             assert_eq!((status.as_u16(), &report["code"]), (503, &json!("temporarily_unavailable")), "{name}");
         } else {

@@ -4,13 +4,11 @@
 use std::time::{Duration, Instant};
 
 use appointment::{Command, Outcome, OutcomeEvent};
-use bytes::Bytes;
 use futures::future::join_all;
 use http::StatusCode;
 use local_stack::application::{Application, ApplicationSettings, Host};
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Durations;
-use local_stack::http::Http;
 use serde_json::{Value, json};
 use tests::workspace;
 use tokio::sync::OnceCell;
@@ -127,15 +125,13 @@ async fn a_cancellation_that_is_not_published_is_made_up_for() {
 async fn intake_that_dies_between_write_and_publication_loses_nothing() {
     let faulty = faulty().await;
     let (slot, insured) = (fresh_slot(), insured());
-    let endpoint = faulty.proxy.serve(faulty.stack.services().endpoint().clone()).await;
+    let endpoint = faulty.proxy.serve(faulty.stack.services().endpoint().clone(), "intake").await;
     let doomed = Application::start(ApplicationSettings {
         host: Host::Embedded,
         root: &workspace(),
-        manifest: &workspace().join("spin.toml"),
-        identity: Vec::new(),
         edge_host: &Artifacts::at(&workspace()).edge_host(),
         port: None,
-        variables: faulty.stack.services().variables_by_way_of(&endpoint, "a-key").unwrap(),
+        variables: faulty.stack.services().variables_by_way_of(&endpoint).unwrap(),
         log: faulty.stack.services().logs().join("doomed-application.log"),
     })
     .await
@@ -181,10 +177,8 @@ async fn giving_up_is_visible_and_announced() {
         assert!(!announced.is_empty());
         assert!(announced.iter().all(|event| *event == ("failed".to_owned(), event_id.clone())), "{announced:?}");
         assert_eq!(faulty.decisions(slot).await, []);
-        let log = std::fs::read_to_string(faulty.stack.services().logs().join("application.log")).unwrap();
-        let alarm =
-            log.lines().find(|line| line.contains("request given up") && line.contains(&booking.id.to_string()));
-        assert!(alarm.is_some_and(|line| line.contains(r#""level":"ERROR""#)), "no line raises the alarm");
+        // The line that raises the alarm.
+        faulty.until_logged(&["request given up", &booking.id.to_string(), r#""level":"ERROR""#]).await;
     }))
     .await;
 }
@@ -230,10 +224,8 @@ async fn an_outcome_waits_for_the_table() {
         let armed = faulty.arm("confirmation", "UpdateItem", slot, action.clone(), ALWAYS);
         let booking = faulty.book(slot).await;
         armed.has_happened().await;
-        // The pipe gives up at 5 s: its request has to be answered before.
-        let outcome = booking.outcome(Outcome::Completed);
-        let answered = tokio::time::timeout(Duration::from_secs(5), faulty.deliver(&outcome)).await;
-        assert_eq!(answered.unwrap(), StatusCode::SERVICE_UNAVAILABLE, "{action:?}");
+        // Within the function's time, so that a failure of the record is all that it costs.
+        assert!(!faulty.deliver(&booking.outcome(Outcome::Completed)).await, "{action:?}");
         assert_eq!(faulty.row(&booking).await["status"]["S"], "pending", "{action:?}");
         armed.heal();
         let row = faulty.until_completed(&booking).await;
@@ -291,8 +283,8 @@ async fn a_repeated_or_late_outcome_changes_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // A repetition of the last event is announced again, with the same id; a late one is not.
-    assert_eq!(faulty.deliver(&booking.outcome(Outcome::Completed)).await, StatusCode::NO_CONTENT);
-    assert_eq!(faulty.deliver(&booking.outcome(Outcome::Failed)).await, StatusCode::NO_CONTENT);
+    assert!(faulty.deliver(&booking.outcome(Outcome::Completed)).await);
+    assert!(faulty.deliver(&booking.outcome(Outcome::Failed)).await);
     let announced = faulty.announced(&booking);
     assert_eq!(announced.len(), 2, "{announced:?}");
     assert_eq!(announced[0], announced[1]);
@@ -337,27 +329,4 @@ async fn a_poison_message_ends_in_the_confirmation_dead_letter_queue() {
     let mut expected = bodies.to_vec();
     expected.sort();
     assert_eq!(found, expected, "the originals, untouched");
-}
-
-#[tokio::test]
-async fn the_republisher_refuses_what_is_not_its_schedule() {
-    let faulty = faulty().await;
-    for (body, field) in
-        [(json!({}), "countryISO"), (json!({"countryISO": "AR"}), "countryISO"), (json!([]), "countryISO")]
-    {
-        let (status, problem) = faulty.internal("/internal/republish", &body).await;
-        assert_eq!((status.as_u16(), &problem["errors"][0]["field"]), (400, &json!(field)), "{body}");
-    }
-    let (status, report) = faulty.internal("/internal/republish", &json!({"countryISO": "CL"})).await;
-    assert_eq!(status, StatusCode::OK);
-    for (member, is_right) in
-        [("published", Value::is_u64 as fn(&Value) -> bool), ("givenUp", Value::is_u64), ("more", Value::is_boolean)]
-    {
-        assert!(is_right(&report[member]), "{report}");
-    }
-    let request = http::Request::post(format!("{}/internal/republish", faulty.stack.url()))
-        .header("x-api-key", "wrong")
-        .body(Bytes::from_static(br#"{"countryISO":"PE"}"#))
-        .unwrap();
-    assert_eq!(Http::default().send(request).await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }

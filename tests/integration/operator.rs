@@ -69,9 +69,8 @@ async fn what_was_given_up_completes_after_a_redrive() {
     assert_eq!(row["reason"]["S"], "not_processed", "{row}");
     let row = faulty.until(&cancelled, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
     assert_eq!(history(&row), ["pending", "completed", "cancelling"], "the status stays");
-    let log = std::fs::read_to_string(services.logs().join("application.log")).unwrap();
-    let alarms = ["cancellation given up", &cancelled.id.to_string(), r#""level":"ERROR""#];
-    assert!(log.lines().any(|line| alarms.iter().all(|part| line.contains(part))), "no line raises the alarm");
+    // The line that raises the alarm.
+    faulty.until_logged(&["cancellation given up", &cancelled.id.to_string(), r#""level":"ERROR""#]).await;
 
     execute(services, "PE", "ALTER TABLE appointments DROP CONSTRAINT undecidable".to_owned()).await;
     silent.iter().chain(&mute).for_each(|armed| armed.heal());
@@ -97,18 +96,12 @@ async fn what_was_given_up_completes_after_a_redrive() {
 async fn on_aws_sqs_is_asked_to_move_the_messages() {
     let faulty = Faulty::start("redrive-aws", |_| {}).await;
     let services = faulty.stack.services();
-    let endpoint = faulty.proxy.serve(services.endpoint().clone()).await;
+    let endpoint = faulty.proxy.serve(services.endpoint().clone(), "operator").await;
     let dead_letters = ["SQS_PE_DLQ", "SQS_CL_DLQ", "SQS_CONFIRMATION_DLQ"];
     let tasks = dead_letters.map(|queue| {
         let about = format!("\"arn:aws:sqs:us-east-1:000000000000:{queue}\"");
         let action = Action::Answer(200, r#"{"TaskHandle":"task"}"#);
-        faulty.proxy.arm(Fault {
-            caller: String::new(),
-            operation: "StartMessageMoveTask",
-            about,
-            action,
-            times: ALWAYS,
-        })
+        faulty.proxy.arm(Fault { caller: "operator", operation: "StartMessageMoveTask", about, action, times: ALWAYS })
     });
     let credentials = Credentials::from_keys("test", "test", None);
     let account = Account::of_topic(services.topic_arn(), credentials.clone(), Some(&endpoint)).unwrap();

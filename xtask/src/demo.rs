@@ -56,7 +56,6 @@ pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCo
         up::explain(&stack, &Ways::DEMO);
         up::wait(&mut stack, interrupted).await?;
     }
-    stack.stop().await;
     Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -2,18 +2,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Timestamp};
 use backplane::{Applied, AppointmentsTable};
-use edge_component::{Chance, Level, LogLine, Request, Response};
-use http::StatusCode;
+use edge_component::{Chance, Level, LogLine};
 
-use crate::internal::{Failure, SERVICE, Settings, authorize};
+use crate::internal::{Failure, SERVICE, Settings};
 
-/// The route of the pipe.
-pub(crate) const ROUTE: &str = "/internal/confirmations";
+/// How log lines name this way in, where those of HTTP name their route.
+const ROUTE: &str = "handle-queue-message";
 
-/// The longest event in bytes: what EventBridge takes.
-const BODY_LIMIT: usize = 256 * 1024;
-
-/// The caller gives up after 5 s, so that both calls together end within 4.
+/// Both calls together end within 4 s.
 const UPDATE_DEADLINE: Duration = Duration::from_millis(2_400);
 const ANNOUNCE_DEADLINE: Duration = Duration::from_millis(1_400);
 
@@ -24,46 +20,28 @@ struct Done {
     status: Option<&'static str>,
 }
 
-/// Answers a delivery over HTTP.
-pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
-    let body = authorize(&request, ROUTE).and_then(|()| {
-        let body = request.body().read(BODY_LIMIT);
-        body.map_err(|error| Failure::Poison(error.to_string()))
-    });
-    deliver(body, ROUTE, arrived).await
-}
-
-/// Applies the outcome in a message's body, and writes one log line about it, with `route` as the way by which it came. The
-/// answer's status is 2xx where the message is done with.
-pub(crate) async fn deliver(body: Result<Vec<u8>, Failure>, route: &'static str, arrived: Instant) -> Response {
+/// Applies the outcome in a message's body, and writes one log line about it: whether the message is done with.
+pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> bool {
     let chance = Chance::draw();
     let mut event = None;
-    let result = match body {
-        Ok(body) => confirm(&body, &mut event).await,
-        Err(failure) => Err(failure),
-    };
+    let result = confirm(body, &mut event).await;
     let trace =
         chance.trace(event.as_ref().map(|event: &OutcomeEvent| event.detail.traceparent.to_string()).as_deref());
-    let (response, level, message, status, error) = match result {
-        Ok(Done { level, message, status }) => {
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            (response, level, message, status, None)
-        }
+    let done = result.is_ok();
+    let (level, message, status, error) = match result {
+        Ok(Done { level, message, status }) => (level, message, status, None),
         Err(failure) => {
             let message = match failure {
-                Failure::Refused(_) => "delivery refused",
                 Failure::Retry(_) => "outcome left to the queue",
                 Failure::Poison(_) => "message cannot be taken",
                 Failure::Setting(_) => "component is not set up",
             };
-            let (response, level, error) = failure.explain();
-            (response, level, message, None, error)
+            (failure.level(), message, None, Some(failure.to_string()))
         }
     };
     LogLine::new(level, SERVICE, message, trace)
-        .with("route", route)
-        .with("status", response.status().as_u16())
+        .with("route", ROUTE)
+        .with("action", if done { "delete" } else { "leave" })
         .with_some("appointment_id", event.as_ref().map(|event| event.detail.appointment_id))
         .with_some("country", event.as_ref().map(|event| event.detail.country))
         .with_some("outcome", event.as_ref().map(|event| event.outcome))
@@ -73,7 +51,7 @@ pub(crate) async fn deliver(body: Result<Vec<u8>, Failure>, route: &'static str,
         .with_some("error", error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
-    response
+    done
 }
 
 async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {

@@ -10,22 +10,22 @@ use backplane::{
     AppointmentsTable, CommandTopic, PendingAppointment, RepublishSchedule, not_processed_event_id, pending_shards,
 };
 use edge_component::{
-    Chance, InvalidMember, Level, LogLine, Problem, ProblemCode, Request, Response, Setting, SettingError,
+    Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, Setting, SettingError,
 };
 use futures::future::{Either, select};
 use futures::stream::{self, StreamExt};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::internal::{Failure, SERVICE, Settings, authorize};
+use crate::internal::{Failure, SERVICE, Settings};
 
-/// The route of the schedule.
-pub(crate) const ROUTE: &str = "/internal/republish";
+/// What the schedule calls; the component's one route, which is private.
+const ROUTE: &str = "/internal/republish";
 
 const BODY_LIMIT: usize = 4 * 1024;
 
-/// How long a call works; its caller gives up after 5 s. Each shard gets an equal share of what is left, so that a shard
+/// How long a call works. Each shard gets an equal share of what is left, so that a shard
 /// that is stuck takes nothing from the next.
 const RUN: Duration = Duration::from_millis(3_500);
 
@@ -83,17 +83,26 @@ struct Republisher {
 pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
     let trace = Chance::draw().trace(request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
     let mut country = None;
-    let result = match authorize(&request, ROUTE) {
-        Ok(()) => run(&request, &mut country, arrived).await,
-        Err(failure) => Err(failure),
+    let result = match order(&request) {
+        Ok(order) => {
+            country = Some(order.country);
+            run(order.country, arrived).await.map_err(|failure| {
+                let code = match failure {
+                    Failure::Retry(_) => ProblemCode::TemporarilyUnavailable,
+                    Failure::Poison(_) | Failure::Setting(_) => ProblemCode::Internal,
+                };
+                (Problem::new(code), failure.level(), Some(failure.to_string()))
+            })
+        }
+        Err(problem) => Err((problem, Level::Warn, None)),
     };
     let (response, level, message, report) = match result {
         Ok(report) => {
             let level = if report.error.is_some() { Level::Warn } else { Level::Info };
             (json(&report), level, "unanswered commands published again", report)
         }
-        Err(failure) => {
-            let (response, level, error) = failure.explain();
+        Err((problem, level, error)) => {
+            let response = problem.into_response(Language::English);
             (response, level, "nothing published again", Report { error, ..Report::default() })
         }
     };
@@ -120,12 +129,21 @@ fn json(report: &Report) -> Response {
     response
 }
 
-async fn run(request: &Request, country: &mut Option<Country>, arrived: Instant) -> Result<Report, Failure> {
+/// What a request asks for, or why it is not what the schedule sends.
+fn order(request: &Request) -> Result<Order, Problem> {
+    if request.uri().path() != ROUTE {
+        return Err(Problem::new(ProblemCode::NotFound));
+    }
+    if request.method() != Method::POST {
+        return Err(Problem::method_not_allowed("POST"));
+    }
     let body = request.body().read(BODY_LIMIT).map_err(|_| invalid_order())?;
-    let order: Order = serde_json::from_slice(&body).map_err(|_| invalid_order())?;
-    *country = Some(order.country);
+    serde_json::from_slice(&body).map_err(|_| invalid_order())
+}
+
+async fn run(country: Country, arrived: Instant) -> Result<Report, Failure> {
     let republisher = Republisher::read()?;
-    let shards = pending_shards(order.country);
+    let shards = pending_shards(country);
     let count = shards.len();
     let mut report = Report::default();
     for (number, shard) in shards.enumerate() {
@@ -139,14 +157,13 @@ async fn run(request: &Request, country: &mut Option<Country>, arrived: Instant)
     }
 }
 
-fn invalid_order() -> Failure {
+fn invalid_order() -> Problem {
     let detail = (
         "Envíe {\"countryISO\":\"PE\"} o {\"countryISO\":\"CL\"}.".to_owned(),
         "Send {\"countryISO\":\"PE\"} or {\"countryISO\":\"CL\"}.".to_owned(),
     );
     let member = InvalidMember { field: "countryISO".to_owned(), code: appointment::FieldErrorCode::UnsupportedValue };
-    let problem = Problem::new(ProblemCode::InvalidBody).with_detail(detail.0, detail.1).with_errors(vec![member]);
-    Failure::Refused(problem)
+    Problem::new(ProblemCode::InvalidBody).with_detail(detail.0, detail.1).with_errors(vec![member])
 }
 
 impl Republisher {
