@@ -136,12 +136,15 @@ locals {
   # Variables of spin.toml for each component, by their names.
   variables = {
     intake = merge(local.backplane_variables, {
-      authentication       = "jwt"
-      jwt_issuer           = var.authentication.issuer
-      jwt_audience         = var.authentication.audience
-      jwt_insured_id_claim = var.authentication.insured_id_claim
-      jwt_staff_scope      = var.authentication.staff_scope
-      cors_allowed_origins = join(",", var.cors_allowed_origins)
+      authentication           = "jwt"
+      jwt_issuer               = var.authentication.issuer
+      jwt_audience             = var.authentication.audience
+      jwt_type                 = var.authentication.token_type
+      jwt_max_lifetime_seconds = tostring(var.authentication.max_lifetime_seconds)
+      jwt_insured_id_claim     = var.authentication.insured_id_claim
+      jwt_staff_claim          = var.authentication.staff_claim
+      jwt_staff_value          = var.authentication.staff_value
+      cors_allowed_origins     = join(",", var.cors_allowed_origins)
       },
       # On one line, as an environment file needs it.
       var.authentication.keys == null ? {} : { jwt_keys = jsonencode(jsondecode(var.authentication.keys)) },

@@ -11,18 +11,22 @@ variable "name_prefix" {
 
 variable "authentication" {
   description = <<-EOT
-    Whose tokens open the booking API: the issuer and the audience that a token names, and the issuer's public keys, as a JWKS document
-    (`keys`) or as the https address of one (`jwks_url`), which intake then fetches and keeps for five minutes. RS256, PS256, ES256 and
-    EdDSA are verified. `insured_id_claim` is the claim with the five digits of the insured person, `staff_scope` the scope with which
-    staff act for others.
+    Whose tokens open the booking API: the issuer and the audience that a token names, and the issuer's public keys: a JWKS document
+    (`keys`), the https address of one (`jwks_url`), which intake then fetches and keeps for five minutes, or both. RS256, PS256, ES256
+    and EdDSA are verified. `token_type` is the `typ` that a token's header must have (empty: at+jwt, JWT or none), and
+    `max_lifetime_seconds` how long a token may be valid. `insured_id_claim` is the claim with the five digits of the insured person;
+    `staff_claim` and `staff_value` are the claim, and the value in it, with which staff act for others.
   EOT
   type = object({
-    issuer           = string
-    audience         = string
-    keys             = optional(string)
-    jwks_url         = optional(string)
-    insured_id_claim = optional(string, "sub")
-    staff_scope      = optional(string, "appointments:staff")
+    issuer               = string
+    audience             = string
+    keys                 = optional(string)
+    jwks_url             = optional(string)
+    token_type           = optional(string, "")
+    max_lifetime_seconds = optional(number, 86400)
+    insured_id_claim     = optional(string, "sub")
+    staff_claim          = optional(string, "scope")
+    staff_value          = optional(string, "appointments:staff")
   })
 
   validation {
@@ -30,8 +34,8 @@ variable "authentication" {
     error_message = "authentication.issuer must be an https URL, and authentication.audience must not be empty."
   }
   validation {
-    condition     = (var.authentication.keys == null) != (var.authentication.jwks_url == null)
-    error_message = "authentication needs keys or jwks_url, and not both."
+    condition     = var.authentication.keys != null || var.authentication.jwks_url != null
+    error_message = "authentication needs keys or jwks_url."
   }
   validation {
     condition = var.authentication.keys == null || try(anytrue([
@@ -48,8 +52,8 @@ variable "authentication" {
     error_message = "authentication.jwks_url must be an https URL with a path, such as https://issuer.example.org/.well-known/jwks.json."
   }
   validation {
-    condition     = length(var.authentication.insured_id_claim) > 0 && can(regex("^[!-~]+$", var.authentication.staff_scope))
-    error_message = "authentication.insured_id_claim must not be empty, and authentication.staff_scope must be one scope without spaces."
+    condition     = alltrue([for name in ["insured_id_claim", "staff_claim", "staff_value"] : length(var.authentication[name]) > 0]) && var.authentication.max_lifetime_seconds > 0
+    error_message = "authentication: insured_id_claim, staff_claim and staff_value must not be empty, and max_lifetime_seconds must be positive."
   }
 }
 

@@ -110,18 +110,18 @@ run "overrides" {
 run "what_a_database_leaves" {
   variables {
     database           = { deletion_protection = false }
-    database_overrides = { PE = { deletion_protection = true, apply_immediately = true }, CL = { final_snapshot = false } }
+    database_overrides = { PE = { deletion_protection = true, final_snapshot = false, apply_immediately = true } }
   }
 
   assert {
     condition = { for country, worker in module.country_worker : country => [worker.databases[""].deletion_protection, worker.databases[""].skip_final_snapshot] } == {
-      CL = [false, true]
-      PE = [true, false]
+      CL = [false, false]
+      PE = [true, true]
     }
     error_message = "A database is protected for its country, and leaves a final snapshot unless told otherwise, protected or not."
   }
   assert {
-    condition     = module.country_worker["PE"].databases[""].final_snapshot_identifier == "appointments-pe-final"
+    condition     = module.country_worker["CL"].databases[""].final_snapshot_identifier == "appointments-cl-final"
     error_message = "The snapshot is named after its database."
   }
   assert {

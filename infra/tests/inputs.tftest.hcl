@@ -286,16 +286,6 @@ run "rsa_keys" {
   }
 }
 
-run "keys_and_their_address" {
-  command = plan
-
-  variables {
-    authentication = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "https://issuer.example.org/keys", keys = "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}]}" }
-  }
-
-  expect_failures = [var.authentication]
-}
-
 run "no_keys" {
   command = plan
 
@@ -326,11 +316,11 @@ run "private_key" {
   expect_failures = [var.authentication]
 }
 
-run "two_staff_scopes" {
+run "no_staff_value" {
   command = plan
 
   variables {
-    authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}", staff_scope = "one two" }
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "https://issuer.example.org/keys", staff_value = "" }
   }
 
   expect_failures = [var.authentication]

@@ -59,18 +59,21 @@ run "required_at_the_edge" {
   }
   assert {
     condition = nonsensitive({ for name, value in output.edge_environment : name => value if !endswith(name, "_key") && !endswith(name, "_key_id") }) == {
-      aws_region             = "us-east-1"
-      dynamodb_endpoint      = "https://dynamodb.us-east-1.amazonaws.com"
-      sns_endpoint           = "https://sns.us-east-1.amazonaws.com"
-      appointments_table     = "appointments"
-      appointments_topic_arn = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
-      authentication         = "jwt"
-      jwt_issuer             = "https://issuer.example.org"
-      jwt_audience           = "appointments"
-      jwt_keys               = jsonencode(jsondecode(var.authentication.keys))
-      jwt_insured_id_claim   = "sub"
-      jwt_staff_scope        = "appointments:staff"
-      cors_allowed_origins   = ""
+      aws_region               = "us-east-1"
+      dynamodb_endpoint        = "https://dynamodb.us-east-1.amazonaws.com"
+      sns_endpoint             = "https://sns.us-east-1.amazonaws.com"
+      appointments_table       = "appointments"
+      appointments_topic_arn   = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
+      authentication           = "jwt"
+      jwt_issuer               = "https://issuer.example.org"
+      jwt_audience             = "appointments"
+      jwt_keys                 = jsonencode(jsondecode(var.authentication.keys))
+      jwt_type                 = ""
+      jwt_max_lifetime_seconds = "86400"
+      jwt_insured_id_claim     = "sub"
+      jwt_staff_claim          = "scope"
+      jwt_staff_value          = "appointments:staff"
+      cors_allowed_origins     = ""
     }
     error_message = "It leads to this backplane, always checks tokens, and stands on lines of its own."
   }
@@ -89,7 +92,7 @@ run "environment_of_the_functions" {
   assert {
     condition = {
       for component, function in module.application.functions : component => {
-        for name, value in function.environment[0].variables : name => value if !startswith(name, "SPIN_VARIABLE_JWT_INSURED") && !startswith(name, "SPIN_VARIABLE_JWT_STAFF")
+        for name, value in function.environment[0].variables : name => value if !contains(["TYPE", "MAX_LIFETIME_SECONDS", "INSURED_ID_CLAIM", "STAFF_CLAIM", "STAFF_VALUE"], trimprefix(name, "SPIN_VARIABLE_JWT_"))
       }
       } == {
       intake = {
