@@ -223,7 +223,7 @@ module "observability" {
 }
 
 locals {
-  # Lines of level ERROR that ask for something of their own, by the reason that names the alarm; docs/failures.md says what to do.
+  # Lines of level ERROR that ask for something of their own, by the reason that names the alarm; docs/failures.md says what to do about each.
   error_messages = {
     intake = {}
     confirmation = {
