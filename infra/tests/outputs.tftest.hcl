@@ -111,6 +111,7 @@ run "environment_of_the_functions" {
       }
       confirmation = {
         SPIN_COMPONENT                       = "confirmation"
+        RECEIVE_DELAYS_SECONDS               = join(",", local.durations.receive_delays)
         SPIN_VARIABLE_AWS_REGION             = "us-east-1"
         SPIN_VARIABLE_DYNAMODB_ENDPOINT      = "https://dynamodb.us-east-1.amazonaws.com"
         SPIN_VARIABLE_SNS_ENDPOINT           = "https://sns.us-east-1.amazonaws.com"

@@ -56,6 +56,7 @@ module "alarms_key" {
   alias       = "appointments-alarms"
   description = "The topic of alarms"
   services    = ["sns"]
+  deletable   = true # It keeps nothing.
 
   service_uses = [{
     sid       = "TellFromAlarms"
