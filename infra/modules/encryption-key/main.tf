@@ -75,8 +75,8 @@ locals {
 }
 
 # Data, backups and snapshots are lost with their key. `prevent_destroy` cannot depend on a variable, so the key's own policy keeps it:
-# without kms:ScheduleKeyDeletion there nobody deletes it, the account's root user included.
-# https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys-adding-permission.html
+# without kms:ScheduleKeyDeletion there nobody deletes it. "No AWS principal, including the account root user or key creator, has any
+# permissions to a KMS key unless they are explicitly allowed": https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html
 resource "aws_kms_key" "this" {
   description             = var.description
   enable_key_rotation     = true
