@@ -22,6 +22,7 @@ mod fault_proxy;
 mod faults;
 mod faulty;
 mod idempotency;
+mod lambda_host;
 mod openapi;
 mod operator;
 mod pipeline;
