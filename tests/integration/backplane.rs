@@ -90,7 +90,8 @@ fn nothing_is_given_up_that_is_under_way() {
     let durations = &backplane.durations;
     let confirmation = longest_in_a_queue(durations, backplane.confirmation_queue.max_receive_count);
     for country in backplane.countries() {
-        let under_way = longest_in_a_queue(durations, country.max_receive_count) + durations.event_delivery + confirmation;
+        let under_way =
+            longest_in_a_queue(durations, country.max_receive_count) + durations.event_delivery + confirmation;
         let given_up = durations.republish_delays.iter().sum::<u64>();
         assert!(given_up > under_way, "given up after {given_up} s, with a decision under way for {under_way} s");
     }

@@ -602,7 +602,8 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
             assert_ne!(update["ExpressionAttributeValues"][":status"]["S"], "no_show", "{name}");
         }
         let counted = sent.iter().rev().find(|sent| sent.operation == "UpdateItem").map(Sent::json);
-        let counted = counted.and_then(|update| update["ExpressionAttributeValues"][":attempt"]["N"].as_str().map(str::to_owned));
+        let counted =
+            counted.and_then(|update| update["ExpressionAttributeValues"][":attempt"]["N"].as_str().map(str::to_owned));
         assert_eq!(counted.as_deref(), attempt, "{name}: only what was published counts");
         if let Some(message) = sent.iter().find(|sent| sent.operation == "Publish") {
             let expected = match name {

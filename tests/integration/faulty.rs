@@ -176,7 +176,13 @@ impl Faulty {
     /// Books, and lets the announcement of the outcome fail once.
     pub(crate) async fn book_unannounced(&self) -> Booking {
         let slot = fresh_slot();
-        let armed = self.arm("confirmation", "PutEvents", slot, Action::Answer(500, r#"{"__type":"InternalServerError"}"#), ALWAYS);
+        let armed = self.arm(
+            "confirmation",
+            "PutEvents",
+            slot,
+            Action::Answer(500, r#"{"__type":"InternalServerError"}"#),
+            ALWAYS,
+        );
         let booking = self.book(slot).await;
         self.until_completed(&booking).await;
         armed.has_happened().await;

@@ -146,12 +146,12 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country() {
     services.aws().dynamodb("PutItem", &key).await.unwrap();
 
     let waiting_slot = fresh_slot();
-    let silent = faulty.arm("intake", "Publish", waiting_slot, XML_FAULT, ALWAYS);
+    let silent = ["intake", "confirmation"].map(|who| faulty.arm(who, "Publish", waiting_slot, XML_FAULT, ALWAYS));
     let waiting = faulty.book_for(&person, waiting_slot).await;
     let refused = forget(&person).await.unwrap_err().to_string();
     assert!(refused.contains("1 appointments still await") && !refused.contains(&person), "{refused}");
     assert_eq!(faulty.decisions(slots[0]).await.len(), 1, "nothing was erased");
-    silent.heal();
+    silent.iter().for_each(|armed| armed.heal());
     // The republisher's turn.
     faulty.until_completed(&waiting).await;
 

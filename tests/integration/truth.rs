@@ -61,13 +61,21 @@ async fn an_event_that_was_applied_is_announced_again_as_it_was() {
     delivered["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into();
     let cases = [
         ("applied before", own(EVENT_ID), Some(as_it_was(2))),
-        ("overtaken by the person", row_after(&[pending.clone(), booked.clone(), cancelling.clone()], EVENT_ID), Some(as_it_was(2))),
+        (
+            "overtaken by the person",
+            row_after(&[pending.clone(), booked.clone(), cancelling.clone()], EVENT_ID),
+            Some(as_it_was(2)),
+        ),
         (
             "overtaken for good",
             row_after(&[pending.clone(), failed.clone(), booked, cancelling.clone(), cancelled.clone()], LATER),
             Some(as_it_was(3)),
         ),
-        ("applied by an earlier version", row_after(&[pending.clone(), without_id.clone(), cancelling.clone()], EVENT_ID), Some(delivered)),
+        (
+            "applied by an earlier version",
+            row_after(&[pending.clone(), without_id.clone(), cancelling.clone()], EVENT_ID),
+            Some(delivered),
+        ),
         ("never applied", row_after(&[pending.clone(), cancelling.clone()], LATER), None),
         ("another decision's", row_after(&[pending.clone(), without_id], LATER), None),
         ("never applied, and cancelled", row_after(&[pending, cancelling, cancelled], LATER), None),
@@ -89,7 +97,10 @@ async fn an_event_that_was_applied_is_announced_again_as_it_was() {
 /// What a later version wrote is passed on; a row that nobody can read hides no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_pass_on_the_values_of_a_later_version() {
-    let mut later = row_after(&[step("pending", "2026-11-24T09:29:59.000Z", None), step("no_show", "2026-11-24T09:30:00.000Z", Some(LATER))], LATER);
+    let mut later = row_after(
+        &[step("pending", "2026-11-24T09:29:59.000Z", None), step("no_show", "2026-11-24T09:30:00.000Z", Some(LATER))],
+        LATER,
+    );
     later["reason"] = json!({"S": "clinic_closed"});
     later["room"] = json!({"M": {"floor": {"N": "3"}}});
     let broken = json!({"sk": {"S": "appointment#broken"}, "status": {"S": "pending"}});
@@ -110,7 +121,10 @@ async fn answers_pass_on_the_values_of_a_later_version() {
     assert_eq!(listed, [Some("no_show"), Some("completed")]);
     assert_eq!(list["appointments"][0]["reason"], "clinic_closed");
     let (status, _, shown) = call(&host, Method::GET, &one, &[], "").await;
-    assert_eq!((status, &shown["status"], &shown["reason"]), (StatusCode::OK, &json!("no_show"), &json!("clinic_closed")));
+    assert_eq!(
+        (status, &shown["status"], &shown["reason"]),
+        (StatusCode::OK, &json!("no_show"), &json!("clinic_closed"))
+    );
     let history = json!([
         {"status": "pending", "at": "2026-11-24T09:29:59.000Z"}, {"status": "no_show", "at": "2026-11-24T09:30:00.000Z"},
     ]);

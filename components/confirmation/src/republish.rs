@@ -131,9 +131,7 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         Err(problem) => Err((problem, Level::Warn, None)),
     };
     let (response, level, message, report) = match result {
-        Ok(report) => {
-            (json(&report), report.level(), "unanswered commands published again", report)
-        }
+        Ok(report) => (json(&report), report.level(), "unanswered commands published again", report),
         Err((problem, level, error)) => {
             let response = problem.into_response(Language::English);
             (response, level, "nothing published again", Report { error, ..Report::default() })
@@ -178,8 +176,7 @@ fn order(request: &Request) -> Result<Order, Problem> {
 
 async fn run(country: Country, arrived: Instant) -> Result<Report, Failure> {
     let republisher = Republisher::read()?;
-    let shards: Vec<String> =
-        republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
+    let shards: Vec<String> = republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
     let left = RUN.saturating_sub(arrived.elapsed());
     let mut report = Report::default();
     for shard in join_all(shards.iter().map(|shard| republisher.shard(shard, left))).await {
@@ -288,7 +285,8 @@ impl Republisher {
         }
     }
 
-    /// The attempt counts only when it is made: what is not published keeps its number and comes again with the next call.
+    /// The attempt counts only when it is made: what is not published keeps its number and comes again with the next call, for
+    /// as long as it would have waited otherwise.
     async fn publish(
         &self,
         client: &Client<WasiTransport>,
@@ -301,10 +299,14 @@ impl Republisher {
         let until = now + TURN;
         let taken = table.take_turn(&row, until).await.map_err(text)?;
         // What the table returns counts: the index may be older.
-        let Some(message) = taken.and_then(|kept| kept.unanswered_command()) else { return Ok(Turn::Gone) };
+        let Some(kept) = taken else { return Ok(Turn::Gone) };
+        let Some(message) = kept.unanswered_command() else { return Ok(Turn::Gone) };
         let before = row.attempt;
         let turn = row.after_turn(until);
         if let Err(error) = CommandTopic::new(client, &self.sns, &self.topic_arn).publish(&message).await {
+            if !turn.is_given_up() && self.schedule.is_over(kept.appointment.updated_at, now) {
+                return self.give_up_turn(client, &turn, kept, now).await;
+            }
             // Where this fails too, the turn ends by itself.
             let _ = table.set_turn(&turn, before, self::now()).await;
             return Err(error.to_string());
@@ -340,11 +342,23 @@ impl Republisher {
         now: Timestamp,
     ) -> Result<Turn, String> {
         let until = now + TURN;
+        match self.table(client).take_turn(&row, until).await.map_err(text)? {
+            Some(kept) => self.give_up_turn(client, &row.after_turn(until), kept, now).await,
+            None => Ok(Turn::Gone),
+        }
+    }
+
+    /// As [`Self::give_up`], with the turn taken.
+    async fn give_up_turn(
+        &self,
+        client: &Client<WasiTransport>,
+        turn: &PendingAppointment,
+        mut kept: KeptAppointment,
+        now: Timestamp,
+    ) -> Result<Turn, String> {
         let table = self.table(client);
-        let Some(mut kept) = table.take_turn(&row, until).await.map_err(text)? else { return Ok(Turn::Gone) };
-        let turn = row.after_turn(until);
         if kept.appointment.status == Status::Pending {
-            let failed = table.fail_unanswered(&turn, kept.trace, now).await.map_err(text)?;
+            let failed = table.fail_unanswered(turn, kept.trace, now).await.map_err(text)?;
             let Some(failed) = failed else { return Ok(Turn::Gone) };
             kept = failed;
         }
@@ -359,11 +373,11 @@ impl Republisher {
             Status::Cancelling => alarm("cancellation given up: its country never answered", &kept),
             // It is answered, and no longer waits.
             _ => {
-                table.leave_index(&turn).await.map_err(text)?;
+                table.leave_index(turn).await.map_err(text)?;
                 return Ok(Turn::Gone);
             }
         }
-        let moved = table.give_up(&turn, self.given_up.first(now)).await.map_err(text)?;
+        let moved = table.give_up(turn, self.given_up.first(now)).await.map_err(text)?;
         Ok(if moved { Turn::GivenUp } else { Turn::Gone })
     }
 
