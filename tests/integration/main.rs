@@ -33,4 +33,5 @@ mod readme;
 mod served;
 mod signing;
 mod states;
+mod truth;
 mod workers;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use crate::fault_proxy::{Action, Fault};
-use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history};
+use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history, is_given_up};
 
 const XML_FAULT: Action =
     Action::Answer(500, "<ErrorResponse><Error><Code>InternalError</Code></Error></ErrorResponse>");
@@ -34,7 +34,8 @@ async fn messages_in(services: &Services, queue: &str) -> u64 {
 }
 
 /// The country cannot decide, so that the original is in its dead-letter queue; or nobody can publish, so that a request and a
-/// cancellation are in the shard `given_up`. Once the causes are gone, all of them come to their end.
+/// cancellation were given up. Once the causes are gone, all of them come to their end: the person was told that the request
+/// which was given up failed, and may have booked elsewhere, so that it is refused for good.
 #[tokio::test]
 async fn what_was_given_up_completes_after_a_redrive() {
     let faulty = Faulty::start("redrive", |durations| {
@@ -42,6 +43,8 @@ async fn what_was_given_up_completes_after_a_redrive() {
         durations.worker_timeout = 2;
         // The first publication has failed for good before it is repeated.
         durations.republish_delays = vec![20, 1, 1, 1, 1, 1, 1];
+        // Nobody asks but the operator.
+        durations.given_up_interval = 3600;
     })
     .await;
     let services = faulty.stack.services();
@@ -65,9 +68,9 @@ async fn what_was_given_up_completes_after_a_redrive() {
         assert!(started.elapsed() < PATIENCE, "the original is not in {}", peru.dead_letter_queue);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let row = faulty.until(&other, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
+    let row = faulty.until(&other, "given up", is_given_up).await;
     assert_eq!(row["reason"]["S"], "not_processed", "{row}");
-    let row = faulty.until(&cancelled, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
+    let row = faulty.until(&cancelled, "given up", is_given_up).await;
     assert_eq!(history(&row), ["pending", "completed", "cancelling"], "the status stays");
     // The line that raises the alarm.
     faulty.until_logged(&["cancellation given up", &cancelled.id.to_string(), r#""level":"ERROR""#]).await;
@@ -78,12 +81,14 @@ async fn what_was_given_up_completes_after_a_redrive() {
     let redriven = account.redrive(backplane).await.unwrap();
     assert_eq!(redriven.published, 2, "{redriven:?}");
     assert!(redriven.messages[&peru.dead_letter_queue] >= Some(1), "{redriven:?}");
-    for booking in [&one, &other] {
-        let row = faulty.until_completed(booking).await;
-        assert_eq!(history(&row), ["pending", "failed", "completed"]);
-        assert!(row.get("reason").is_none() && row.get("pendingShard").is_none(), "{row}");
-        assert_eq!(faulty.decisions(booking.slot).await, [(booking.id.to_string(), "booked".to_owned())]);
-    }
+    let row = faulty.until_completed(&one).await;
+    assert_eq!(history(&row), ["pending", "failed", "completed"]);
+    assert!(row.get("reason").is_none() && row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(faulty.decisions(one.slot).await, [(one.id.to_string(), "booked".to_owned())]);
+    let row = faulty.until(&other, "rejected", |row| row["status"]["S"] == "rejected").await;
+    assert_eq!(history(&row), ["pending", "failed", "rejected"]);
+    assert!(row["reason"]["S"] == "not_processed" && row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(faulty.decisions(other.slot).await, [(other.id.to_string(), "rejected".to_owned())]);
     let row = faulty.until(&cancelled, "cancelled", |row| row["status"]["S"] == "cancelled").await;
     assert!(row.get("pendingShard").is_none(), "{row}");
     assert_eq!(messages_in(services, &peru.dead_letter_queue).await, 0);
@@ -141,12 +146,12 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country() {
     services.aws().dynamodb("PutItem", &key).await.unwrap();
 
     let waiting_slot = fresh_slot();
-    let silent = faulty.arm("intake", "Publish", waiting_slot, XML_FAULT, ALWAYS);
+    let silent = ["intake", "confirmation"].map(|who| faulty.arm(who, "Publish", waiting_slot, XML_FAULT, ALWAYS));
     let waiting = faulty.book_for(&person, waiting_slot).await;
     let refused = forget(&person).await.unwrap_err().to_string();
     assert!(refused.contains("1 appointments still await") && !refused.contains(&person), "{refused}");
     assert_eq!(faulty.decisions(slots[0]).await.len(), 1, "nothing was erased");
-    silent.heal();
+    silent.iter().for_each(|armed| armed.heal());
     // The republisher's turn.
     faulty.until_completed(&waiting).await;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Country, Status, Timestamp};
 use aws_http::wasi::WasiTransport;
-use aws_http::{Client, Endpoint, Transport};
+use aws_http::{Client, Endpoint};
 use backplane::{
     AppointmentsTable, CommandTopic, GivenUpSchedule, KeptAppointment, PendingAppointment, PendingShards,
     RepublishSchedule, TURN, not_processed_event_id,
@@ -13,7 +13,7 @@ use backplane::{
 use edge_component::{
     Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, Setting, SettingError,
 };
-use futures::future::{Either, join_all, select};
+use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
@@ -26,9 +26,12 @@ const ROUTE: &str = "/internal/republish";
 
 const BODY_LIMIT: usize = 4 * 1024;
 
-/// How long a call works. Its caller repeats it while there is more. All shards are worked on at once, so that a shard that is
-/// stuck takes nothing from another.
-const RUN: Duration = Duration::from_millis(3_500);
+/// How long a call begins turns. Its caller repeats it while there is more. All shards are worked on at once, so that a shard
+/// that is stuck takes nothing from another.
+const RUN: Duration = Duration::from_millis(2_500);
+
+/// How long one call to AWS may take, retries included; a turn makes three or four.
+const CALL: Duration = Duration::from_millis(900);
 
 /// How many rows of a shard are read at once, and how many of them are worked on at once.
 const ROWS_PER_PAGE: u32 = 100;
@@ -131,9 +134,7 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         Err(problem) => Err((problem, Level::Warn, None)),
     };
     let (response, level, message, report) = match result {
-        Ok(report) => {
-            (json(&report), report.level(), "unanswered commands published again", report)
-        }
+        Ok(report) => (json(&report), report.level(), "unanswered commands published again", report),
         Err((problem, level, error)) => {
             let response = problem.into_response(Language::English);
             (response, level, "nothing published again", Report { error, ..Report::default() })
@@ -178,11 +179,9 @@ fn order(request: &Request) -> Result<Order, Problem> {
 
 async fn run(country: Country, arrived: Instant) -> Result<Report, Failure> {
     let republisher = Republisher::read()?;
-    let shards: Vec<String> =
-        republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
-    let left = RUN.saturating_sub(arrived.elapsed());
+    let shards: Vec<String> = republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
     let mut report = Report::default();
-    for shard in join_all(shards.iter().map(|shard| republisher.shard(shard, left))).await {
+    for shard in join_all(shards.iter().map(|shard| republisher.shard(shard, arrived))).await {
         report.add(shard);
     }
     // Where nothing could be done, the next call of the schedule is soon enough.
@@ -214,25 +213,20 @@ impl Republisher {
         })
     }
 
-    /// Gives each row of a shard that is due by now its turn, as far as the time reaches. What is in flight then is
-    /// cancelled: its next turn finishes it.
-    async fn shard(&self, shard: &str, time: Duration) -> Report {
-        let client = self.settings.client.clone().with_deadline(time);
+    /// Gives each row of a shard that is due by now its turn, as far as the time reaches: no turn begins after it, and those
+    /// that have begun are finished.
+    async fn shard(&self, shard: &str, arrived: Instant) -> Report {
+        let client = self.settings.client.clone().with_deadline(CALL);
         let table = self.table(&client);
-        let mut time_is_up = pin!(WasiTransport.sleep(time));
         let mut report = Report::default();
         let due_by = now();
         let mut start = None;
         loop {
-            let page = match select(pin!(table.due(shard, due_by, ROWS_PER_PAGE, start)), &mut time_is_up).await {
-                Either::Left((Ok(page), _)) => page,
-                Either::Left((Err(error), _)) => {
+            let page = match table.due(shard, due_by, ROWS_PER_PAGE, start).await {
+                Ok(page) => page,
+                Err(error) => {
                     report.unread = 1;
                     report.error.get_or_insert(error.to_string());
-                    return report;
-                }
-                Either::Right(((), _)) => {
-                    report.more = true;
                     return report;
                 }
             };
@@ -241,27 +235,25 @@ impl Republisher {
                 report.not_understood += 1;
                 report.error.get_or_insert(invalid.to_string());
             }
-            let turns = stream::iter(page.appointments).map(|row| self.turn(&client, row));
-            let mut turns = pin!(turns.buffer_unordered(IN_FLIGHT));
-            loop {
-                match select(turns.next(), &mut time_is_up).await {
-                    Either::Left((None, _)) => break,
-                    Either::Left((Some(Ok(Turn::Published)), _)) => report.published += 1,
-                    Either::Left((Some(Ok(Turn::GivenUp)), _)) => report.given_up += 1,
-                    Either::Left((Some(Ok(Turn::NotUnderstood)), _)) => report.not_understood += 1,
-                    Either::Left((Some(Ok(Turn::Gone)), _)) => {}
-                    Either::Left((Some(Err(error)), _)) => {
+            let mut waiting = page.appointments.len();
+            let in_time = stream::iter(page.appointments).take_while(|_| ready(arrived.elapsed() < RUN));
+            let mut turns = pin!(in_time.map(|row| self.turn(&client, row)).buffer_unordered(IN_FLIGHT));
+            while let Some(turn) = turns.next().await {
+                waiting -= 1;
+                match turn {
+                    Ok(Turn::Published) => report.published += 1,
+                    Ok(Turn::GivenUp) => report.given_up += 1,
+                    Ok(Turn::NotUnderstood) => report.not_understood += 1,
+                    Ok(Turn::Gone) => {}
+                    Err(error) => {
                         report.failed += 1;
                         report.error.get_or_insert(error);
-                    }
-                    Either::Right(((), _)) => {
-                        report.more = true;
-                        return report;
                     }
                 }
             }
             start = page.next;
-            if start.is_none() {
+            if waiting > 0 || start.is_none() || arrived.elapsed() >= RUN {
+                report.more = waiting > 0 || start.is_some();
                 return report;
             }
         }
@@ -288,7 +280,8 @@ impl Republisher {
         }
     }
 
-    /// The attempt counts only when it is made: what is not published keeps its number and comes again with the next call.
+    /// The attempt counts only when it is made: what is not published keeps its number and comes again with the next call, for
+    /// as long as it would have waited otherwise.
     async fn publish(
         &self,
         client: &Client<WasiTransport>,
@@ -301,10 +294,14 @@ impl Republisher {
         let until = now + TURN;
         let taken = table.take_turn(&row, until).await.map_err(text)?;
         // What the table returns counts: the index may be older.
-        let Some(message) = taken.and_then(|kept| kept.unanswered_command()) else { return Ok(Turn::Gone) };
+        let Some(kept) = taken else { return Ok(Turn::Gone) };
+        let Some(message) = kept.unanswered_command() else { return Ok(Turn::Gone) };
         let before = row.attempt;
         let turn = row.after_turn(until);
         if let Err(error) = CommandTopic::new(client, &self.sns, &self.topic_arn).publish(&message).await {
+            if !turn.is_given_up() && self.schedule.is_over(kept.appointment.updated_at, now) {
+                return self.give_up_turn(client, &turn, kept, now).await;
+            }
             // Where this fails too, the turn ends by itself.
             let _ = table.set_turn(&turn, before, self::now()).await;
             return Err(error.to_string());
@@ -340,11 +337,23 @@ impl Republisher {
         now: Timestamp,
     ) -> Result<Turn, String> {
         let until = now + TURN;
+        match self.table(client).take_turn(&row, until).await.map_err(text)? {
+            Some(kept) => self.give_up_turn(client, &row.after_turn(until), kept, now).await,
+            None => Ok(Turn::Gone),
+        }
+    }
+
+    /// As [`Self::give_up`], with the turn taken.
+    async fn give_up_turn(
+        &self,
+        client: &Client<WasiTransport>,
+        turn: &PendingAppointment,
+        mut kept: KeptAppointment,
+        now: Timestamp,
+    ) -> Result<Turn, String> {
         let table = self.table(client);
-        let Some(mut kept) = table.take_turn(&row, until).await.map_err(text)? else { return Ok(Turn::Gone) };
-        let turn = row.after_turn(until);
         if kept.appointment.status == Status::Pending {
-            let failed = table.fail_unanswered(&turn, kept.trace, now).await.map_err(text)?;
+            let failed = table.fail_unanswered(turn, kept.trace, now).await.map_err(text)?;
             let Some(failed) = failed else { return Ok(Turn::Gone) };
             kept = failed;
         }
@@ -359,11 +368,11 @@ impl Republisher {
             Status::Cancelling => alarm("cancellation given up: its country never answered", &kept),
             // It is answered, and no longer waits.
             _ => {
-                table.leave_index(&turn).await.map_err(text)?;
+                table.leave_index(turn).await.map_err(text)?;
                 return Ok(Turn::Gone);
             }
         }
-        let moved = table.give_up(&turn, self.given_up.first(now)).await.map_err(text)?;
+        let moved = table.give_up(turn, self.given_up.first(now)).await.map_err(text)?;
         Ok(if moved { Turn::GivenUp } else { Turn::Gone })
     }
 

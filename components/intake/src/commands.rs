@@ -64,7 +64,8 @@ pub(crate) async fn book(
         reason: None,
     };
     exchange.about(&appointment);
-    let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table).with_shards(commands.shards);
+    let table =
+        AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table).with_shards(commands.shards);
     let booked = match idempotency_key {
         Some(key) => table.book_once(&appointment, key, exchange.trace, &commands.schedule).await?,
         None => {

@@ -25,7 +25,11 @@ struct Pagination {
 }
 
 /// A page of a person's appointments, newest first.
-pub(crate) async fn list(insured_id: InsuredId, query: Option<&str>, exchange: &mut Exchange) -> Result<Response, Failure> {
+pub(crate) async fn list(
+    insured_id: InsuredId,
+    query: Option<&str>,
+    exchange: &mut Exchange,
+) -> Result<Response, Failure> {
     let request = page_request(query)?;
     let settings = Settings::read()?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);

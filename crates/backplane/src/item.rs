@@ -225,9 +225,8 @@ fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
 
 /// A list of one history entry, as `list_append` takes it, with the event that made the step.
 pub(crate) fn history_value(entry: &HistoryEntry, event: Option<(Uuid, TraceContext)>) -> AttributeValue<'static> {
-    let mut map = Item::new()
-        .with(attribute::STATUS, entry.status.as_str().to_owned())
-        .with(attribute::AT, entry.at.to_string());
+    let mut map =
+        Item::new().with(attribute::STATUS, entry.status.as_str().to_owned()).with(attribute::AT, entry.at.to_string());
     if let Some(reason) = entry.reason {
         map.insert(attribute::REASON, reason.as_str().to_owned());
     }

@@ -99,12 +99,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn set_turn(
-        &self,
-        turn: &PendingAppointment,
-        attempt: u32,
-        next: Timestamp,
-    ) -> Result<bool, StoreError> {
+    pub async fn set_turn(&self, turn: &PendingAppointment, attempt: u32, next: Timestamp) -> Result<bool, StoreError> {
         let values = Item::new().with(":attempt", attempt).with(":next", next.to_string());
         let change = "SET pendingSince = :next, pendingAttempt = :attempt";
         let ours = |kept: &Item<'_>| kept.s(attribute::PENDING_SINCE) == Some(&next.to_string());
@@ -148,7 +143,8 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     /// See [`StoreError`].
     pub async fn give_up(&self, turn: &PendingAppointment, next: Timestamp) -> Result<bool, StoreError> {
         let shard = given_up_shard(&turn.shard);
-        let values = Item::new().with(":given_up", shard.clone()).with(":attempt", 0_u32).with(":next", next.to_string());
+        let values =
+            Item::new().with(":given_up", shard.clone()).with(":attempt", 0_u32).with(":next", next.to_string());
         let change = "SET pendingShard = :given_up, pendingSince = :next, pendingAttempt = :attempt";
         let given_up = |kept: &Item<'_>| kept.s(attribute::PENDING_SHARD) == Some(&shard);
         Ok(self.update_turn(turn, change, None, values, given_up).await?.is_some())

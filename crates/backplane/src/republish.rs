@@ -92,7 +92,9 @@ pub struct RepublishSchedule(Vec<Duration>);
 
 /// The text is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("republish_delays_seconds must be whole seconds from 1 to 86400, separated by commas, for example 2400,3600,7200")]
+#[error(
+    "republish_delays_seconds must be whole seconds from 1 to 86400, separated by commas, for example 2400,3600,7200"
+)]
 pub struct InvalidSchedule;
 
 impl RepublishSchedule {
@@ -108,6 +110,12 @@ impl RepublishSchedule {
     pub fn after(&self, attempt: u32, now: Timestamp) -> Option<Timestamp> {
         let position = usize::try_from(attempt).ok()?;
         self.0.get(position).map(|delay| now + *delay)
+    }
+
+    /// Whether a command that has waited since `since` would have been given up by `now`, had it been published each time.
+    #[must_use]
+    pub fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
+        since + self.0.iter().sum::<Duration>() <= now
     }
 }
 
@@ -159,7 +167,8 @@ impl FromStr for GivenUpSchedule {
 
     fn from_str(text: &str) -> Result<Self, InvalidGivenUpSchedule> {
         let (interval, period) = text.split_once('/').ok_or(InvalidGivenUpSchedule)?;
-        let [interval, period] = [interval, period].map(|seconds| seconds.parse::<u32>().map_err(|_| InvalidGivenUpSchedule));
+        let [interval, period] =
+            [interval, period].map(|seconds| seconds.parse::<u32>().map_err(|_| InvalidGivenUpSchedule));
         let (interval, period) = (interval?, period?);
         match period.checked_div(interval) {
             Some(turns @ 1..) => Ok(Self { interval: Duration::from_secs(interval.into()), turns }),

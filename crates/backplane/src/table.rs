@@ -358,7 +358,9 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             return Ok(Cancelled::Requested(kept));
         }
         match item.s(attribute::SHARD) {
-            Some(own) if kept.appointment.status == Status::Cancelling && item.s(attribute::PENDING_SHARD) != Some(own) => {
+            Some(own)
+                if kept.appointment.status == Status::Cancelling && item.s(attribute::PENDING_SHARD) != Some(own) =>
+            {
                 self.restart_cancellation(kept, own, schedule.first(now)).await
             }
             _ => Ok(cancelled_before(kept)),
