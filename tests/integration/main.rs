@@ -22,6 +22,8 @@ mod fault_proxy;
 mod faults;
 mod faulty;
 mod idempotency;
+mod lambda_host;
+mod launcher;
 mod openapi;
 mod operator;
 mod pipeline;

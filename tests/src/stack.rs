@@ -151,7 +151,7 @@ pub fn artifacts() -> anyhow::Result<Artifacts> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(match &*built {
         Some(artifacts) => artifacts.clone(),
-        None => built.insert(Artifacts::build(&root, &Backplane::load(&root)?, Host::Embedded)?).clone(),
+        None => built.insert(Artifacts::build(&root, &Backplane::load(&root)?)?).clone(),
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     setup::run_for_tests(root, &progress)?;
     let backplane = Backplane::load(root)?;
     let step = progress.noisy_step("building components, workers and host");
-    Artifacts::build(root, &backplane, host)?;
+    Artifacts::build(root, &backplane)?;
     step.done("");
 
     let step = progress.noisy_step("cargo test");

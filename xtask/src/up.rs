@@ -58,7 +58,7 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
         setup::run(&owned_root, &progress)?;
         let backplane = Backplane::load(&owned_root)?.shortened()?;
         let step = progress.noisy_step("building components, workers and host");
-        let artifacts = Artifacts::build(&owned_root, &backplane, host)?;
+        let artifacts = Artifacts::build(&owned_root, &backplane)?;
         step.done("");
         Ok((artifacts, backplane, progress))
     })

@@ -137,7 +137,7 @@ impl Application {
             args,
             environment: inherited.chain(variables).collect(),
             clean_environment: true,
-            user: None,
+            account: None,
             directory: root,
             log,
             stop_signal: Signal::TERM,

@@ -7,14 +7,19 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::application::Host;
 use crate::archive::{self, Entry};
 use crate::backplane::Backplane;
 use crate::process::on_path;
 use crate::setup::{WASM_TARGET, cargo};
 
-/// The crate and the program that run a component on Lambda.
-const LAMBDA_HOST: &str = "appointment";
+/// The program that runs a component on Lambda.
+const LAMBDA_HOST: &str = "appointment-lambda";
+
+/// The embedded host, which also compiles components ahead of time.
+const EDGE_HOST: &str = "edge-host";
+
+/// The components of `spin.toml`.
+const COMPONENTS: [&str; 2] = ["intake", "confirmation"];
 
 /// The built programs, under the repository's `target` folder, where `spin.toml` looks for the components.
 #[derive(Debug, Clone)]
@@ -56,19 +61,19 @@ impl Artifacts {
         Self { target: root.join("target"), profile: Profile::Dev }
     }
 
-    /// Builds the components, the workers and, where it is used, the embedded host. What is up to date stays as it is.
+    /// Builds the components, the functions and the embedded host. What is up to date stays as it is.
     ///
     /// # Errors
     /// When something does not compile; `cargo` has said why on standard error.
-    pub fn build(root: &Path, backplane: &Backplane, host: Host) -> Result<Self> {
-        Self::build_with(root, backplane, host, Profile::Dev)
+    pub fn build(root: &Path, backplane: &Backplane) -> Result<Self> {
+        Self::build_with(root, backplane, Profile::Dev)
     }
 
     /// As [`Artifacts::build`], with the native programs built in a profile of one's own.
     ///
     /// # Errors
     /// As [`Artifacts::build`].
-    pub fn build_with(root: &Path, backplane: &Backplane, host: Host, profile: Profile) -> Result<Self> {
+    pub fn build_with(root: &Path, backplane: &Backplane, profile: Profile) -> Result<Self> {
         let artifacts = Self { profile, ..Self::at(root) };
         artifacts.cargo_build(
             root,
@@ -77,11 +82,8 @@ impl Artifacts {
         )?;
         let workers: Vec<String> = backplane.countries().map(|country| country.function).collect();
         // Of the whole workspace, whose features `cargo test` unites too: else each would compile the dependencies anew.
-        let mut native = vec!["--workspace", "--profile", profile.name(), "--bin", LAMBDA_HOST];
+        let mut native = vec!["--workspace", "--profile", profile.name(), "--bin", LAMBDA_HOST, "--bin", EDGE_HOST];
         native.extend(workers.iter().flat_map(|worker| ["--bin", worker.as_str()]));
-        if host == Host::Embedded {
-            native.extend(["--bin", "edge-host"]);
-        }
         artifacts.cargo_build(root, "the native programs", &native)?;
         Ok(artifacts)
     }
@@ -89,7 +91,7 @@ impl Artifacts {
     /// The embedded host.
     #[must_use]
     pub fn edge_host(&self) -> PathBuf {
-        self.program("edge-host")
+        self.program(EDGE_HOST)
     }
 
     /// A worker, which is named as its function.
@@ -109,37 +111,62 @@ impl Artifacts {
     /// # Errors
     /// When the worker has not been built, or a file cannot be written.
     pub fn worker_package(&self, function: &str) -> Result<PathBuf> {
-        self.package(function, &[], |_| Ok(Vec::new()))
+        self.package(function, &[], || Ok(Vec::new()))
     }
 
-    /// The deployment package of the application's functions: the host that runs the components on Lambda as `bootstrap`,
-    /// `spin.toml`, and the components.
+    /// The deployment package of the application's functions: the host that runs a component on Lambda as `bootstrap`,
+    /// `spin.toml`, and the components' machine code.
     ///
     /// It is made anew when a part is newer.
     ///
     /// # Errors
     /// When a part has not been built, or a file cannot be written.
-    pub fn application_package(&self) -> Result<PathBuf> {
-        todo!()
+    pub fn application_package(&self, root: &Path) -> Result<PathBuf> {
+        let manifest = root.join("spin.toml");
+        let components =
+            COMPONENTS.map(|name| self.target.join(WASM_TARGET).join("component").join(format!("{name}.wasm")));
+        let mut parts = vec![manifest.clone(), self.edge_host()];
+        parts.extend(components);
+        self.package(LAMBDA_HOST, &parts, || {
+            let folder = self.packages().join(format!("components.{}", std::process::id()));
+            let mut compile = Command::new(self.edge_host());
+            compile.arg("compile").arg("--from").arg(&manifest).arg("--output").arg(&folder);
+            let compiled = compile.output().context("cannot run edge-host")?;
+            ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+            let mut files = vec![("spin.toml".to_owned(), fs::read(&manifest)?)];
+            for name in COMPONENTS.map(|name| format!("{name}.cwasm")) {
+                let content = fs::read(folder.join(&name))?;
+                files.push((name, content));
+            }
+            fs::remove_dir_all(&folder)?;
+            Ok(files)
+        })
     }
 
-    /// A zip of a native program as `bootstrap` and of what `content` makes of other files.
+    /// The folder of the packages.
+    fn packages(&self) -> PathBuf {
+        self.target.join(self.profile.folder()).join("functions")
+    }
+
+    /// A zip of a native program as `bootstrap`, without debug information, and of other files. It is made anew when the
+    /// program or another of its parts is newer.
     fn package(
         &self,
         program: &str,
-        others: &[PathBuf],
-        content: impl FnOnce(&Path) -> Result<Vec<(String, Vec<u8>)>>,
+        parts: &[PathBuf],
+        others: impl FnOnce() -> Result<Vec<(String, Vec<u8>)>>,
     ) -> Result<PathBuf> {
         // Stacks that start at the same time in one process would write the same files.
         static PACKING: Mutex<()> = Mutex::new(());
         let _packing = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
         let binary = self.program(program);
-        let parts = others.iter().chain([&binary]);
-        let newest = parts.map(|part| modified(part).with_context(|| format!("{} has not been built", part.display())));
-        let built = newest.collect::<Result<Vec<_>>>()?.into_iter().max();
-        let directory = self.target.join(self.profile.folder()).join("functions");
+        let parts = parts.iter().chain([&binary]);
+        let modified_at =
+            parts.map(|part| modified(part).with_context(|| format!("{} has not been built", part.display())));
+        let newest = modified_at.collect::<Result<Vec<_>>>()?.into_iter().max();
+        let directory = self.packages();
         let package = directory.join(format!("{program}.zip"));
-        if modified(&package).is_ok_and(|packed| Some(packed) > built) {
+        if modified(&package).is_ok_and(|packed| Some(packed) > newest) {
             return Ok(package);
         }
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
@@ -153,16 +180,16 @@ impl Artifacts {
         if without_symbols {
             fs::remove_file(&stripped)?;
         }
-        let content = content(&directory)?;
+        let others = others()?;
         let bootstrap = Entry { path: "bootstrap", content: &bootstrap, executable: true };
-        let others = content.iter().map(|(path, content)| Entry { path, content, executable: false });
+        let others = others.iter().map(|(path, content)| Entry { path, content, executable: false });
         archive::write(&package, 1, &std::iter::once(bootstrap).chain(others).collect::<Vec<_>>())?;
         Ok(package)
     }
 
     fn cargo_build(&self, root: &Path, what: &str, arguments: &[&str]) -> Result<()> {
         let mut command = cargo();
-        command.args(["build", "--quiet", "--target-dir"]).arg(&self.target).args(arguments).current_dir(root);
+        command.args(["build", "--target-dir"]).arg(&self.target).args(arguments).current_dir(root);
         let status = command.status().context("cannot run cargo")?;
         ensure!(status.success(), "{what} do not build: `cargo build {}` says why", arguments.join(" "));
         Ok(())

@@ -105,7 +105,7 @@ impl Services {
         let program = setup::ministack_program(&root);
         let start_postgres = async {
             let needed = backplane.countries().any(|country| !given.contains_key(&country.code));
-            if needed { Postgres::start(&directory).await.map(Some) } else { Ok(None) }
+            if needed { Postgres::start(&root, &directory).await.map(Some) } else { Ok(None) }
         };
         let (postgres, ministack) = try_join(start_postgres, Ministack::start(&program, None, &directory)).await?;
         step.done(&ministack.url());
@@ -327,15 +327,15 @@ impl LocalStack {
             confirmation: services.endpoint.clone(),
         });
         let authentication = front.authentication.variables();
-        let artifacts = front.artifacts.clone();
-        let package = tokio::task::spawn_blocking(move || artifacts.application_package()).await??;
+        let (artifacts, root) = (front.artifacts.clone(), front.root.to_owned());
+        let package = tokio::task::spawn_blocking(move || artifacts.application_package(&root)).await??;
         let api = register_application(backplane, &services.endpoint, &package, |component| {
             let endpoint = if component == "intake" { &endpoints.intake } else { &endpoints.confirmation };
             let mut variables = services.shared_variables(endpoint);
             variables.insert("authentication", "none".to_owned());
             variables.extend(authentication.clone());
             let variables = variables.into_iter().map(|(name, value)| (application::environment_name(name), value));
-            let host = [("COMPONENT", component.to_owned()), ("AWS_ENDPOINT_URL", endpoint.to_string())];
+            let host = [("SPIN_COMPONENT", component.to_owned()), ("AWS_ENDPOINT_URL", endpoint.to_string())];
             Ok(host.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(variables).collect())
         })
         .await?;
