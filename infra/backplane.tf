@@ -146,6 +146,7 @@ locals {
       jwt_staff_value          = var.authentication.staff_value
       cors_allowed_origins     = join(",", var.cors_allowed_origins)
       },
+      var.audit_key == null ? {} : { audit_key = var.audit_key },
       # On one line, as an environment file needs it.
       var.authentication.keys == null ? {} : { jwt_keys = jsonencode(jsondecode(var.authentication.keys)) },
       var.authentication.jwks_url == null ? {} : {

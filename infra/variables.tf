@@ -57,6 +57,18 @@ variable "authentication" {
   }
 }
 
+variable "audit_key" {
+  description = "Key of the hashes by which intake's audit lines name people (docs/privacy.md), such as from `openssl rand -hex 32`; null names nobody. It is among the function's settings, and in the state."
+  type        = string
+  sensitive   = true
+  default     = null
+
+  validation {
+    condition     = var.audit_key == null || can(regex("^[!-~]{32,512}$", var.audit_key))
+    error_message = "audit_key must be null, or 32 to 512 printable ASCII characters without spaces."
+  }
+}
+
 variable "cors_allowed_origins" {
   description = "Origins of web pages that may call the API from a browser, such as https://citas.example.org. The application answers for them, not the gateway."
   type        = set(string)

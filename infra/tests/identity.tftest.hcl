@@ -77,6 +77,24 @@ run "functions" {
 run "countries" {
   assert {
     condition = alltrue([
+      for worker in module.country_worker : jsonencode({ for name, policy in worker.role_policies : name => sort(distinct(flatten(jsondecode(policy).Statement[*].Action))) }) == jsonencode({
+        worker = [
+          "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+          "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+          "events:PutEvents", "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "rds-db:connect",
+          "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
+        ]
+        migration = [
+          "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+          "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+          "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "secretsmanager:GetSecretValue",
+        ]
+      })
+    ])
+    error_message = "A country's functions have the rights that they need, and no others."
+  }
+  assert {
+    condition = alltrue([
       for country, worker in module.country_worker : alltrue([
         for statement in jsondecode(worker.role_policies["worker"]).Statement :
         statement.Condition == { StringEqualsIfExists = { "events:source" = ["appointments.worker.${country}"] } }

@@ -415,3 +415,13 @@ run "one_key_twice" {
 
   expect_failures = [var.access_keys]
 }
+
+run "short_audit_key" {
+  command = plan
+
+  variables {
+    audit_key = "short"
+  }
+
+  expect_failures = [var.audit_key]
+}

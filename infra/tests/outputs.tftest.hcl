@@ -18,12 +18,13 @@ run "names" {
   command = plan
 
   variables {
+    audit_key      = "0123456789abcdef0123456789abcdef"
     authentication = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "https://issuer.example.org/.well-known/jwks.json" }
   }
 
   assert {
     condition = length(setsubtract(
-      flatten([for variables in local.variables : keys(variables)]),
+      nonsensitive(flatten([for variables in local.variables : keys(variables)])),
       flatten(regexall("(?m)^(\\w+) = \\{ ?(?:default|required)", split("[[trigger", split("[variables]", file("${path.module}/../spin.toml"))[1])[0])),
     )) == 0
     error_message = "Each name is a variable of the application."
@@ -122,6 +123,24 @@ run "environment_of_the_functions" {
       }
     }
     error_message = "Each function has its component's variables, and no other's."
+  }
+}
+
+run "audit_key" {
+  variables {
+    audit_key        = "0123456789abcdef0123456789abcdef"
+    edge_access_keys = ["first"]
+  }
+
+  assert {
+    condition = nonsensitive(module.application.functions["intake"].environment[0].variables.SPIN_VARIABLE_AUDIT_KEY) == "0123456789abcdef0123456789abcdef" && (
+      nonsensitive(output.edge_environment.audit_key) == "0123456789abcdef0123456789abcdef"
+    )
+    error_message = "Intake has the audit key, as a function and at the edge, so that both write the same hashes."
+  }
+  assert {
+    condition     = !can(module.application.functions["confirmation"].environment[0].variables.SPIN_VARIABLE_AUDIT_KEY)
+    error_message = "Confirmation has not."
   }
 }
 

@@ -10,7 +10,7 @@ resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_115:Reserved concurrency is a variable, with a default; a new account has none to give
   #checkov:skip=CKV_AWS_116:API Gateway waits for the answer, SQS_CONFIRMATION has a dead-letter queue, and the schedule comes again each minute
   #checkov:skip=CKV_AWS_117:The functions call DynamoDB, SNS and EventBridge alone, by their public endpoints; a VPC would add endpoints and nothing else
-  #checkov:skip=CKV_AWS_173:The variables hold names, addresses and public keys, no secret
+  #checkov:skip=CKV_AWS_173:The variables hold names, addresses and public keys; the audit key is for whoever may read a function's settings
   #checkov:skip=CKV_AWS_272:The zip is built and applied by the same pipeline; its checksum is source_code_hash
   for_each = var.functions
 
