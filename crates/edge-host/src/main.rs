@@ -32,6 +32,10 @@ struct Options {
     #[arg(long, value_name = "FILE", default_value = "spin.toml")]
     from: PathBuf,
 
+    /// The one component to run, as of `spin up` [default: all]
+    #[arg(short, long = "component-id", value_name = "NAME")]
+    component: Option<String>,
+
     /// The address to serve on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
@@ -122,7 +126,11 @@ async fn run(options: Options) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Worker)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Worker)?;
 
-    let mut builder = EdgeHost::builder(Manifest::from_file(&options.from)?)
+    let mut manifest = Manifest::from_file(&options.from)?;
+    if let Some(component) = &options.component {
+        manifest = manifest.only(component)?;
+    }
+    let mut builder = EdgeHost::builder(manifest)
         .listen(options.listen)
         .instances(options.instances)
         .request_timeout(options.request_timeout);
