@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// cache after that. Whatever the manifest uses that edge-host does not implement is refused by name.
 ///
 /// Spin variables come from the environment alone, so that no secret shows in the list of processes: the variable
-/// `internal_api_key` is set by SPIN_VARIABLE_INTERNAL_API_KEY.
+/// `authentication` is set by SPIN_VARIABLE_AUTHENTICATION.
 #[derive(Parser)]
 #[command(
     version,
