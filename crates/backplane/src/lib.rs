@@ -9,6 +9,7 @@
 //! - [`RepublishSchedule`]: from when, and how often, an unanswered command is published again.
 
 mod bus;
+mod erasure;
 mod item;
 mod pending;
 mod republish;
