@@ -30,6 +30,7 @@ mod race;
 mod raw_double;
 mod rds;
 mod readme;
+mod reconcile;
 mod signing;
 mod states;
 mod workers;

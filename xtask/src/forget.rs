@@ -5,10 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use appointment::InsuredId;
-use local_stack::account::Account;
 use local_stack::backplane::Backplane;
 use local_stack::forget::forget;
-use local_stack::running::RunningStack;
 
 use crate::operator;
 
@@ -22,13 +20,7 @@ pub(crate) async fn run(
     dry_run: bool,
 ) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
-    let (account, urls) = match topic_arn {
-        Some(topic_arn) => (operator::account(topic_arn, &backplane)?, local_stack::given_database_urls(&backplane)?),
-        None => {
-            let running = RunningStack::on_port(root, port).await?;
-            (Account::emulator(&running.endpoint()?, &backplane), running.database_urls(&backplane)?)
-        }
-    };
+    let (account, urls) = operator::account_and_databases(root, port, topic_arn, &backplane).await?;
     let forgotten = forget(&account, &backplane, &urls, insured_id, dry_run).await?;
     let erased = if dry_run { "would be erased" } else { "erased" };
     for (country, rows) in &forgotten.decisions {

@@ -6,6 +6,7 @@ mod demo;
 mod forget;
 mod operator;
 mod package;
+mod reconcile;
 mod redrive;
 mod spin_env;
 mod terraform;
@@ -122,6 +123,35 @@ enum Task {
         #[arg(long)]
         dry_run: bool,
     },
+    /// After a country's database was restored to an earlier time: re-enter the decisions that it has forgotten.
+    ///
+    /// Stops the event source mapping of the country's queue, lets outcomes in flight arrive (dead letters of the confirmation
+    /// queue are put back, and the bus's archive is replayed from --restored-to on), re-enters each decision that the table
+    /// shows and the database lacks, and starts the mapping. Nothing is announced. What contradicts, such as a slot that two
+    /// appointments hold, is told and left alone; then the command ends with a failure. Safe to repeat. docs/deploy.md says
+    /// when. Without --aws it works on the local stack that `up` or `demo --keep` left running.
+    Reconcile {
+        /// The country: PE or CL.
+        #[arg(long)]
+        country: appointment::Country,
+        /// The time to which the database was restored, for example 2026-11-24T09:30:00.000Z.
+        #[arg(long)]
+        restored_to: appointment::Timestamp,
+        /// The port of the local stack's application.
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+        /// Work on AWS: the ARN of the topic (Terraform's output `appointments_topic_arn`), which tells account and region.
+        ///
+        /// Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need dynamodb:Scan,
+        /// lambda:ListEventSourceMappings, lambda:GetEventSourceMapping, lambda:UpdateEventSourceMapping,
+        /// events:StartReplay, events:DescribeReplay, sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:StartMessageMoveTask and
+        /// what that requires. DATABASE_URL_PE or _CL names the restored database, as its owner.
+        #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
+        aws: Option<String>,
+        /// Only say what the database lacks. The mapping is not stopped, and nothing in flight is waited for.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Measure the system against what people would use instead, and against the limit.
     ///
     /// Takes about twelve minutes after the build, and wants the machine for itself. Writes docs/benchmarks.md with its plots,
@@ -227,6 +257,9 @@ async fn run(task: Task) -> Result<ExitCode> {
         Task::Redrive { port, aws, dry_run } => redrive::run(&root, port, aws.as_deref(), dry_run).await,
         Task::Forget { insured_id, port, aws, dry_run } => {
             forget::run(&root, port, aws.as_deref(), insured_id, dry_run).await
+        }
+        Task::Reconcile { country, restored_to, port, aws, dry_run } => {
+            reconcile::run(&root, port, aws.as_deref(), country, restored_to, dry_run).await
         }
         Task::Bench { quick, arguments } => bench::run(&root, quick, &arguments),
         Task::Test { arguments } => test::run(&root, &arguments),

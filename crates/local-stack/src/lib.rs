@@ -39,6 +39,7 @@ pub mod process;
 pub mod progress;
 pub mod provision;
 pub mod queue_manifest;
+pub mod reconcile;
 pub mod redrive;
 pub mod running;
 pub mod schedule;

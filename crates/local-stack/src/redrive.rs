@@ -69,16 +69,23 @@ impl Account {
         let countries = backplane.countries().map(|country| (country.dead_letter_queue, country.queue));
         let queues = countries.chain([(confirmation.dead_letter_queue.clone(), confirmation.name.clone())]);
         for (dead_letters, queue) in queues {
-            let moved = match (dry_run, self.emulated) {
-                (true, _) => self.messages_in(&dead_letters).await.map(|messages| Moved::WouldMove { messages }),
-                (false, true) => self.move_messages(&dead_letters, &queue, backplane).await,
-                (false, false) => self.start_move_task(&dead_letters).await,
+            let moved = match dry_run {
+                true => self.messages_in(&dead_letters).await.map(|messages| Moved::WouldMove { messages }),
+                false => self.put_back(&dead_letters, &queue, backplane).await,
             };
             let moved = moved.unwrap_or_else(|error| Moved::Refused(format!("{error:#}")));
             redriven.queues.insert(self.name(&dead_letters), moved);
         }
         redriven.published = self.publish_given_up(backplane, dry_run).await?;
         Ok(redriven)
+    }
+
+    /// Puts the messages of a dead-letter queue back into their queue.
+    pub(crate) async fn put_back(&self, dead_letters: &str, queue: &str, backplane: &Backplane) -> Result<Moved> {
+        match self.emulated {
+            true => self.move_messages(dead_letters, queue, backplane).await,
+            false => self.start_move_task(dead_letters).await,
+        }
     }
 
     /// SQS moves the messages to the queues that they came from, by itself, one task a queue at a time
@@ -144,6 +151,19 @@ impl Account {
         let answer = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
         let count = answer.pointer("/Attributes/ApproximateNumberOfMessages").and_then(Value::as_str);
         count.and_then(|count| count.parse().ok()).with_context(|| format!("{queue} does not tell its length"))
+    }
+
+    /// About how many messages a queue holds, those on their way and those being processed included.
+    pub(crate) async fn all_messages_in(&self, queue: &str) -> Result<u64> {
+        let names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesDelayed",
+            "ApproximateNumberOfMessagesNotVisible",
+        ];
+        let question = json!({"QueueUrl": self.queue_url(queue).await?, "AttributeNames": names});
+        let answer = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
+        let attribute = |name: &str| answer.get("Attributes")?.get(name)?.as_str()?.parse::<u64>().ok();
+        Ok(names.iter().filter_map(|name| attribute(name)).sum())
     }
 
     pub(crate) async fn queue_url(&self, name: &str) -> Result<String> {
