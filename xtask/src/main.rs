@@ -128,8 +128,8 @@ enum Task {
     /// Stops the event source mapping of the country's queue, lets outcomes in flight arrive (dead letters of the confirmation
     /// queue are put back, and the bus's archive is replayed from --restored-to on), re-enters each decision that the table
     /// shows and the database lacks, and starts the mapping. Nothing is announced. What contradicts, such as a slot that two
-    /// appointments hold, is told and left alone; then the command ends with a failure. Safe to repeat. docs/deploy.md says
-    /// when. Without --aws it works on the local stack that `up` or `demo --keep` left running.
+    /// appointments hold, is told and left alone; then the command ends with a failure. Safe to repeat. docs/failures.md
+    /// says when. Without --aws it works on the local stack that `up` or `demo --keep` left running.
     Reconcile {
         /// The country: PE or CL.
         #[arg(long)]

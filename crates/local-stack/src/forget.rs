@@ -70,7 +70,7 @@ pub async fn forget(
         let kept = kept.filter(|kept| kept.country == country.code).map(|kept| (kept.id, kept.schedule_id));
         let erasure = Erasure { table: &table, insured_id, expires_at, dry_run };
         let erased = erasure
-            .from_database(url, kept.collect())
+            .erase_in(url, kept.collect())
             .await
             .with_context(|| format!("cannot erase from the database of {}", country.code))?;
         forgotten.decisions.insert(country.code, erased);
@@ -101,7 +101,7 @@ struct Erasure<'a> {
 impl Erasure<'_> {
     /// Erases from a country's database, in one transaction, what stands there, and leaves tombstones for that and for `kept`,
     /// which the table knows; how many rows it was.
-    async fn from_database(&self, url: &str, mut kept: BTreeSet<(AppointmentId, i64)>) -> Result<u64> {
+    async fn erase_in(&self, url: &str, mut kept: BTreeSet<(AppointmentId, i64)>) -> Result<u64> {
         let mut connection = connect(url).await?;
         let found: Vec<(Uuid, i64)> =
             sqlx::query_as("SELECT appointment_id, schedule_id FROM public.appointments WHERE insured_id = $1")
