@@ -357,7 +357,7 @@ pub(crate) fn launch(
         args,
         environment,
         clean_environment: true,
-        user: None,
+        account: None,
         directory: &programs.scratch,
         log: programs.scratch.join(format!("{name}.log")),
         stop_signal: Signal::TERM,

@@ -1,6 +1,6 @@
 //! The country's worker against `pgbench`: the same rows by the same statement over one connection.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -101,7 +101,7 @@ struct Round {
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<Workers> {
     let step = progress.step("workers");
     let stand_in = StandIn::start(programs).await?;
-    let postgres = Postgres::start(&programs.scratch).await?;
+    let postgres = Postgres::start(&programs.root, &programs.scratch).await?;
     postgres.create_database("bench").await?;
     let url = postgres.url("bench");
     let database: DatabaseUrl = url.parse()?;
@@ -111,7 +111,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let bus = EventBridge::new(event_bridge(&stand_in), "appointments".to_owned());
     let worker = worker(database.clone(), bus.clone())?;
     let without_bus = self::worker(database.clone(), Discard)?;
-    let pgbench = pgbench();
+    let pgbench = pgbench(&programs.root);
     let mut rounds = Vec::new();
     let mut rows = Rows(0);
     for round in 0..=plan.rounds {
@@ -236,7 +236,7 @@ fn event(messages: &[AppointmentMessage]) -> Result<SqsEvent> {
 
 async fn with_worker<B: EventBus>(
     subject: Subject,
-    worker: &Worker<Database, B>,
+    worker: &Worker<Database, B, NothingLeft>,
     batches: Vec<SqsEvent>,
     postgres: &Postgres,
 ) -> Result<Round> {
@@ -260,8 +260,8 @@ async fn with_worker<B: EventBus>(
 }
 
 /// `pgbench`, beside the server's own programs or on the `PATH`.
-fn pgbench() -> Result<PathBuf> {
-    let beside = postgres::binaries()?.join("pgbench");
+fn pgbench(root: &Path) -> Result<PathBuf> {
+    let beside = postgres::binaries(root)?.join("pgbench");
     if beside.is_file() {
         return Ok(beside);
     }

@@ -196,7 +196,7 @@ fn request(number: u64) -> AppointmentMessage {
 
 /// A server of the test's own, with a migrated database of the user `postgres`.
 async fn server(name: &str) -> (Postgres, String) {
-    let server = Postgres::start(&scratch_folder(name)).await.unwrap();
+    let server = Postgres::start(&workspace(), &scratch_folder(name)).await.unwrap();
     server.create_database("appointments").await.unwrap();
     let url = server.url("appointments");
     migrate(&by_url(&url)).await.unwrap();
@@ -295,7 +295,7 @@ async fn each_connection_is_by_verified_tls_with_a_token_of_its_own() {
 /// On RDS the owner is no superuser, and lets the worker's user in by making it a member of `rds_iam`.
 #[tokio::test]
 async fn the_migration_needs_no_more_than_the_rights_of_the_owner_on_rds() {
-    let server = Postgres::start(&scratch_folder("rds-owner")).await.unwrap();
+    let server = Postgres::start(&workspace(), &scratch_folder("rds-owner")).await.unwrap();
     let mut superuser = connect(&server.url("postgres")).await.unwrap();
     for statement in [
         "CREATE ROLE rds_iam",
@@ -326,7 +326,7 @@ async fn the_migration_needs_no_more_than_the_rights_of_the_owner_on_rds() {
 #[tokio::test]
 async fn the_migration_takes_the_owner_from_the_secret_and_never_shows_it() {
     let folder = scratch_folder("rds-secret");
-    let server = Postgres::start(&folder).await.unwrap();
+    let server = Postgres::start(&workspace(), &folder).await.unwrap();
     server.create_database("appointments").await.unwrap();
     let ministack = Ministack::start(&setup::ministack_program(&workspace()), None, &folder).await.unwrap();
     let aws = Aws::root(ministack.endpoint().unwrap());

@@ -37,7 +37,7 @@ async fn database() -> String {
 async fn empty_database() -> String {
     static SERVER: OnceCell<Postgres> = OnceCell::const_new();
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let start = || async { Postgres::start(&tests::scratch_folder("workers")).await.unwrap() };
+    let start = || async { Postgres::start(&tests::workspace(), &tests::scratch_folder("workers")).await.unwrap() };
     let server = SERVER.get_or_init(start).await;
     let name = format!("workers_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     server.create_database(&name).await.unwrap();

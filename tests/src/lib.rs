@@ -1,12 +1,14 @@
 //! What tests of several areas share: WebAssembly components, built when they are first asked for, and a local stack.
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
+mod log;
 mod stack;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+pub use log::lines_that_name;
 pub use stack::{artifacts, own_services, scratch_folder, services, stack, stack_behind, stack_with_authentication};
 
 /// The workspace's folder.

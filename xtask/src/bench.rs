@@ -35,7 +35,7 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
 
 fn build(root: &Path, target: &str, arguments: &[&str]) -> Result<()> {
     let mut build = setup::cargo();
-    build.args(["build", "--quiet", "--target-dir"]).arg(root.join(target)).args(arguments).current_dir(root);
+    build.args(["build", "--target-dir"]).arg(root.join(target)).args(arguments).current_dir(root);
     let status = build.status().context("cannot run cargo")?;
     ensure!(status.success(), "`cargo build {}` failed", arguments.join(" "));
     Ok(())

@@ -108,7 +108,7 @@ impl Application {
             args,
             environment: inherited.chain(variables).chain(identity).collect(),
             clean_environment: true,
-            user: None,
+            account: None,
             directory: root,
             log,
             stop_signal: Signal::TERM,

@@ -94,7 +94,7 @@ impl Artifacts {
 
     fn cargo_build(&self, root: &Path, what: &str, arguments: &[&str]) -> Result<()> {
         let mut command = cargo();
-        command.args(["build", "--quiet", "--target-dir"]).arg(&self.target).args(arguments).current_dir(root);
+        command.args(["build", "--target-dir"]).arg(&self.target).args(arguments).current_dir(root);
         let status = command.status().context("cannot run cargo")?;
         ensure!(status.success(), "{what} do not build: `cargo build {}` says why", arguments.join(" "));
         Ok(())

@@ -116,7 +116,7 @@ impl Services {
         let program = setup::ministack_program(&root);
         let start_postgres = async {
             let needed = backplane.countries().any(|country| !given.contains_key(&country.code));
-            if needed { Postgres::start(&directory).await.map(Some) } else { Ok(None) }
+            if needed { Postgres::start(&root, &directory).await.map(Some) } else { Ok(None) }
         };
         let (postgres, ministack) = try_join(start_postgres, Ministack::start(&program, None, &directory)).await?;
         step.done(&ministack.url());

@@ -64,7 +64,7 @@ impl Ministack {
             args: Vec::new(),
             environment: inherited.chain(settings.map(|(name, value)| (name.to_owned(), value))).collect(),
             clean_environment: true,
-            user: None,
+            account: None,
             directory,
             log: directory.join("logs").join("ministack.log"),
             stop_signal: Signal::TERM,

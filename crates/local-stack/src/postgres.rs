@@ -1,4 +1,4 @@
-//! A PostgreSQL server of our own, from the machine's binaries.
+//! A PostgreSQL server of our own, from the machine's binaries or those that the set-up installed.
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use rustix::process::Signal;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 
-use crate::process::{Launch, Process, command_as, free_port, on_path};
+use crate::process::{Account, Launch, Process, command_as, free_port, on_path};
+use crate::tools;
 
-/// The account that runs the server when this program runs as root, which `initdb` refuses.
-const SYSTEM_USER: &str = "postgres";
+/// The superuser of the cluster.
+const SUPERUSER: &str = "postgres";
+
+/// The accounts that may run the server when this program runs as root, which `initdb` refuses; the second is on every
+/// Linux system, also where PostgreSQL never was installed.
+const SERVER_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 
 /// How long the server may take to start; it needs a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// What to do on a machine without PostgreSQL.
-const INSTALL: &str = "no PostgreSQL server found (looked for `initdb` on the PATH, in /usr/lib/postgresql/*/bin and where \
-     `pg_config --bindir` points). Install one (Debian and Ubuntu: `sudo apt-get install postgresql`; Fedora: `sudo dnf \
-     install postgresql-server`), or name a server that exists for each country, as in DATABASE_URL_PE";
 
 /// A running server with a fresh cluster, without authentication on a port of the loopback interface, without
 /// durability: it is thrown away when it stops.
@@ -46,18 +46,18 @@ impl Drop for Cluster {
 impl Postgres {
     /// Creates a cluster and starts its server on a free port.
     ///
-    /// `directory` gets the cluster and the log; where the account `postgres` cannot reach it (a home directory that is
-    /// closed to others), the cluster goes to the system's temporary directory.
+    /// `directory` gets the cluster and the log. Where the account that runs the server cannot reach the repository (a home
+    /// directory that is closed to others), the cluster, and the programs if need be, go to the system's temporary directory.
     ///
     /// # Errors
     /// When there are no binaries, or the server does not start.
-    pub async fn start(directory: &Path) -> Result<Self> {
-        let binaries = binaries()?;
-        let user = rustix::process::getuid().is_root().then_some(SYSTEM_USER);
-        let cluster = Cluster(place(directory, user)?);
-        let path = cluster.0.clone();
-        let (initdb, as_user) = (binaries.join("initdb"), user);
-        tokio::task::spawn_blocking(move || initialise(&initdb, as_user, &path)).await??;
+    pub async fn start(root: &Path, directory: &Path) -> Result<Self> {
+        let account = if rustix::process::getuid().is_root() { Some(server_account()?) } else { None };
+        let cluster = Cluster(place(directory, account)?);
+        let path = cluster.0.join("data");
+        let binaries = reachable(binaries(root)?, &cluster.0, account)?;
+        let initdb = binaries.join("initdb");
+        tokio::task::spawn_blocking(move || initialise(&initdb, account, &path)).await??;
 
         let logs = directory.join("logs");
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
@@ -71,8 +71,12 @@ impl Postgres {
             "max_connections=300",
             "timezone=UTC",
         ];
-        let mut args =
-            vec!["-D".to_owned(), cluster.0.to_string_lossy().into_owned(), "-p".to_owned(), port.to_string()];
+        let mut args = vec![
+            "-D".to_owned(),
+            cluster.0.join("data").to_string_lossy().into_owned(),
+            "-p".to_owned(),
+            port.to_string(),
+        ];
         args.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
         let process = Process::start(Launch {
             name: "PostgreSQL",
@@ -80,7 +84,7 @@ impl Postgres {
             args,
             environment: Vec::new(),
             clean_environment: false,
-            user,
+            account,
             directory: &cluster.0,
             log: logs.join("postgres.log"),
             // "Fast shutdown": ends sessions and stops.
@@ -118,7 +122,7 @@ impl Postgres {
     /// The connection URL of a database of this server.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{SYSTEM_USER}@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{database}", self.port)
     }
 }
 
@@ -132,11 +136,22 @@ pub async fn connect(url: &str) -> Result<PgConnection> {
     options.disable_statement_logging().connect().await.context("cannot connect to the database")
 }
 
-/// The directory with `initdb` and `postgres`.
+/// The directory with `initdb` and `postgres`: the machine's, or else the set-up's.
 ///
 /// # Errors
-/// When there is none; the error says what to install.
-pub fn binaries() -> Result<PathBuf> {
+/// When there is none; the error says what to do.
+pub fn binaries(root: &Path) -> Result<PathBuf> {
+    let installed = || {
+        let program = tools::POSTGRESQL.program(root);
+        program.parent().filter(|directory| complete(directory)).map(Path::to_owned)
+    };
+    machine_binaries().or_else(installed).context(
+        "no PostgreSQL server found: run `cargo xtask setup`, or name a server for each country, as in DATABASE_URL_PE",
+    )
+}
+
+/// The directory of the machine's own server: on the PATH, where Debian puts it, or where `pg_config --bindir` points.
+pub(crate) fn machine_binaries() -> Option<PathBuf> {
     let from_path = on_path("initdb").and_then(|initdb| initdb.canonicalize().ok()?.parent().map(Path::to_owned));
     let installed = || {
         let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
@@ -158,60 +173,96 @@ pub fn binaries() -> Result<PathBuf> {
         .filter(|directory| complete(directory))
         .or_else(installed)
         .or_else(|| configured().filter(|directory| complete(directory)))
-        .context(INSTALL)
 }
 
 fn complete(directory: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|program| directory.join(program).is_file())
 }
 
+/// The account that runs the server for root.
+fn server_account() -> Result<Account> {
+    let accounts = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
+    SERVER_ACCOUNTS.into_iter().find_map(|name| account(&accounts, name)).context(
+        "root may not run PostgreSQL, and there is no account `postgres` or `nobody` for it: run this as another user",
+    )
+}
+
 /// Creates the empty directory of the cluster, owned by who runs the server.
-fn place(directory: &Path, user: Option<&'static str>) -> Result<PathBuf> {
-    let Some(user) = user else {
-        return create(&directory.join("postgres"), None);
-    };
-    let owner =
-        std::fs::read_to_string("/etc/passwd").ok().and_then(|accounts| account_ids(&accounts, user)).with_context(
-            || format!("running as root, and there is no account `{user}` to run PostgreSQL as: {INSTALL}"),
-        )?;
-    let inside = create(&directory.join("postgres"), Some(owner))?;
-    let reachable = command_as(Path::new("/usr/bin/test"), Some(user)).arg("-w").arg(&inside).status();
-    if reachable.is_ok_and(|status| status.success()) {
+fn place(directory: &Path, account: Option<Account>) -> Result<PathBuf> {
+    let inside = create(&directory.join("postgres"), account)?;
+    if account.is_none_or(|account| may(account, "-w", &inside)) {
         return Ok(inside);
     }
     std::fs::remove_dir(&inside)?;
-    create(&std::env::temp_dir().join(format!("appointments-postgres-{}", uuid::Uuid::now_v7())), Some(owner))
+    create(&std::env::temp_dir().join(format!("appointments-postgres-{}", uuid::Uuid::now_v7())), account)
 }
 
-fn create(directory: &Path, owner: Option<(u32, u32)>) -> Result<PathBuf> {
+/// The programs where the account can run them: where the repository is closed to others, a copy beside the cluster.
+fn reachable(binaries: PathBuf, cluster: &Path, account: Option<Account>) -> Result<PathBuf> {
+    if account.is_none_or(|account| may(account, "-x", &binaries.join("initdb"))) {
+        return Ok(binaries);
+    }
+    let [programs, libraries] = tools::POSTGRESQL_FOLDERS;
+    let packages = binaries.ancestors().find(|folder| folder.join(libraries).is_dir()).with_context(|| {
+        format!("who runs PostgreSQL for root may not run the programs in {}: open that folder", binaries.display())
+    })?;
+    let copy = cluster.join("programs");
+    for folder in [programs, libraries] {
+        copy_tree(&packages.join(folder), &copy.join(folder))
+            .with_context(|| format!("cannot copy PostgreSQL to {}", copy.display()))?;
+    }
+    Ok(copy.join(binaries.strip_prefix(packages)?))
+}
+
+/// Whether a test of a file, such as `-x`, is true for an account.
+fn may(account: Account, test: &str, file: &Path) -> bool {
+    let answer = command_as(Path::new("/usr/bin/test"), Some(account)).arg(test).arg(file).status();
+    answer.is_ok_and(|status| status.success())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &place)?;
+        } else {
+            std::fs::copy(entry.path(), place)?;
+        }
+    }
+    Ok(())
+}
+
+fn create(directory: &Path, owner: Option<Account>) -> Result<PathBuf> {
     if directory.exists() {
         std::fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     }
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    if let Some((user, group)) = owner {
+    if let Some(Account { user, group }) = owner {
         chown(directory, Some(user), Some(group))
             .with_context(|| format!("cannot give {} away", directory.display()))?;
     }
     Ok(directory.to_owned())
 }
 
-/// User and group id of an account in the text of `/etc/passwd`.
-fn account_ids(accounts: &str, name: &str) -> Option<(u32, u32)> {
+/// An account in the text of `/etc/passwd`.
+fn account(accounts: &str, name: &str) -> Option<Account> {
     accounts.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == name).then_some(())?;
         let (user, group) = (fields.nth(1)?, fields.next()?);
-        Some((user.parse().ok()?, group.parse().ok()?))
+        Some(Account { user: user.parse().ok()?, group: group.parse().ok()? })
     })
 }
 
-fn initialise(initdb: &Path, user: Option<&'static str>, cluster: &Path) -> Result<()> {
-    let output = command_as(initdb, user)
+fn initialise(initdb: &Path, account: Option<Account>, cluster: &Path) -> Result<()> {
+    let output = command_as(initdb, account)
         .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--no-instructions"])
-        .arg(format!("--username={SYSTEM_USER}"))
+        .arg(format!("--username={SUPERUSER}"))
         .arg("--pgdata")
         .arg(cluster)
-        .current_dir(cluster)
+        .current_dir(cluster.parent().unwrap_or(cluster))
         .output()
         .with_context(|| format!("cannot run {}", initdb.display()))?;
     if !output.status.success() {

@@ -45,7 +45,7 @@ pub struct Launch<'a> {
     /// Whether [`environment`](Self::environment) is all that it gets.
     pub clean_environment: bool,
     /// The account to run it as, where it is not ours.
-    pub user: Option<&'static str>,
+    pub account: Option<Account>,
     /// Its working directory.
     pub directory: &'a Path,
     /// The file to which its output is appended.
@@ -54,16 +54,26 @@ pub struct Launch<'a> {
     pub stop_signal: Signal,
 }
 
+/// An account of the system, by the numbers of its user and its group.
+#[derive(Debug, Clone, Copy)]
+pub struct Account {
+    /// The user's id.
+    pub user: u32,
+    /// The id of the user's group.
+    pub group: u32,
+}
+
 impl Process {
     /// Starts the process; standard output and error go to the end of its log.
     ///
     /// # Errors
     /// When the log cannot be written or the program cannot be run.
     pub fn start(launch: Launch<'_>) -> Result<Self> {
-        let Launch { name, program, args, environment, clean_environment, user, directory, log, stop_signal } = launch;
+        let Launch { name, program, args, environment, clean_environment, account, directory, log, stop_signal } =
+            launch;
         let output = File::options().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = bound_to_this_program(program, user);
+        let mut command = bound_to_this_program(program, account);
         if clean_environment {
             command.env_clear();
         }
@@ -171,23 +181,23 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|candidate| candidate.is_file())
 }
 
-/// The command for `program`, as another user where asked, wrapped in `setpriv` where that exists.
-fn bound_to_this_program(program: &Path, user: Option<&'static str>) -> Command {
+/// The command for `program`, as another account where asked, wrapped in `setpriv` where that exists.
+fn bound_to_this_program(program: &Path, account: Option<Account>) -> Command {
     let Some(setpriv) = on_path("setpriv") else {
         return Command::new(program);
     };
     let mut command = Command::new(setpriv);
     command.arg("--pdeathsig=KILL");
-    if let Some(user) = user {
-        command.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--init-groups");
+    if let Some(Account { user, group }) = account {
+        command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).arg("--init-groups");
     }
     command.arg("--").arg(program);
     command
 }
 
-/// A command that runs as another user and ends by itself.
-pub(crate) fn command_as(program: &Path, user: Option<&'static str>) -> Command {
-    bound_to_this_program(program, user)
+/// A command that runs as another account and ends by itself.
+pub(crate) fn command_as(program: &Path, account: Option<Account>) -> Command {
+    bound_to_this_program(program, account)
 }
 
 /// Starts a command on a thread that lives as long as this program: the kernel sends the parent-death signal when the

