@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use local_stack::application::Host;
 use local_stack::archive::{self, Entry};
-use local_stack::artifacts::Artifacts;
+use local_stack::artifacts::{Artifacts, Profile};
 use local_stack::aws::Aws;
 use local_stack::backplane::Backplane;
 use local_stack::http::Http;
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { rates: &[(1, 15), (10, 10), (50, 8)], emulator_hops: 30 };
+    pub(crate) const FULL: Self = Self { rates: &[(1, 15), (10, 10), (50, 8), (100, 6)], emulator_hops: 30 };
     pub(crate) const QUICK: Self = Self { rates: &[(5, 2)], emulator_hops: 3 };
 }
 
@@ -106,9 +106,9 @@ pub(crate) struct Emulator {
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<EndToEnd> {
     let step = progress.noisy_step("end to end: the local stack");
     let backplane = Backplane::load(&programs.root)?.shortened()?;
-    let artifacts = Artifacts::build(&programs.root, &backplane, Host::Embedded)?;
+    let artifacts = Artifacts::build_with(&programs.root, &backplane, Profile::Release)?;
     let options = Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane };
-    let front = Front::embedded(&programs.root, &artifacts);
+    let front = Front::new(&programs.root, &artifacts, Host::Embedded);
     let stack = LocalStack::start(options, front, &Progress::silent()).await?;
     step.done(&stack.url());
 
@@ -121,7 +121,6 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     }
     let emulator = emulator(stack.services(), plan.emulator_hops).await?;
     step.done("");
-    stack.stop().await;
     Ok(EndToEnd { rows, emulator })
 }
 
@@ -170,7 +169,7 @@ async fn bookings(stack: &LocalStack, rate: u32, count: u32, series: u64) -> Res
     let hops = vec![
         hop("SNS, SQS, mapping", |steps| steps.accepted, |steps| steps.received)?,
         hop("worker: SQL", |steps| steps.received, |steps| steps.decided)?,
-        hop("PutEvents, rule, SQS, pipe", |steps| steps.decided, |steps| steps.delivered)?,
+        hop("PutEvents, rule, SQS, mapping", |steps| steps.decided, |steps| steps.delivered)?,
         hop("confirmation", |steps| steps.delivered, |steps| steps.completed)?,
     ];
     Ok(Row {
@@ -240,8 +239,7 @@ impl Logged {
                 logged.batches.extend(traces.split(' ').map(|trace| (trace.to_owned(), line.clone())));
             }
         }
-        for text in fs::read_to_string(folder.join("application.log"))?.lines() {
-            let Some(text) = text.strip_prefix("[confirmation] ") else { continue };
+        for text in fs::read_to_string(folder.join("functions.log"))?.lines() {
             let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
             if let (Some(id), Some(Status::Completed)) = (line.appointment_id, line.appointment_status) {
                 logged.confirmed.insert(id, line);
@@ -319,7 +317,7 @@ impl<'a> Probe<'a> {
         for _ in 0..count {
             let receive = json!({ "QueueUrl": self.queue_url, "WaitTimeSeconds": 10 });
             let began = Instant::now();
-            // The receiver waits already, as a mapping or a pipe does.
+            // The receiver waits already, as a mapping does.
             let (sent, received) = tokio::join!(self.send(aws), aws.sqs("ReceiveMessage", &receive));
             sent?;
             let received = received?;

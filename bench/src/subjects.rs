@@ -294,7 +294,7 @@ fn command(
     })
 }
 
-/// The variables of `spin.toml`. Those that a booking does not use have a value all the same: the host asks for each.
+/// The variables of `spin.toml`. Those that a booking does not use have a value all the same: a host asks for each.
 fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
     let StandIn { dynamodb, sns, .. } = stand_in;
     variables([
@@ -307,9 +307,6 @@ fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
         ("republish_delays_seconds", REPUBLISH_DELAYS.to_owned()),
         ("intake_access_key_id", ACCESS_KEY_ID.to_owned()),
         ("intake_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
-        ("confirmation_access_key_id", ACCESS_KEY_ID.to_owned()),
-        ("confirmation_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
-        ("internal_api_key", "not-used-by-a-booking".to_owned()),
         ("authentication", "none".to_owned()),
     ])
 }

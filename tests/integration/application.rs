@@ -6,11 +6,11 @@ use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use http::{Method, StatusCode};
+use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::postgres::connect;
-use local_stack::{Confirm, LocalStack};
 use serde_json::{Value, json};
-use tests::{stack, stack_behind};
+use tests::{own_stack, program, stack};
 
 /// How long something that takes a fifth of a second may take on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,10 +30,36 @@ pub(crate) fn fresh_slot() -> u64 {
     fastrand::u64(1..1 << 50)
 }
 
+/// The ways to the component intake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Through the Spin application's manifest.
+    Edge,
+    /// Through API Gateway and the function `appointment`.
+    ApiGateway,
+}
+
+impl Way {
+    const ALL: [Self; 2] = [Self::Edge, Self::ApiGateway];
+
+    pub(crate) fn request(self, stack: &LocalStack, path: &str) -> http::request::Builder {
+        match self {
+            Self::Edge => http::Request::builder().uri(format!("{}{path}", stack.url())),
+            Self::ApiGateway => stack.api().request(path),
+        }
+    }
+}
+
 pub(crate) async fn book(stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
+    book_by(Way::Edge, stack, country, insured, slot).await
+}
+
+async fn book_by(way: Way, stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
     let (insured, trace) = (format!("{insured:05}"), format!("{:032x}", fastrand::u128(1..)));
     let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country});
-    let request = http::Request::post(format!("{}/appointments", stack.url()))
+    let request = way
+        .request(stack, "/appointments")
+        .method(Method::POST)
         .header("content-type", "application/json")
         .header("traceparent", format!("00-{trace}-{:016x}-01", fastrand::u64(1..)))
         .body(Bytes::from(body.to_string()))
@@ -59,10 +85,15 @@ async fn book_patiently(stack: &LocalStack, country: &'static str, insured: u32,
 
 /// Waits until the person's list no longer says `pending`.
 pub(crate) async fn decided(stack: &LocalStack, booking: &Booking) -> Value {
+    decided_by(Way::Edge, stack, booking).await
+}
+
+async fn decided_by(way: Way, stack: &LocalStack, booking: &Booking) -> Value {
     let started = Instant::now();
     let http = Http::default();
     loop {
-        let answer = http.get(&format!("{}/appointments/{}", stack.url(), booking.insured)).await.unwrap();
+        let request = way.request(stack, &format!("/appointments/{}", booking.insured)).body(Bytes::new()).unwrap();
+        let answer = http.send(request).await.unwrap();
         let list: Value = serde_json::from_slice(answer.body()).unwrap();
         let own = list["appointments"].as_array().unwrap().iter().find(|found| found["appointmentId"] == booking.id);
         let own = own.expect("the list is read consistently").clone();
@@ -85,16 +116,17 @@ pub(crate) async fn row(stack: &LocalStack, country: &str, booking: &Booking) ->
 #[tokio::test]
 async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
     let stack = stack().await;
-    for (country, other) in [("PE", "CL"), ("CL", "PE")] {
-        let booking = book(stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
-        assert_eq!(decided(stack, &booking).await["status"], "completed");
+    let bookings = [("PE", "CL"), ("CL", "PE")].into_iter().flat_map(|countries| Way::ALL.map(|way| (way, countries)));
+    for (way, (country, other)) in bookings {
+        let booking = book_by(way, stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
+        assert_eq!(decided_by(way, stack, &booking).await["status"], "completed", "{way:?}");
         assert_eq!(row(stack, country, &booking).await.as_deref(), Some("booked"));
         assert_eq!(row(stack, other, &booking).await, None);
 
         let services = ["intake", if country == "PE" { "appointment-pe" } else { "appointment-cl" }, "confirmation"];
         let started = Instant::now();
         loop {
-            let logs = ["application.log", "workers.log"]
+            let logs = ["application.log", "functions.log", "workers.log"]
                 .map(|log| std::fs::read_to_string(stack.services().logs().join(log)).unwrap());
             let lines: Vec<&str> =
                 logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains(&booking.trace)).collect();
@@ -109,6 +141,56 @@ async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
             assert!(started.elapsed() < PATIENCE, "of {services:?} the logs hold only {lines:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+/// API Gateway and the Lambda host add nothing to an answer, and take nothing away.
+#[tokio::test]
+async fn both_ways_give_the_same_answers() {
+    let stack = stack().await;
+    let nobody = uuid::Uuid::now_v7();
+    let one = format!("/appointments/00123/{nobody}");
+    let booking = json!({"insuredId": "12", "scheduleId": 0, "countryISO": "AR"}).to_string();
+    let json = [("content-type", "application/json"), ("accept-language", "en")];
+    let long = "1".repeat(5_000);
+    let requests: &[(Method, &str, &[(&str, &str)], &str)] = &[
+        (Method::GET, "/health", &[], ""),
+        (Method::HEAD, "/health", &[], ""),
+        (Method::GET, "/openapi.yaml", &[], ""),
+        (Method::POST, "/appointments", &json, &booking),
+        (Method::POST, "/appointments", &json, "{"),
+        (Method::POST, "/appointments", &json, &long),
+        (Method::POST, "/appointments", &[("content-type", "text/plain")], "ñ"),
+        (Method::PUT, "/appointments", &json, ""),
+        (Method::GET, "/appointments/77777?limit=5&status=rejected", &[], ""),
+        (Method::GET, "/appointments/77777?limit=x&status=%zz", &[], ""),
+        (Method::GET, "/appointment/%30%30123", &[], ""),
+        (Method::GET, &one, &[("accept-language", "es")], ""),
+        (Method::DELETE, &one, &[], ""),
+        (Method::GET, "/appointments/00123/x/y", &[], ""),
+        (Method::GET, "/internal/republish", &[], ""),
+    ];
+    for (method, path, headers, body) in requests {
+        let mut answers = Vec::new();
+        for way in Way::ALL {
+            let mut request = way.request(stack, path).method(method.clone());
+            for (name, value) in *headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Bytes::from((*body).to_owned())).unwrap();
+            let (head, body) = Http::default().send_within(request, PATIENCE).await.unwrap().into_parts();
+            // What a server says of itself and of the connection.
+            let own = ["date", "server", "connection", "keep-alive", "transfer-encoding"];
+            let mut headers: Vec<_> = head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()))
+                .filter(|(name, _)| !own.contains(&name.as_str()) && !name.starts_with("x-amz"))
+                .collect();
+            headers.sort();
+            answers.push((head.status, headers, body));
+        }
+        assert_eq!(answers[0], answers[1], "{method} {path}");
     }
 }
 
@@ -132,7 +214,7 @@ async fn fifty_bookings_one_after_another() {
 #[tokio::test]
 async fn three_hundred_bookings_at_once() {
     // Of its own: a burst is more than the emulator answers in time, and the other tests' clients are less patient.
-    let stack = &stack_behind("burst", |_| {}, Confirm::Http, |emulator| async { emulator }).await;
+    let stack = &own_stack("burst").await;
     let bookings = join_all((0..300).map(|person| {
         let country = if person % 2 == 0 { "PE" } else { "CL" };
         book_patiently(stack, country, 20_000 + person, fresh_slot())
@@ -176,4 +258,15 @@ async fn of_twenty_people_who_want_a_slot_one_gets_it() {
     let completed = outcomes.iter().filter(|outcome| outcome["status"] == "completed").count();
     let taken = outcomes.iter().filter(|outcome| outcome["status"] == "rejected" && outcome["reason"] == "slot_taken");
     assert_eq!((completed, taken.count()), (1, 19), "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tests_on_spin_say_where_to_get_it() {
+    let output = tokio::task::spawn_blocking(|| {
+        let mut xtask = std::process::Command::new(program("xtask"));
+        xtask.args(["test", "--host", "spin"]).env("PATH", "/nowhere").output().unwrap()
+    });
+    let output = output.await.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains("`spin` is not on the PATH: install Spin"), "{error}");
 }

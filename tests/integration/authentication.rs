@@ -1,12 +1,10 @@
 //! Who may call intake, and for whom: the shipped component with tokens of an issuer, sound and unsound ones.
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use edge_host::RunningHost;
 use http::{Method, StatusCode};
 use local_stack::http::Http;
 use local_stack::tokens::{Algorithm, Authentication, Grant, TokenIssuer};
@@ -14,7 +12,8 @@ use ring::hmac;
 use serde_json::{Value, json};
 use tests::lines_that_name;
 
-use crate::components::{BOOKING, Double, JSON, call, host_builder};
+use crate::components::{BOOKING, Double, JSON, call, host_with};
+use crate::served::{Lines, Served};
 
 const MINE: &str = "/appointments/00123";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -24,15 +23,13 @@ fn now() -> u64 {
 }
 
 /// Intake with an issuer's keys, or with other values of its variables, and every line that it logs.
-async fn intake(double: &Double, variables: &[(&str, &str)]) -> (RunningHost, Arc<Mutex<Vec<String>>>) {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&lines);
-    let builder = host_builder(&double.url, &double.url, variables);
-    let host = builder.log(Arc::new(move |line| kept.lock().unwrap().push(line.to_string()))).start().await.unwrap();
+async fn intake(double: &Double, variables: &[(&str, &str)]) -> (Served, Lines) {
+    let host = host_with(&double.url, &double.url, variables).await;
+    let lines = host.lines();
     (host, lines)
 }
 
-async fn intake_of(double: &Double, issuer: &TokenIssuer) -> (RunningHost, Arc<Mutex<Vec<String>>>) {
+async fn intake_of(double: &Double, issuer: &TokenIssuer) -> (Served, Lines) {
     let variables = Authentication::Jwt(issuer).variables();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     intake(double, &variables).await

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use appointment::{Country, STATUS_CHANGED_SOURCE};
+use ::backplane::{GivenUpSchedule, PendingShards, TURN};
+use appointment::{Country, STATUS_CHANGED_SOURCE, Timestamp};
 use aws_http::Credentials;
 use aws_http::sqs::ReceiveDelays;
 use local_stack::aws::Aws;
-use local_stack::backplane::{Backplane, FILE, PrincipalKind};
+use local_stack::backplane::{Backplane, Durations, FILE, PrincipalKind};
 use local_stack::database::Database;
 use local_stack::ministack::{ACCOUNT, Ministack};
 use local_stack::provision::{Provisioned, provision};
@@ -49,11 +50,6 @@ fn an_outage_of_half_an_hour_fails_nobody() {
         for outage in [by_functions, by_queue].map(Duration::from_secs) {
             assert!(outage > Duration::from_secs(30 * 60), "{queue} gives up after {outage:?}");
         }
-        let given_up = durations.republish_delays.iter().sum::<u64>();
-        assert!(
-            given_up > u64::from(receives) * durations.visibility_timeout,
-            "the republisher gives up after {given_up} s, before {queue} does"
-        );
     }
 }
 
@@ -79,11 +75,60 @@ fn a_blip_of_ten_seconds_costs_less_than_a_minute() {
     assert!(poison <= Duration::from_secs(60), "poison is in the dead-letter queue after {poison:?}");
 }
 
+/// How long a message can be under way in a queue whose consumer runs, failures included.
+fn longest_in_a_queue(durations: &Durations, receives: u32) -> u64 {
+    let by_functions: u64 = durations.receive_delays.iter().sum();
+    let by_queue = u64::from(receives) * durations.visibility_timeout;
+    by_functions.max(by_queue) + u64::from(receives) * durations.worker_timeout.max(durations.confirmation_timeout)
+}
+
+/// Nobody is told `failed` as long as a decision can be under way: through the country's queue, EventBridge and
+/// SQS_CONFIRMATION. Then its country is asked for as long as a dead letter can bring one about.
+#[test]
+fn nothing_is_given_up_that_is_under_way() {
+    let backplane = backplane();
+    let durations = &backplane.durations;
+    let confirmation = longest_in_a_queue(durations, backplane.confirmation_queue.max_receive_count);
+    for country in backplane.countries() {
+        let under_way =
+            longest_in_a_queue(durations, country.max_receive_count) + durations.event_delivery + confirmation;
+        let given_up = durations.republish_delays.iter().sum::<u64>();
+        assert!(given_up > under_way, "given up after {given_up} s, with a decision under way for {under_way} s");
+    }
+    assert_eq!(durations.given_up_interval, 3600);
+    let schedule: GivenUpSchedule = durations.given_up_schedule_setting().parse().unwrap();
+    let now = Timestamp::from_unix_milliseconds(0);
+    let turns = (1..).take_while(|attempt| schedule.after(*attempt, now).is_some()).count() as u64;
+    assert_eq!(turns * durations.given_up_interval, durations.dead_letter_retention);
+    let rules = std::fs::read_to_string(workspace().join("infra/modules/appointments/main.tf")).unwrap();
+    let delivery = format!("maximum_event_age_in_seconds = {}", durations.event_delivery);
+    assert!(rules.contains(&delivery), "main.tf lets EventBridge deliver for another time than {FILE}");
+}
+
+/// What was published is left to its queue: it comes again only when the queue would long have delivered it. A command that
+/// nobody published, since intake died after its write, waits no longer than that.
+#[test]
+fn republishing_feeds_no_overload_and_repairs_a_crash_within_45_minutes() {
+    let durations = backplane().durations;
+    let first = durations.republish_delays[0];
+    let backlog = 10 * 60;
+    assert!(first >= 3 * backlog, "a backlog of ten minutes is published twice");
+    let outage: u64 = durations.receive_delays.iter().sum();
+    assert!(first >= outage, "what fails for {outage} s is published twice");
+    let turn = TURN.as_secs();
+    assert!(first + durations.republish_interval + turn <= 45 * 60, "a crash is repaired after more than 45 minutes");
+    assert!(durations.republish_interval <= 60, "a publication that failed comes again within a minute");
+    assert!(durations.republish_delays.is_sorted());
+}
+
 #[test]
 fn durations_fit_each_other_and_the_limits_of_aws() {
     let deployed = backplane().durations;
     // https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
     assert!(deployed.visibility_timeout >= 6 * deployed.worker_timeout);
+    assert!(deployed.visibility_timeout >= 6 * deployed.confirmation_timeout);
+    // The longest that API Gateway waits for an integration of an HTTP API.
+    assert!(deployed.intake_timeout < 30);
     assert_eq!(deployed.dead_letter_retention, 14 * 24 * 3600, "the longest that SQS keeps a message");
     assert!(deployed.queue_retention < deployed.dead_letter_retention, "a message keeps its age when it is moved");
     assert_eq!(deployed.batching_window, 0);
@@ -92,7 +137,7 @@ fn durations_fit_each_other_and_the_limits_of_aws() {
     for durations in [&deployed, &local] {
         // Lambda refuses an event source mapping whose queue shows messages again before the function's time is over.
         assert!(durations.visibility_timeout >= durations.worker_timeout);
-        assert!(durations.visibility_timeout > durations.confirmation_answer);
+        assert!(durations.visibility_timeout >= durations.confirmation_timeout);
         assert!(durations.republish_interval <= *durations.republish_delays.first().unwrap());
     }
     assert_eq!(local.republish_delays.len(), deployed.republish_delays.len(), "the number of attempts is no duration");
@@ -108,6 +153,12 @@ fn the_local_block_overrides_durations_and_nothing_else() {
         (block, json!({"durations_seconds": {"visibility_timeout": "6"}}), "only a duration"),
         ("/durations_seconds", json!({"visibility_timeout": 300}), "missing field"),
         ("/topic", json!({"name": "topic", "fifo": true}), "unknown field `fifo`"),
+        ("/principals/intake/statements_of", json!("nobody"), "principals.intake.statements_of"),
+        (
+            "/principals/edge",
+            json!({"kind": "user", "name": "e", "statements_of": "intake", "statements": []}),
+            "statements_of",
+        ),
     ];
     for (pointer, value, expected) in refused {
         let error = Backplane::parse(&with(pointer, value.clone())).unwrap_err().to_string();
@@ -125,8 +176,14 @@ fn the_applications_defaults_are_the_backplanes() {
     let manifest: toml::Table = manifest.parse().unwrap();
     let default = |variable: &str| manifest["variables"][variable]["default"].as_str().unwrap().to_owned();
     let backplane = backplane();
-    let delays: Vec<String> = backplane.durations.republish_delays.iter().map(u64::to_string).collect();
-    assert_eq!(default("republish_delays_seconds"), delays.join(","));
+    let durations = &backplane.durations;
+    assert_eq!(default("republish_delays_seconds"), durations.republish_delays_setting());
+    assert_eq!(default("given_up_schedule_seconds"), durations.given_up_schedule_setting());
+    for variable in ["pending_shards_written", "pending_shards_read"] {
+        let shards: PendingShards = default(variable).parse().unwrap();
+        assert_eq!(default(variable), backplane.table.index.shards.to_string());
+        assert_eq!(shards, PendingShards::default());
+    }
     assert_eq!(default("appointments_table"), backplane.table.name);
     assert_eq!(default("appointments_event_bus"), backplane.bus.name);
 }
@@ -168,7 +225,12 @@ fn policies_grant_single_actions_on_named_resources() {
             assert!(!text.contains('*'), "{name} has a wildcard: {text}");
             assert!(!text.contains('{') || !text.contains("{worker") && !text.contains("{COUNTRY"), "{name}: {text}");
         }
-        assert_eq!(principal.service.is_some(), principal.kind == PrincipalKind::Service, "{name}");
+    }
+    // A function's role has its name.
+    for (name, function) in [("intake", &backplane.intake.function), ("confirmation", &backplane.confirmation.function)]
+    {
+        let principal = backplane.principals.get(name).unwrap();
+        assert_eq!((principal.kind, &principal.name), (PrincipalKind::Function, function));
     }
     let worker = backplane.principals.get("worker").unwrap();
     let policy = backplane.policy(worker, Some("CL"), |_| Ok::<_, ()>(String::new())).unwrap();
@@ -185,11 +247,7 @@ fn no_name_stands_twice() {
         .countries()
         .flat_map(|country| [country.queue, country.dead_letter_queue, country.delivery_dead_letter_queue])
         .chain([confirmation.name, confirmation.dead_letter_queue, confirmation.delivery_dead_letter_queue])
-        .chain([
-            backplane.topic.name.clone(),
-            backplane.bus.rule.name.clone(),
-            backplane.confirmation.connection.clone(),
-        ])
+        .chain([backplane.topic.name.clone(), backplane.bus.rule.name.clone()])
         .collect();
     names.extend(backplane.principals.values().map(|principal| backplane.principal_name(principal, None)));
     let unique: BTreeSet<&String> = names.iter().collect();
@@ -235,7 +293,7 @@ async fn provisioned(name: &str) -> (Ministack, Backplane, Provisioned) {
 async fn a_message_reaches_its_country_only_and_as_published() {
     let (ministack, backplane, provisioned) = provisioned("backplane-filter").await;
     let endpoint = ministack.endpoint().unwrap();
-    let intake = Aws::new(endpoint.clone(), provisioned.credentials.get("intake").unwrap().clone());
+    let edge = Aws::new(endpoint.clone(), provisioned.credentials.get("edge").unwrap().clone());
     let root = Aws::root(endpoint);
     for country in backplane.countries() {
         let published = [
@@ -245,7 +303,7 @@ async fn a_message_reaches_its_country_only_and_as_published() {
             ("MessageAttributes.entry.1.Value.DataType", "String"),
             ("MessageAttributes.entry.1.Value.StringValue", &country.code),
         ];
-        intake.sns("Publish", &published).await.unwrap();
+        edge.sns("Publish", &published).await.unwrap();
     }
     for country in backplane.countries() {
         let url = provisioned.queue_urls.get(&country.queue).unwrap();
@@ -280,9 +338,9 @@ async fn the_rule_takes_the_workers_events_only() {
     assert_eq!(sources, backplane.countries().map(|country| country.event_source).collect());
 }
 
-/// What AWS allows these principals and the emulator cannot show: it has no API destinations, no databases, no networks,
-/// and its functions write their logs with no right of their own.
-const SHOWN_ON_AWS_ONLY: &[&str] = &["ec2:", "events:InvokeApiDestination", "logs:", "rds-db:connect"];
+/// What AWS allows these principals and the emulator cannot show: it has no databases, no networks, and its functions write
+/// their logs with no right of their own.
+const SHOWN_ON_AWS_ONLY: &[&str] = &["ec2:", "logs:", "rds-db:connect"];
 
 /// Who may do what, in full: each call by each principal, with the signature and the policy checked. What does not stand
 /// in a principal's row is refused; and each action that a policy grants is needed by a call that stands there, so that
@@ -292,20 +350,22 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     let (ministack, backplane, provisioned) = provisioned("backplane-rights").await;
     let calls = calls(&backplane, &provisioned);
     let rows: &[(&str, &[&str])] = &[
+        ("edge", &["get", "put", "update", "query", "put in a transaction", "publish"]),
         ("intake", &["get", "put", "update", "query", "put in a transaction", "publish"]),
-        ("confirmation", &["get", "update", "query pending", "publish", "announce"]),
-        ("pipe", &["receive SQS_CONFIRMATION", "delete SQS_CONFIRMATION", "look at SQS_CONFIRMATION"]),
         (
-            "queue_trigger",
+            "confirmation",
             &[
+                "get",
+                "update",
+                "query pending",
+                "publish",
+                "announce",
                 "receive SQS_CONFIRMATION",
                 "delete SQS_CONFIRMATION",
                 "look at SQS_CONFIRMATION",
                 "keep SQS_CONFIRMATION",
             ],
         ),
-        ("republisher", &[]),
-        ("host", &["act as intake", "act as confirmation"]),
         (
             "worker {COUNTRY}",
             &[
@@ -338,9 +398,9 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     for (who, allowed) in &table {
         let (name, country) = who.split_once(' ').map_or((who.as_str(), None), |(name, country)| (name, Some(country)));
         let principal = backplane.principals.get(name).unwrap();
-        let credentials = match country {
-            None => provisioned.credentials.get(name).unwrap().clone(),
-            Some(_) => {
+        let credentials = match principal.kind {
+            PrincipalKind::User => provisioned.credentials.get(name).unwrap().clone(),
+            PrincipalKind::Function | PrincipalKind::CountryWorker => {
                 let role = backplane.principal_name(principal, country);
                 assume(&Aws::root(endpoint.clone()), &role).await
             }
@@ -364,7 +424,7 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
             .map(|call| calls.get(call).unwrap_or_else(|| panic!("{who}: no call `{call}`")))
             .map(|(service, operation, _)| format!("{}:{operation}", prefix(service)))
             .collect();
-        let granted = principal.statements.iter().flat_map(|statement| &statement.actions);
+        let granted = backplane.statements(principal).flat_map(|statement| &statement.actions);
         for action in granted.filter(|action| !SHOWN_ON_AWS_ONLY.iter().any(|only| action.starts_with(only))) {
             if !needed.contains(action) {
                 wrong.push(format!("{who}: no allowed call of this test needs {action}"));
@@ -422,7 +482,7 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
         ("delete the topic", "sns", "DeleteTopic", json!({"TopicArn": topic})),
         ("announce", "events", "PutEvents", json!({"Entries": [event]})),
         ("delete the bus", "events", "DeleteEventBus", json!({"Name": backplane.bus.name})),
-        ("make a key", "iam", "CreateAccessKey", json!({"UserName": "appointments-intake"})),
+        ("make a key", "iam", "CreateAccessKey", json!({"UserName": "appointments-edge"})),
     ]
     .map(|(name, service, operation, input)| (name.to_owned(), (service, operation, input)))
     .into();
@@ -449,9 +509,10 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
             .insert(format!("read the owner of {country}"), ("secrets", "GetSecretValue", json!({"SecretId": secret})));
         calls.insert(format!("change the owner of {country}"), ("secrets", "PutSecretValue", change));
     }
-    let components = backplane.principals.iter().filter(|(_, principal)| principal.kind == PrincipalKind::Component);
-    for (name, principal) in components {
-        let role = format!("arn:aws:iam::{ACCOUNT}:role/{}", principal.name);
+    for (name, principal) in &backplane.principals {
+        let Some(country) = backplane.countries.first() else { continue };
+        let role = backplane.principal_name(principal, Some(country));
+        let role = format!("arn:aws:iam::{ACCOUNT}:role/{role}");
         let assume = json!({"RoleArn": role, "RoleSessionName": "test"});
         calls.insert(format!("act as {name}"), ("sts", "AssumeRole", assume));
     }
@@ -459,7 +520,7 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
 }
 
 /// The keys of a function's role, as Lambda gets them.
-async fn assume(root: &Aws, role: &str) -> Credentials {
+pub(crate) async fn assume(root: &Aws, role: &str) -> Credentials {
     let arn = format!("arn:aws:iam::{ACCOUNT}:role/{role}");
     let answer = root.sts("AssumeRole", &[("RoleArn", &arn), ("RoleSessionName", "test")]).await.unwrap();
     let element = |name: &str| {
@@ -490,7 +551,7 @@ async fn perform(aws: &Aws, (service, operation, input): &Call) -> Result<(), St
 #[tokio::test]
 async fn a_wrong_secret_is_refused() {
     let (ministack, backplane, provisioned) = provisioned("backplane-secret").await;
-    let right = provisioned.credentials.get("intake").unwrap();
+    let right = provisioned.credentials.get("edge").unwrap();
     let call = (
         "dynamodb",
         "GetItem",

@@ -1,11 +1,11 @@
 //! The HTTP contract of `intake`, on the component as it is shipped, against a double of AWS that records what it sends.
 
-use edge_host::RunningHost;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::components::{self, BOOKING, Double, EVENT_ID, ID, JSON, OWN_ID, Scripted, condition_failed, host, row};
 use crate::openapi::check_promised;
+use crate::served::Served;
 
 /// The name of a parameter at fault, and the code of its fault.
 type Fault<'a> = (&'a str, &'a str);
@@ -33,7 +33,7 @@ async fn ask(
 
 /// Calls, and checks what holds for every answer: that `docs/openapi.yaml` promises it, and its headers.
 async fn call(
-    host: &RunningHost,
+    host: &Served,
     method: Method,
     path: &str,
     headers: &[(&str, &str)],

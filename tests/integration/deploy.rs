@@ -1,9 +1,7 @@
-//! `deploy/`: what the manifests name is what the application, the launcher and the backplane have.
+//! `deploy/`: what the manifests name is what the application has.
 
 use std::collections::BTreeSet;
 
-use local_stack::backplane::{Backplane, PrincipalKind};
-use serde_json::Value;
 use tests::workspace;
 
 fn read(path: &str) -> String {
@@ -25,8 +23,26 @@ fn variables() -> (BTreeSet<String>, BTreeSet<String>) {
         }
         all.insert(name);
     }
-    assert!(required.len() >= 6, "{required:?}");
+    assert!(required.len() >= 4, "{required:?}");
     (all, required)
+}
+
+/// Spin asks for every variable of the manifest that has no default, of whichever component: at the edge, where intake alone
+/// runs (`--component-id intake`), all of those are its own.
+#[test]
+fn the_edge_needs_no_variable_of_the_component_that_it_does_not_run() {
+    let manifest: toml::Table = read("spin.toml").parse().unwrap();
+    let of_intake = manifest["component"]["intake"].to_string();
+    let (_, required) = variables();
+    for name in required {
+        let name = name.strip_prefix("SPIN_VARIABLE_").unwrap().to_ascii_lowercase();
+        assert!(of_intake.contains(&format!("{{{{ {name} }}}}")), "{name} is required, and none of intake's");
+    }
+    let private = manifest["trigger"]["http"].as_array().unwrap().iter();
+    let of_confirmation: Vec<_> =
+        private.filter(|trigger| trigger["component"].as_str() == Some("confirmation")).collect();
+    assert!(of_confirmation.iter().all(|trigger| trigger["route"]["private"].as_bool() == Some(true)));
+    assert_eq!(of_confirmation.len(), 1);
 }
 
 #[test]
@@ -45,69 +61,4 @@ fn the_spin_app_gives_every_variable_that_is_required() {
     // What has a default may be missing in the Secret; what is required may not.
     let optional = all.intersection(&given).filter(|name| !required.contains(*name)).count();
     assert_eq!(values("optional:"), vec!["true"; optional]);
-}
-
-#[test]
-fn the_task_gives_every_variable_that_the_launcher_does_not() {
-    let (all, required) = variables();
-    let backplane = Backplane::load(&workspace()).unwrap();
-    let task: Value = serde_json::from_str(&read("deploy/ecs/task-definition.json")).unwrap();
-    let container = &task["containerDefinitions"][0];
-    let names = |list: &Value| -> BTreeSet<String> {
-        list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
-    };
-    let environment = names(&container["environment"]);
-    let given: BTreeSet<String> = environment.union(&names(&container["secrets"])).cloned().collect();
-    let own: BTreeSet<String> = given.iter().filter(|name| name.starts_with("SPIN_VARIABLE_")).cloned().collect();
-    assert!(own.is_subset(&all), "{:?}", own.difference(&all));
-    assert!(
-        environment.iter().all(|name| !name.contains("KEY")),
-        "a secret comes from Secrets Manager: {environment:?}"
-    );
-
-    let components: Vec<(&String, &String)> = backplane
-        .principals
-        .iter()
-        .filter(|(_, principal)| principal.kind == PrincipalKind::Component)
-        .map(|(component, principal)| (component, &principal.name))
-        .collect();
-    let launched: BTreeSet<String> = components
-        .iter()
-        .flat_map(|(component, _)| {
-            ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"]
-                .map(|name| format!("SPIN_VARIABLE_{}_{name}", component.to_ascii_uppercase()))
-        })
-        .collect();
-    assert!(launched.is_subset(&all) && launched.is_disjoint(&own));
-    let missing: Vec<&String> =
-        required.iter().filter(|name| !own.contains(*name) && !launched.contains(*name)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
-
-    // The roles are those that infra/ creates.
-    let roles =
-        container["environment"].as_array().unwrap().iter().find(|entry| entry["name"] == "LAUNCHER_ROLES").unwrap();
-    let mut named: Vec<&str> = roles["value"].as_str().unwrap().split(',').collect();
-    let mut expected: Vec<String> = components
-        .iter()
-        .map(|(component, name)| format!("{component}=arn:aws:iam::${{ACCOUNT}}:role/{name}"))
-        .collect();
-    named.sort_unstable();
-    expected.sort_unstable();
-    assert_eq!(named, expected);
-    let host = &backplane.principals.get("host").unwrap().name;
-    assert_eq!(task["taskRoleArn"].as_str().unwrap(), format!("arn:aws:iam::${{ACCOUNT}}:role/{host}"));
-    let topic = format!("arn:aws:sns:${{AWS_REGION}}:${{ACCOUNT}}:{}", backplane.topic.name);
-    let given_topic = container["environment"].as_array().unwrap().iter().find(|entry| entry["value"] == topic);
-    assert!(given_topic.is_some_and(|entry| entry["name"] == "SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN"));
-}
-
-#[test]
-fn the_image_holds_what_the_manifest_serves() {
-    let dockerfile = read("deploy/Dockerfile");
-    let manifest = read("spin.toml");
-    for source in manifest.lines().filter_map(|line| line.strip_prefix("source = ")) {
-        let source = source.trim_matches('"');
-        assert!(dockerfile.contains(&format!("/work/{source}")), "{source} is not copied");
-    }
-    assert!(dockerfile.contains("USER spin") && !dockerfile.contains("RUST_LOG="), "no root, no paths in the log");
 }

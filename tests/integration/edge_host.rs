@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use edge_host::{CodeOrigin, EdgeHost, EdgeHostBuilder, Error, LogSink, Manifest, RunningHost, WasmEngine};
+use edge_host::{
+    CodeOrigin, EdgeHost, EdgeHostBuilder, Error, Executor, LogSink, Manifest, Message, MessageAction, RunningHost,
+    WasmEngine, compile_ahead,
+};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -88,19 +91,15 @@ fn a_manifest_that_asks_for_more_is_refused_by_name() {
         (format!("{HEAD}[variables]\na = {{ requierd = true }}"), vec!["[variables] a", "`requierd`"]),
         (format!("{HEAD}[variables]\na = {{}}"), vec!["[variables]", "`a`", "`required = true` or has a `default`"]),
         (format!("{HEAD}[variables]\nA = {{ default = '' }}"), vec!["[variables]", "`A`", "lower_snake_case"]),
-        (format!("{HEAD}[[trigger.sqs]]\nqueue_url = 'q'\nmessage_attributes = ['a']"), vec!["`message_attributes`"]),
-        (
-            format!("{HEAD}[[trigger.sqs]]\nqueue_url = 'q'\ncomponent = 'a'"),
-            vec!["[[trigger.sqs]]", "there is no [component.a]"],
-        ),
-        (
-            with_component("[[trigger.sqs]]\nqueue_url = 'q'\ncomponent = 'a'\nmax_messages = 11"),
-            vec!["[[trigger.sqs]]", "`max_messages`", "from 1 to 10"],
-        ),
+        (format!("{HEAD}[[trigger.sqs]]\nqueue_url = 'q'\ncomponent = 'a'"), vec!["`trigger.sqs`"]),
         (format!("{HEAD}[[trigger.redis]]\nchannel = 'c'"), vec!["`trigger.redis`"]),
         (
-            format!("{HEAD}[[trigger.http]]\nroute = {{ private = true }}\ncomponent = 'a'"),
-            vec!["component \"a\"", "`route.private`"],
+            with_component("[[trigger.http]]\nroute = { private = false }\ncomponent = 'a'"),
+            vec!["[[trigger.http]] of a private route", "`route.private`", "`{ private = true }` or a path"],
+        ),
+        (
+            with_component("[[trigger.http]]\nroute = { private = true, path = '/' }\ncomponent = 'a'"),
+            vec!["[[trigger.http]] route", "unknown key `path`", "`private`"],
         ),
         (
             format!("{HEAD}[[trigger.http]]\nroute = '/a'\ncomponent = 'a'\nexecutor = {{ type = 'wagi' }}"),
@@ -176,6 +175,131 @@ async fn the_start_names_every_missing_variable_and_what_sets_it() {
     }
     let undeclared = builder(HEAD).variable("third", "x").start().await.unwrap_err().to_string();
     assert!(undeclared.contains("`third`"), "{undeclared}");
+}
+
+#[tokio::test]
+async fn one_component_alone_needs_only_its_own_variables_and_source() {
+    let text = format!(
+        "{HEAD}[variables]\nhere = {{ required = true }}\nthere = {{ required = true }}\n\
+         [[trigger.http]]\nroute = '/here/...'\ncomponent = 'here'\n\
+         [[trigger.http]]\nroute = '/there/...'\ncomponent = 'there'\n\
+         [component.here]\nsource = '{}'\nvariables = {{ name = '{{{{ here }}}}' }}\n\
+         [component.there]\nsource = 'missing.wasm'\nvariables = {{ name = '{{{{ there }}}}' }}\n",
+        component("edge-fixture").display()
+    );
+    let only = |name: &str| Manifest::parse(&text, "spin.toml").unwrap().only(name);
+    let host = EdgeHost::builder(only("here").unwrap()).cache_folder(cache_folder());
+    let host = host.variable("here", "of this one").start().await.unwrap();
+    assert_eq!(host.component_for("/there"), None);
+    assert_eq!(host.routes(), [("/here/...".to_owned(), "here".to_owned())]);
+
+    let missing = EdgeHost::builder(only("here").unwrap()).cache_folder(cache_folder()).start().await.unwrap_err();
+    assert!(missing.to_string().contains("`here`") && !missing.to_string().contains("`there`"), "{missing}");
+    let unknown = only("nowhere").unwrap_err().to_string();
+    assert!(unknown.contains("no component `nowhere`; it has `here`, `there`"), "{unknown}");
+}
+
+/// An application of the fixture alone, called in process. Its route is private.
+fn in_process(code: impl FnOnce(EdgeHostBuilder) -> EdgeHostBuilder) -> Executor {
+    let text = format!(
+        "{HEAD}[[trigger.http]]\nroute = {{ private = true }}\ncomponent = 'fixture'\n\
+         [component.fixture]\nsource = '{}'\n",
+        component("edge-fixture").display()
+    );
+    let builder = EdgeHost::builder(Manifest::parse(&text, "spin.toml").unwrap()).instances(2);
+    Executor::new(Arc::new(code(builder).load().unwrap()))
+}
+
+async fn call(executor: &Executor, path: &str) -> (u16, String) {
+    let request = Request::post(format!("http://fixture.spin.internal{path}")).body(Bytes::from("a body")).unwrap();
+    let answer = executor.call("fixture", request, Duration::from_secs(2)).await.unwrap();
+    (answer.status().as_u16(), String::from_utf8(answer.into_body().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_private_route_is_called_by_name_and_has_no_path() {
+    let executor = in_process(|builder| builder.cache_folder(cache_folder()));
+    let (status, echo) = call(&executor, "/echo/a?b=c").await;
+    assert_eq!(status, 200);
+    for part in ["POST\n/echo/a?b=c\n", "spin-path-info: /echo/a\n", "spin-raw-component-route: /...\n", "\na body"] {
+        assert!(echo.contains(part), "{part:?} is not in {echo}");
+    }
+    assert!(executor.call("another", Request::default(), Duration::from_secs(1)).await.is_none());
+
+    let public = Request::get("http://a.test/echo/a").body(Bytes::new()).unwrap();
+    let refused = executor.handle_http(public, "192.0.2.1:0".parse().unwrap(), Duration::from_secs(1)).await;
+    assert_eq!(refused.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_call_in_process_ends_with_its_instance() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink: LogSink = Arc::new({
+        let lines = lines.clone();
+        move |line| lines.lock().unwrap().push(line.to_string())
+    });
+    let executor = in_process(|builder| builder.cache_folder(cache_folder()).log(sink));
+    call(&executor, "/print/words").await;
+    // A line without its break leaves when the instance is gone.
+    assert_eq!(lines.lock().unwrap().last().unwrap(), "[fixture] unfinished words");
+    for (path, expected) in [("/trap", 500), ("/nothing", 500), ("/cut-off", 500), ("/loop", 500), ("/echo", 200)] {
+        assert_eq!(call(&executor, path).await.0, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_message_has_an_instance_of_its_own() {
+    let executor = in_process(|builder| builder.cache_folder(cache_folder()));
+    let handle = async |body: &str| {
+        let message = Message { id: Some("1".to_owned()), message_attributes: Vec::new(), body: Some(body.to_owned()) };
+        executor.handle_message("fixture", message, Duration::from_millis(300)).await
+    };
+    assert!(matches!(handle("delete").await, Ok(MessageAction::Delete)));
+    assert!(matches!(handle("leave").await, Ok(MessageAction::Leave)));
+    for (body, expected) in [("error", "as asked"), ("trap", "unreachable"), ("loop", "longer than 300ms")] {
+        let failure = handle(body).await.unwrap_err().to_string();
+        assert!(failure.contains(expected), "{body}: {failure}");
+    }
+    let nobody = Message { id: None, message_attributes: Vec::new(), body: None };
+    let failure = executor.handle_message("another", nobody, Duration::from_secs(1)).await.unwrap_err();
+    assert!(failure.to_string().contains("no component `another`"), "{failure}");
+}
+
+#[tokio::test]
+#[expect(unsafe_code, reason = "the test compiles what it loads")]
+async fn what_was_compiled_ahead_runs_without_a_compiler() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = compile_ahead(&std::fs::read(component("edge-fixture")).unwrap(), &here()).unwrap();
+    std::fs::write(folder.path().join("fixture.cwasm"), code).unwrap();
+    let engine = WasmEngine::without_compiler(2).unwrap();
+    // SAFETY: the file was made above, and nobody changes it.
+    let executor = in_process(|builder| unsafe { builder.compiled_ahead(folder.path(), engine) });
+    assert_eq!(executor.application().loaded()[0].origin, CodeOrigin::Ahead);
+    assert_eq!(call(&executor, "/health").await.0, 200);
+
+    let refused = compile_ahead(b"no component", &here()).unwrap_err();
+    assert!(!refused.is_empty());
+    assert!(compile_ahead(b"", "sparc-unknown-linux-gnu").is_err());
+}
+
+/// This machine's target.
+fn here() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+#[test]
+fn code_for_another_machine_is_refused() {
+    let other = if cfg!(target_arch = "x86_64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
+    let code = compile_ahead(&wat::parse_str("(component)").unwrap(), other).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.cwasm"), code).unwrap();
+    let manifest = Manifest::parse(&format!("{HEAD}[component.a]\nsource = 'a.wasm'"), "spin.toml").unwrap();
+    let builder = EdgeHost::builder(manifest);
+    // SAFETY: the file was made above, and nobody changes it.
+    #[expect(unsafe_code, reason = "the test compiles what it loads")]
+    let builder = unsafe { builder.compiled_ahead(folder.path(), WasmEngine::without_compiler(1).unwrap()) };
+    let Err(refused) = builder.load() else { panic!("foreign code was loaded") };
+    assert!(refused.to_string().contains("compiled for architecture"), "{refused}");
 }
 
 #[tokio::test]

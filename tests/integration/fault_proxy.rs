@@ -40,8 +40,8 @@ pub(crate) enum Action {
 /// Which calls fail, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
-    /// The access key of the caller; anybody where empty.
-    pub(crate) caller: String,
+    /// Who calls, as [`FaultProxy::serve`] was told; anybody where empty.
+    pub(crate) caller: &'static str,
     /// `PutItem`, `Publish`, …
     pub(crate) operation: &'static str,
     /// A text of the request's body.
@@ -83,7 +83,7 @@ impl Armed {
 
     fn strike(&self, operation: &str, caller: &str, body: &str) -> Option<Action> {
         let Fault { caller: by, operation: of, about, action, times } = &self.fault;
-        let meant = *of == operation && body.contains(about) && caller.contains(by);
+        let meant = *of == operation && body.contains(about) && (by.is_empty() || caller == *by);
         if !meant || self.healed.load(Ordering::SeqCst) || self.happened.fetch_add(1, Ordering::SeqCst) >= *times {
             return None;
         }
@@ -107,8 +107,8 @@ pub(crate) struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Listens on a free port in front of `upstream`; where it listens.
-    pub(crate) async fn serve(&self, upstream: Endpoint) -> Endpoint {
+    /// Listens on a free port in front of `upstream`, for one caller; where it listens.
+    pub(crate) async fn serve(&self, upstream: Endpoint, caller: &'static str) -> Endpoint {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(HttpConnector::new());
@@ -119,7 +119,7 @@ impl FaultProxy {
                 let (proxy, client, upstream) = (proxy.clone(), client.clone(), upstream.clone());
                 let service = service_fn(move |request| {
                     let (proxy, client, upstream) = (proxy.clone(), client.clone(), upstream.clone());
-                    async move { proxy.pass(request, &client, &upstream).await }
+                    async move { proxy.pass(request, caller, &client, &upstream).await }
                 });
                 tokio::spawn(async move {
                     // A connection that ends with an error is what a fault looks like.
@@ -150,6 +150,7 @@ impl FaultProxy {
     async fn pass(
         &self,
         request: Request<Incoming>,
+        caller: &str,
         client: &Client<HttpConnector, Full<Bytes>>,
         upstream: &Endpoint,
     ) -> io::Result<Response<Full<Bytes>>> {
@@ -157,7 +158,6 @@ impl FaultProxy {
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         let operation = operation(&head.headers, &text);
-        let caller = head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let action = faults.iter().find_map(|armed| armed.strike(&operation, caller, &text));
         match action {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use appointment::{AppointmentId, Command, Outcome, OutcomeEvent};
+use aws_http::Endpoint;
 use bytes::Bytes;
 use http::StatusCode;
-use local_stack::backplane::Durations;
+use local_stack::aws::Aws;
+use local_stack::backplane::{Backplane, Durations};
 use local_stack::http::Http;
+use local_stack::ministack::{ACCOUNT, REGION};
 use local_stack::postgres::connect;
-use local_stack::{Confirm, LocalStack};
+use local_stack::{Endpoints, LocalStack};
 use serde_json::{Value, json};
 use tests::stack_behind;
 
@@ -25,6 +28,8 @@ pub(crate) const ALWAYS: usize = usize::MAX;
 pub(crate) struct Faulty {
     pub(crate) stack: LocalStack,
     pub(crate) proxy: FaultProxy,
+    /// Where the component confirmation reaches AWS.
+    pub(crate) confirmation_endpoint: Endpoint,
 }
 
 /// A slot that no other test books, as the requests' bodies show it.
@@ -51,28 +56,27 @@ pub(crate) async fn post(url: &str, body: &Value) -> anyhow::Result<(StatusCode,
 impl Faulty {
     /// Starts a system of its own.
     pub(crate) async fn start(name: &'static str, change: fn(&mut Durations)) -> Self {
-        Self::start_with(name, change, Confirm::Http).await
-    }
-
-    /// As [`start`](Self::start), with the way by which outcomes reach the confirmation component.
-    pub(crate) async fn start_with(name: &'static str, change: fn(&mut Durations), confirm: Confirm) -> Self {
         let proxy = FaultProxy::default();
-        let serving = proxy.clone();
-        let stack =
-            stack_behind(name, change, confirm, move |emulator| async move { serving.serve(emulator).await }).await;
-        Self { stack, proxy }
+        let (serving, (tell, told)) = (proxy.clone(), tokio::sync::oneshot::channel());
+        let between = async move |emulator: Endpoint| {
+            let intake = serving.serve(emulator.clone(), "intake").await;
+            let confirmation = serving.serve(emulator, "confirmation").await;
+            tell.send(confirmation.clone()).unwrap();
+            Endpoints { intake, confirmation }
+        };
+        let stack = stack_behind(name, change, between).await;
+        Self { stack, proxy, confirmation_endpoint: told.await.unwrap() }
     }
 
-    /// Lets calls of a component, by its principal, fail.
+    /// Lets calls of a component fail.
     pub(crate) fn arm(
         &self,
-        principal: &str,
+        caller: &'static str,
         operation: &'static str,
         about: u64,
         action: Action,
         times: usize,
     ) -> Arc<Armed> {
-        let caller = self.stack.services().credentials(principal).unwrap().access_key_id().to_owned();
         self.proxy.arm(Fault { caller, operation, about: about.to_string(), action, times })
     }
 
@@ -141,27 +145,85 @@ impl Faulty {
 
     /// The `AppointmentStatusChanged` about an appointment that EventBridge took: status and event id of each.
     pub(crate) fn announced(&self, booking: &Booking) -> Vec<(String, String)> {
+        let text = |detail: &Value, member: &str| detail[member].as_str().unwrap().to_owned();
+        let details = self.announcements(booking);
+        details.iter().map(|detail| (text(detail, "status"), text(detail, "eventId"))).collect()
+    }
+
+    /// As [`Self::announced`], whole.
+    pub(crate) fn announcements(&self, booking: &Booking) -> Vec<Value> {
         let calls = self.proxy.taken("PutEvents", &booking.id.to_string());
         let details = calls.iter().map(|call| {
             let call: Value = serde_json::from_str(call).unwrap();
-            serde_json::from_str::<Value>(call["Entries"][0]["Detail"].as_str().unwrap()).unwrap()
+            serde_json::from_str(call["Entries"][0]["Detail"].as_str().unwrap()).unwrap()
         });
-        let text = |detail: &Value, member: &str| detail[member].as_str().unwrap().to_owned();
-        details.map(|detail| (text(&detail, "status"), text(&detail, "eventId"))).collect()
+        details.collect()
     }
 
-    /// Delivers an outcome as the pipe does; the status of the answer.
-    pub(crate) async fn deliver(&self, event: &Value) -> StatusCode {
-        self.internal("/internal/confirmations", event).await.0
+    /// Waits until each of these statuses of an appointment is announced.
+    pub(crate) async fn until_announced(&self, booking: &Booking, statuses: &[&str]) {
+        let started = Instant::now();
+        loop {
+            let announced = self.announced(booking);
+            if statuses.iter().all(|status| announced.iter().any(|(told, _)| told == status)) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{} is announced as {announced:?}", booking.id);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
-    pub(crate) async fn internal(&self, path: &str, body: &Value) -> (StatusCode, Value) {
-        let request = http::Request::post(format!("{}{path}", self.stack.url()))
-            .header("x-api-key", self.stack.api_key())
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let answer = Http::default().send_within(request, PATIENCE).await.unwrap();
-        (answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default())
+    /// Books, and lets the announcement of the outcome fail once.
+    pub(crate) async fn book_unannounced(&self) -> Booking {
+        let slot = fresh_slot();
+        let armed = self.arm(
+            "confirmation",
+            "PutEvents",
+            slot,
+            Action::Answer(500, r#"{"__type":"InternalServerError"}"#),
+            ALWAYS,
+        );
+        let booking = self.book(slot).await;
+        self.until_completed(&booking).await;
+        armed.has_happened().await;
+        armed.heal();
+        booking
+    }
+
+    /// Invokes the function behind SQS_CONFIRMATION with a batch of one outcome, as its event source mapping does; whether
+    /// the message would be deleted.
+    pub(crate) async fn deliver(&self, event: &Value) -> bool {
+        let record = json!({
+            "messageId": "1", "receiptHandle": "1", "body": event.to_string(), "attributes": {"ApproximateReceiveCount": "1"},
+            "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs", "awsRegion": REGION,
+            "eventSourceARN": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:SQS_CONFIRMATION"),
+        });
+        let answer = self.invoke_update(&json!({"Records": [record]})).await;
+        let failures = answer["batchItemFailures"].as_array().unwrap_or_else(|| panic!("no batch response: {answer}"));
+        assert!(failures.iter().all(|failure| failure["itemIdentifier"] == "1"), "{answer}");
+        failures.is_empty()
+    }
+
+    /// What the function `appointment-update` returns for an event.
+    pub(crate) async fn invoke_update(&self, event: &Value) -> Value {
+        let services = self.stack.services();
+        let Backplane { confirmation, function_alias, .. } = services.backplane();
+        let path = format!("/2015-03-31/functions/{}/invocations?Qualifier={function_alias}", confirmation.function);
+        Aws::root_with_limit(services.endpoint().clone(), PATIENCE).lambda(&path, event).await.unwrap()
+    }
+
+    /// Waits for a line of the application's functions that holds all of these texts.
+    pub(crate) async fn until_logged(&self, texts: &[&str]) {
+        let started = Instant::now();
+        let log = self.stack.services().logs().join("functions.log");
+        loop {
+            let lines = std::fs::read_to_string(&log).unwrap();
+            if lines.lines().any(|line| texts.iter().all(|text| line.contains(text))) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "no line of {} holds {texts:?}", log.display());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -190,4 +252,9 @@ impl Booking {
 
 pub(crate) fn history(row: &Value) -> Vec<&str> {
     row["history"]["L"].as_array().unwrap().iter().map(|entry| entry["M"]["status"]["S"].as_str().unwrap()).collect()
+}
+
+/// Whether a row is in a shard for what was given up.
+pub(crate) fn is_given_up(row: &Value) -> bool {
+    row["pendingShard"]["S"].as_str().is_some_and(|shard| shard.ends_with("#given_up"))
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use crate::fault_proxy::{Action, Fault};
-use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history};
+use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history, is_given_up};
 
 const XML_FAULT: Action =
     Action::Answer(500, "<ErrorResponse><Error><Code>InternalError</Code></Error></ErrorResponse>");
@@ -37,7 +37,8 @@ async fn messages_in(services: &Services, queue: &str) -> u64 {
 }
 
 /// The country cannot decide, so that the original is in its dead-letter queue; or nobody can publish, so that a request and a
-/// cancellation are in the shard `given_up`. Once the causes are gone, all of them come to their end.
+/// cancellation were given up. Once the causes are gone, all of them come to their end: the person was told that the request
+/// which was given up failed, and may have booked elsewhere, so that it is refused for good.
 #[tokio::test]
 async fn what_was_given_up_completes_after_a_redrive() {
     let faulty = Faulty::start("redrive", |durations| {
@@ -46,6 +47,8 @@ async fn what_was_given_up_completes_after_a_redrive() {
         // The first publication has failed for good before it is repeated.
         durations.receive_delays = vec![1; 7];
         durations.republish_delays = vec![20, 1, 1, 1, 1, 1, 1];
+        // Nobody asks but the operator.
+        durations.given_up_interval = 3600;
     })
     .await;
     let services = faulty.stack.services();
@@ -69,13 +72,12 @@ async fn what_was_given_up_completes_after_a_redrive() {
         assert!(started.elapsed() < PATIENCE, "the original is not in {}", peru.dead_letter_queue);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let row = faulty.until(&other, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
+    let row = faulty.until(&other, "given up", is_given_up).await;
     assert_eq!(row["reason"]["S"], "not_processed", "{row}");
-    let row = faulty.until(&cancelled, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
+    let row = faulty.until(&cancelled, "given up", is_given_up).await;
     assert_eq!(history(&row), ["pending", "completed", "cancelling"], "the status stays");
-    let log = std::fs::read_to_string(services.logs().join("application.log")).unwrap();
-    let alarms = ["cancellation given up", &cancelled.id.to_string(), r#""level":"ERROR""#];
-    assert!(log.lines().any(|line| alarms.iter().all(|part| line.contains(part))), "no line raises the alarm");
+    // The line that raises the alarm.
+    faulty.until_logged(&["cancellation given up", &cancelled.id.to_string(), r#""level":"ERROR""#]).await;
 
     execute(services, "PE", "ALTER TABLE appointments DROP CONSTRAINT undecidable".to_owned()).await;
     silent.iter().chain(&mute).for_each(|armed| armed.heal());
@@ -89,12 +91,14 @@ async fn what_was_given_up_completes_after_a_redrive() {
         matches!(redriven.queues[&peru.dead_letter_queue], Moved::Done { put_back: 1.., dropped: 0 }),
         "{redriven:?}"
     );
-    for booking in [&one, &other] {
-        let row = faulty.until_completed(booking).await;
-        assert_eq!(history(&row), ["pending", "failed", "completed"]);
-        assert!(row.get("reason").is_none() && row.get("pendingShard").is_none(), "{row}");
-        assert_eq!(faulty.decisions(booking.slot).await, [(booking.id.to_string(), "booked".to_owned())]);
-    }
+    let row = faulty.until_completed(&one).await;
+    assert_eq!(history(&row), ["pending", "failed", "completed"]);
+    assert!(row.get("reason").is_none() && row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(faulty.decisions(one.slot).await, [(one.id.to_string(), "booked".to_owned())]);
+    let row = faulty.until(&other, "rejected", |row| row["status"]["S"] == "rejected").await;
+    assert_eq!(history(&row), ["pending", "failed", "rejected"]);
+    assert!(row["reason"]["S"] == "not_processed" && row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(faulty.decisions(other.slot).await, [(other.id.to_string(), "rejected".to_owned())]);
     let row = faulty.until(&cancelled, "cancelled", |row| row["status"]["S"] == "cancelled").await;
     assert!(row.get("pendingShard").is_none(), "{row}");
     assert_eq!(messages_in(services, &peru.dead_letter_queue).await, 0);
@@ -109,7 +113,7 @@ async fn what_was_given_up_completes_after_a_redrive() {
 async fn on_aws_sqs_is_asked_to_move_the_messages_and_a_refusal_holds_up_no_other_queue() {
     let faulty = Faulty::start("redrive-aws", |_| {}).await;
     let services = faulty.stack.services();
-    let endpoint = faulty.proxy.serve(services.endpoint().clone()).await;
+    let endpoint = faulty.proxy.serve(services.endpoint().clone(), "operator").await;
     let dead_letters = ["SQS_PE_DLQ", "SQS_CL_DLQ", "SQS_CONFIRMATION_DLQ"];
     let tasks = dead_letters.map(|queue| {
         let about = format!("\"arn:aws:sqs:us-east-1:000000000000:{queue}\"");
@@ -119,13 +123,7 @@ async fn on_aws_sqs_is_asked_to_move_the_messages_and_a_refusal_holds_up_no_othe
             "SQS_PE_DLQ" => Action::Answer(400, busy),
             _ => Action::Answer(200, r#"{"TaskHandle":"task"}"#),
         };
-        faulty.proxy.arm(Fault {
-            caller: String::new(),
-            operation: "StartMessageMoveTask",
-            about,
-            action,
-            times: ALWAYS,
-        })
+        faulty.proxy.arm(Fault { caller: "operator", operation: "StartMessageMoveTask", about, action, times: ALWAYS })
     });
     let credentials = Credentials::from_keys("test", "test", None);
     let of_topic = |arn: &str| Account::of_topic(arn, credentials.clone(), Some(&endpoint), services.backplane());

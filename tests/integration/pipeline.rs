@@ -42,7 +42,7 @@ fn fresh_slot() -> u64 {
 }
 
 async fn publish(services: &Services, message: &AppointmentMessage) {
-    let intake = Aws::new(services.endpoint().clone(), services.credentials("intake").unwrap().clone());
+    let edge = Aws::new(services.endpoint().clone(), services.credentials("edge").unwrap().clone());
     let text = serde_json::to_string(message).unwrap();
     let parameters = [
         ("TopicArn", services.topic_arn()),
@@ -51,7 +51,7 @@ async fn publish(services: &Services, message: &AppointmentMessage) {
         ("MessageAttributes.entry.1.Value.DataType", "String"),
         ("MessageAttributes.entry.1.Value.StringValue", message.country.code()),
     ];
-    intake.sns("Publish", &parameters).await.unwrap();
+    edge.sns("Publish", &parameters).await.unwrap();
 }
 
 /// The decisions of a country about appointments: id, insured person, slot, status and reason.

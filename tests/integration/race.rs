@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::{join, join_all};
 use http::{HeaderMap, Method, StatusCode};
+use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::postgres::connect;
-use local_stack::{Confirm, LocalStack};
 use serde_json::{Value, json};
-use tests::stack_behind;
+use tests::own_stack;
 
 const PEOPLE: u32 = 500;
 const SLOTS: u32 = 50;
@@ -147,7 +147,7 @@ fn held(row: &Value) -> Option<(&str, &str)> {
 
 #[tokio::test]
 async fn five_hundred_people_want_fifty_slots() {
-    let stack = stack_behind("race", |_| {}, Confirm::Http, |emulator| async { emulator }).await;
+    let stack = own_stack("race").await;
     let people: Vec<Person> = (0..PEOPLE).map(Person::new).collect();
     let started = Instant::now();
     let ids: Vec<String> = join_all(people.iter().map(|person| person.acts(&stack))).await;

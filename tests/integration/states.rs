@@ -9,8 +9,6 @@ use appointment::{
 use aws_http::Client;
 use aws_http::native::NativeTransport;
 use backplane::{Applied, AppointmentsTable, Cancelled, RepublishSchedule};
-use edge_host::RunningHost;
-use http::{Method, StatusCode};
 use local_stack::Services;
 use local_stack::ministack::REGION;
 use proptest::prelude::{Just, Strategy, any};
@@ -20,22 +18,23 @@ use serde_json::{Value, json};
 use tests::services;
 use tokio::runtime::Runtime;
 
-use crate::components::{JSON, call, host_with};
+use crate::backplane::assume;
+use crate::components::Confirmation;
 
-fn client(services: &Services) -> Client<NativeTransport> {
-    Client::new(NativeTransport::new(), REGION, services.credentials("intake").unwrap().clone())
+pub(crate) fn client(services: &Services) -> Client<NativeTransport> {
+    Client::new(NativeTransport::new(), REGION, services.credentials("edge").unwrap().clone())
         .with_deadline(Duration::from_secs(30))
 }
 
-fn schedule() -> RepublishSchedule {
+pub(crate) fn schedule() -> RepublishSchedule {
     "3600".parse().unwrap()
 }
 
-fn trace() -> TraceContext {
+pub(crate) fn trace() -> TraceContext {
     TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)))
 }
 
-fn fresh_appointment() -> Appointment {
+pub(crate) fn fresh_appointment() -> Appointment {
     let now = Timestamp::from(SystemTime::now());
     Appointment {
         appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
@@ -50,7 +49,7 @@ fn fresh_appointment() -> Appointment {
 }
 
 /// What a country sends for an event; nothing for the one that the person causes.
-fn outcome_event(appointment: &Appointment, event: StatusEvent) -> Option<OutcomeEvent> {
+pub(crate) fn outcome_event(appointment: &Appointment, event: StatusEvent) -> Option<OutcomeEvent> {
     let (outcome, command, reason) = match event {
         StatusEvent::Completed => (Outcome::Completed, Command::Request, None),
         StatusEvent::Rejected => (Outcome::Rejected, Command::Request, Some(Reason::SlotTaken)),
@@ -74,7 +73,7 @@ fn outcome_event(appointment: &Appointment, event: StatusEvent) -> Option<Outcom
     Some(OutcomeEvent { outcome, detail })
 }
 
-fn key(appointment: &Appointment) -> Value {
+pub(crate) fn key(appointment: &Appointment) -> Value {
     let sort_key = format!("appointment#{}", appointment.appointment_id);
     json!({"insuredId": {"S": appointment.insured_id.as_str()}, "sk": {"S": sort_key}})
 }
@@ -102,7 +101,7 @@ async fn every_status_answers_every_event_in_the_table_too() {
             let (insured, id) = (appointment.insured_id, appointment.appointment_id);
             let fits = match outcome_event(&appointment, event) {
                 Some(event) => match table.apply(&event, now).await.unwrap() {
-                    Applied::Moved(kept) => expected == Transition::Moves(kept.appointment.status),
+                    Applied::Moved(change) => expected == Transition::Moves(change.status),
                     Applied::Overtaken(stays) => expected == Transition::Stays && stays == status,
                     Applied::Contradicted(stays) => expected == Transition::Contradicts && stays == status,
                     Applied::NeedsOperator => expected == Transition::NeedsOperator,
@@ -117,7 +116,7 @@ async fn every_status_answers_every_event_in_the_table_too() {
                         expected == Transition::Stays && kept.appointment.status == Status::Cancelled
                     }
                     Cancelled::Refused => expected == Transition::Refused,
-                    Cancelled::NotFound => false,
+                    Cancelled::NotFound | Cancelled::NotUnderstood(_) => false,
                 },
             };
             assert!(fits, "{status} on {event:?} is {expected:?}");
@@ -176,7 +175,7 @@ fn lives() -> impl Strategy<Value = Life> {
 }
 
 /// Lets the shipped component take a life's events, and checks where they end.
-async fn live(services: &Services, host: &RunningHost, life: &Life) {
+async fn live(services: &Services, confirmation: &Confirmation, life: &Life) {
     let (client, name) = (client(services), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);
     let appointment = fresh_appointment();
@@ -195,9 +194,7 @@ async fn live(services: &Services, host: &RunningHost, life: &Life) {
             detail: event.detail,
         };
         let body = serde_json::to_string(&envelope).unwrap();
-        let headers = [JSON, ("x-api-key", "the-key")];
-        let (status, _, problem) = call(host, Method::POST, "/internal/confirmations", &headers, &body).await;
-        assert_eq!(status, StatusCode::NO_CONTENT, "{problem}");
+        assert!(confirmation.deliver(&body).await, "{life:?}");
     }
 
     let row = json!({"TableName": name, "Key": key(&appointment), "ConsistentRead": true});
@@ -209,7 +206,7 @@ async fn live(services: &Services, host: &RunningHost, life: &Life) {
         Status::Failed => Some(Reason::ProcessingFailed),
         _ => None,
     };
-    assert_eq!(row["reason"]["S"].as_str(), reason.map(Reason::as_str));
+    assert_eq!(row["reason"]["S"].as_str(), reason.as_ref().map(Reason::as_str));
     assert_eq!(row.get("pendingShard").is_some(), end.awaits_country(), "the index holds what awaits its country");
     assert_eq!(row.get("pendingSince").is_some(), end.awaits_country());
 }
@@ -217,15 +214,12 @@ async fn live(services: &Services, host: &RunningHost, life: &Life) {
 #[test]
 fn every_order_and_repetition_of_an_appointments_events_ends_in_the_same_status() {
     let runtime = Runtime::new().unwrap();
-    let (services, host) = runtime.block_on(async {
+    let (services, confirmation) = runtime.block_on(async {
         let services = services().await;
-        let credentials = services.credentials("confirmation").unwrap();
-        let emulator = services.emulator_url();
-        let variables = [
-            ("confirmation_access_key_id", credentials.access_key_id()),
-            ("confirmation_secret_access_key", credentials.secret_access_key()),
-        ];
-        (services, host_with(&emulator, &emulator, &variables).await)
+        let keys = assume(&services.aws(), &services.backplane().confirmation.function).await;
+        let session = keys.session_token();
+        let endpoint = services.emulator_url();
+        (services, Confirmation::start(&endpoint, keys.access_key_id(), keys.secret_access_key(), session).await)
     });
     let mut runner =
         TestRunner::new(Config { cases: 128, failure_persistence: None, max_shrink_iters: 64, ..Config::default() });
@@ -234,7 +228,7 @@ fn every_order_and_repetition_of_an_appointments_events_ends_in_the_same_status(
         .run(&lives(), |life| {
             deliveries.set(deliveries.get() + life.arrivals.len());
             // A case that fails panics, which proptest takes as its failure and makes smaller.
-            runtime.block_on(live(services, &host, &life));
+            runtime.block_on(live(services, &confirmation, &life));
             Ok(())
         })
         .unwrap();

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 pub use log::lines_that_name;
-pub use stack::{artifacts, own_services, scratch_folder, services, stack, stack_behind, stack_with_authentication};
+pub use stack::{
+    artifacts, host, own_services, own_stack, scratch_folder, services, stack, stack_behind, stack_with_authentication,
+};
 
 /// The workspace's folder.
 #[must_use]

@@ -9,7 +9,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::{Backplane, Durations};
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Confirm, Front, LocalStack, Options, Services, setup};
+use local_stack::{Endpoints, Front, LocalStack, Options, Services, setup};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -61,16 +61,24 @@ pub async fn stack_with_authentication(issuer: TokenIssuer) -> LocalStack {
     in_background(async move || start_stack("tokens", Authentication::Jwt(&issuer)).await).await
 }
 
-/// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
-/// the emulator's endpoint, and gives the one at which the application reaches AWS. Outcomes reach it as `confirm` says.
+/// The whole system for one test alone.
 ///
 /// # Panics
 ///
 /// Where a part cannot be built or started.
-pub async fn stack_behind<F: Future<Output = Endpoint>>(
+pub async fn own_stack(name: &'static str) -> LocalStack {
+    in_background(async move || start_stack(name, Authentication::None).await).await
+}
+
+/// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
+/// the emulator's endpoint, and gives those at which the components reach AWS.
+///
+/// # Panics
+///
+/// Where a part cannot be built or started.
+pub async fn stack_behind<F: Future<Output = Endpoints>>(
     name: &'static str,
     change: fn(&mut Durations),
-    confirm: Confirm,
     between: impl FnOnce(Endpoint) -> F + Send + 'static,
 ) -> LocalStack {
     in_background(async move || {
@@ -78,8 +86,8 @@ pub async fn stack_behind<F: Future<Output = Endpoint>>(
         change(&mut options.backplane.durations);
         let root = options.root.clone();
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
-        let endpoint = Some(between(services.endpoint().clone()).await);
-        let front = Front { endpoint, confirm, ..Front::embedded(&root, &artifacts) };
+        let endpoints = Some(between(services.endpoint().clone()).await);
+        let front = Front { endpoints, ..Front::new(&root, &artifacts, host()) };
         LocalStack::over(services, front, &Progress::silent()).await
     })
     .await
@@ -107,7 +115,7 @@ async fn start_services(name: &str, change: fn(&mut Durations)) -> anyhow::Resul
 async fn start_stack(name: &str, authentication: Authentication<'_>) -> anyhow::Result<LocalStack> {
     let (options, artifacts) = prepare(name)?;
     let root = options.root.clone();
-    let front = Front { authentication, ..Front::embedded(&root, &artifacts) };
+    let front = Front { authentication, ..Front::new(&root, &artifacts, host()) };
     LocalStack::start(options, front, &Progress::silent()).await
 }
 
@@ -116,6 +124,19 @@ fn prepare(name: &str) -> anyhow::Result<(Options, Artifacts)> {
     let artifacts = artifacts()?;
     let backplane = Backplane::load(&root)?.shortened()?;
     Ok((Options { root, instance: instance(name), backplane }, artifacts))
+}
+
+/// What runs the application where a test speaks to it over HTTP: the embedded host, or what `cargo xtask test --host` names.
+///
+/// # Panics
+///
+/// Where the environment names no host.
+#[must_use]
+pub fn host() -> Host {
+    match std::env::var(Host::VARIABLE) {
+        Err(_) => Host::Embedded,
+        Ok(name) => Host::named(&name).unwrap_or_else(|| panic!("{}: there is no host `{name}`", Host::VARIABLE)),
+    }
 }
 
 /// The components, the workers and the embedded host, built by the first test that asks for them.
@@ -130,7 +151,7 @@ pub fn artifacts() -> anyhow::Result<Artifacts> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(match &*built {
         Some(artifacts) => artifacts.clone(),
-        None => built.insert(Artifacts::build(&root, &Backplane::load(&root)?, Host::Embedded)?).clone(),
+        None => built.insert(Artifacts::build(&root, &Backplane::load(&root)?)?).clone(),
     })
 }
 

@@ -56,7 +56,6 @@ pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCo
         up::explain(&stack, &Ways::DEMO);
         up::wait(&mut stack, interrupted).await?;
     }
-    stack.stop().await;
     Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -92,7 +91,7 @@ async fn book_everywhere(stack: &LocalStack) -> Result<()> {
             let more = tokio::time::timeout(LOOK, happened.recv()).await;
             let over = matches!(more, Ok(None));
             waiting.extend(more.ok().flatten());
-            // Logs arrive late, the workers' later than the application's: what is old enough is in order.
+            // Logs arrive late, the functions' later than the application's: what is old enough is in order.
             waiting.sort_by_key(|hop| hop.at);
             let settled = OffsetDateTime::now_utc() - SETTLE;
             let count = if over { waiting.len() } else { waiting.partition_point(|hop| hop.at < settled) };
@@ -157,7 +156,8 @@ impl<'a> Booking<'a> {
     /// Books, watches until the list says `completed`, and reads the country's row; what both say.
     async fn run(&mut self) -> Result<String> {
         let began = OffsetDateTime::now_utc();
-        self.hop(began, format!("POST /appointments, slot {}", self.schedule_id));
+        let way = if self.is_through_api_gateway() { "API Gateway" } else { "the edge" };
+        self.hop(began, format!("POST /appointments at {way}, slot {}", self.schedule_id));
         let accepted = self.post().await?;
         let appointment_id = accepted.get("appointmentId").and_then(Value::as_str).context("202 without an id")?;
         self.hop(OffsetDateTime::now_utc(), format!("202, {} {}", text(&accepted, "status"), short(appointment_id)));
@@ -173,7 +173,7 @@ impl<'a> Booking<'a> {
             tokio::time::sleep(LOOK).await;
         };
         let completed = OffsetDateTime::now_utc();
-        // The workers' lines come through CloudWatch Logs, a little later.
+        // The functions' lines come through CloudWatch Logs, a little later.
         for _ in 0..25 {
             self.look_at_logs();
             tokio::time::sleep(LOOK).await;
@@ -189,13 +189,28 @@ impl<'a> Booking<'a> {
         Ok(format!("{}  list: {listed}\n    row:  {row}, {appointment_id}", self.country.code))
     }
 
+    /// Countries take turns: through Spin's manifest at the edge, and through API Gateway and Lambda.
+    const fn is_through_api_gateway(&self) -> bool {
+        self.lane % 2 == 1
+    }
+
+    fn request(&self, path: &str) -> http::request::Builder {
+        if self.is_through_api_gateway() {
+            self.stack.api().request(path)
+        } else {
+            http::Request::builder().uri(format!("{}{path}", self.stack.url()))
+        }
+    }
+
     async fn post(&self) -> Result<Value> {
         let body = json!({
             "insuredId": self.insured_id,
             "scheduleId": self.schedule_id,
             "countryISO": self.country.code,
         });
-        let request = http::Request::post(format!("{}/appointments", self.stack.url()))
+        let request = self
+            .request("/appointments")
+            .method(http::Method::POST)
             .header("content-type", "application/json")
             .header("traceparent", format!("00-{}-{:016x}-01", self.trace_id, fastrand::u64(1..)))
             .body(Bytes::from(body.to_string()))?;
@@ -207,7 +222,8 @@ impl<'a> Booking<'a> {
 
     /// The appointment as the person's list shows it.
     async fn listed(&self, appointment_id: &str) -> Result<Value> {
-        let answer = self.http.get(&format!("{}/appointments/{}", self.stack.url(), self.insured_id)).await?;
+        let request = self.request(&format!("/appointments/{}", self.insured_id)).body(Bytes::new())?;
+        let answer = self.http.send(request).await?;
         let list: Value = serde_json::from_slice(answer.body()).context("the list")?;
         let appointments = list.get("appointments").and_then(Value::as_array).context("no list")?;
         let found = appointments.iter().find(|appointment| text(appointment, "appointmentId") == appointment_id);
@@ -228,7 +244,7 @@ impl<'a> Booking<'a> {
     /// Shows the log lines of this booking that are new.
     fn look_at_logs(&mut self) {
         let logs: PathBuf = self.stack.services().logs();
-        for file in ["application.log", "workers.log"] {
+        for file in ["application.log", "functions.log", "workers.log"] {
             let Ok(log) = std::fs::read_to_string(logs.join(file)) else { continue };
             for line in log.lines().filter(|line| line.contains(&self.trace_id)) {
                 // The host puts the component's name before its lines.

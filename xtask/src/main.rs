@@ -43,8 +43,8 @@ enum Task {
     Setup,
     /// Build and start the whole system, and leave it running until Ctrl-C.
     ///
-    /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the
-    /// workers, and the application. A server that exists is used instead of a new one where a variable such as
+    /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the functions
+    /// behind their queues and API Gateway, and the application outside of them. A server that exists is used instead of a new one where a variable such as
     /// DATABASE_URL_PE names a database of it, as a superuser. Logs are under target/local-stack/<port>/logs.
     Up {
         #[command(flatten)]
@@ -186,8 +186,12 @@ enum Task {
     ///   cargo xtask test                      everything
     ///   cargo xtask test pipeline::           the tests of the whole pipeline
     ///   cargo xtask test -- --nocapture       with what the tests print
+    ///   cargo xtask test --host spin          the tests that speak to the application over HTTP, on `spin up`
     #[command(verbatim_doc_comment)]
     Test {
+        /// What runs the application of the tests that speak to it over HTTP; with `spin`, only these tests run.
+        #[arg(long, value_enum, default_value = "embedded")]
+        host: HostChoice,
         /// Passed on to `cargo test`: a part of the tests' names, and after `--` options of the test program.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -219,10 +223,15 @@ enum HostChoice {
 
 impl Start {
     fn host(&self) -> Host {
-        match self.host {
-            None => Host::detect(),
-            Some(HostChoice::Spin) => Host::Spin,
-            Some(HostChoice::Embedded) => Host::Embedded,
+        self.host.map_or_else(Host::detect, Host::from)
+    }
+}
+
+impl From<HostChoice> for Host {
+    fn from(choice: HostChoice) -> Self {
+        match choice {
+            HostChoice::Spin => Self::Spin,
+            HostChoice::Embedded => Self::Embedded,
         }
     }
 }
@@ -262,7 +271,7 @@ async fn run(task: Task) -> Result<ExitCode> {
             reconcile::run(&root, port, aws.as_deref(), country, restored_to, dry_run).await
         }
         Task::Bench { quick, arguments } => bench::run(&root, quick, &arguments),
-        Task::Test { arguments } => test::run(&root, &arguments),
+        Task::Test { host, arguments } => test::run(&root, host.into(), &arguments),
         Task::Package(package) => package::run(&root, &package).map(|()| ExitCode::SUCCESS),
         Task::Terraform => terraform::run(&root).map(|()| ExitCode::SUCCESS),
     }

@@ -4,27 +4,45 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use local_stack::application::Host;
+use local_stack::application::{Host, spin_program};
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::setup;
 
-pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
+/// The tests that speak to the application over HTTP, all of which run on any host.
+const OVER_HTTP: &[&str] = &[
+    "application::",
+    "authentication::",
+    "cancellation::",
+    "components::",
+    "contract::",
+    "idempotency::",
+    "openapi::it_is_served",
+    "openapi::schemathesis",
+    "race::",
+    "readme::the_curl_sessions",
+];
+
+pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitCode> {
+    if host == Host::Spin {
+        // Before everything is built.
+        spin_program()?;
+    }
     let progress = Progress::steps(setup::TEST_STEPS + 2);
     setup::run_for_tests(root, &progress)?;
     let backplane = Backplane::load(root)?;
     let step = progress.noisy_step("building components, workers and host");
-    Artifacts::build(root, &backplane, Host::Embedded)?;
+    Artifacts::build(root, &backplane)?;
     step.done("");
 
     let step = progress.noisy_step("cargo test");
-    let status = setup::cargo()
-        .args(["test", "--workspace"])
-        .args(arguments)
-        .current_dir(root)
-        .status()
-        .context("cannot run cargo test")?;
+    let mut test = setup::cargo();
+    test.args(["test", "--workspace"]).args(arguments).env(Host::VARIABLE, host.key()).current_dir(root);
+    if host == Host::Spin && arguments.is_empty() {
+        test.args(["--test", "integration", "--"]).args(OVER_HTTP);
+    }
+    let status = test.status().context("cannot run cargo test")?;
     step.done(if status.success() { "passed" } else { "failed" });
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,7 +9,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Confirm, Front, LocalStack, Options, setup};
+use local_stack::{Front, LocalStack, Options, setup};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Start;
@@ -23,29 +23,17 @@ pub(crate) enum AuthenticationChoice {
     Jwt,
 }
 
-/// How outcomes reach the confirmation component.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ConfirmChoice {
-    /// Over HTTP, one message a request, as the pipe of EventBridge brings them on AWS.
-    Http,
-    /// Received from SQS_CONFIRMATION by the host, as Spin's SQS trigger does (a plugin for Spin 3.x).
-    Sqs,
-}
-
 /// How the application is started.
 #[derive(Args)]
 pub(crate) struct Ways {
     /// How intake learns who calls.
     #[arg(long, value_enum, default_value = "none")]
     auth: AuthenticationChoice,
-    /// How outcomes reach the confirmation component.
-    #[arg(long, value_enum, default_value = "http")]
-    confirm: ConfirmChoice,
 }
 
 impl Ways {
     /// As `demo` starts it.
-    pub(crate) const DEMO: Self = Self { auth: AuthenticationChoice::None, confirm: ConfirmChoice::Http };
+    pub(crate) const DEMO: Self = Self { auth: AuthenticationChoice::None };
 }
 
 pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitCode> {
@@ -57,7 +45,6 @@ pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitC
     };
     explain(&stack, ways);
     wait(&mut stack, interrupted).await?;
-    stack.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,7 +58,7 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
         setup::run(&owned_root, &progress)?;
         let backplane = Backplane::load(&owned_root)?.shortened()?;
         let step = progress.noisy_step("building components, workers and host");
-        let artifacts = Artifacts::build(&owned_root, &backplane, host)?;
+        let artifacts = Artifacts::build(&owned_root, &backplane)?;
         step.done("");
         Ok((artifacts, backplane, progress))
     })
@@ -82,12 +69,7 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
         AuthenticationChoice::Jwt => Some(TokenIssuer::of_repository(root)?),
     };
     let authentication = issuer.as_ref().map_or(Authentication::None, Authentication::Jwt);
-    let confirm = match ways.confirm {
-        ConfirmChoice::Http => Confirm::Http,
-        ConfirmChoice::Sqs => Confirm::Sqs,
-    };
-    let artifacts = &artifacts;
-    let front = Front { root, artifacts, host, port: Some(start.port), endpoint: None, authentication, confirm };
+    let front = Front { port: Some(start.port), authentication, ..Front::new(root, &artifacts, host) };
     LocalStack::start(options, front, &progress).await
 }
 
@@ -100,6 +82,8 @@ pub(crate) fn explain(stack: &LocalStack, ways: &Ways) {
             (" -H \"authorization: Bearer $(cargo xtask token 00123)\"", "bearer tokens (`cargo xtask token --help`)")
         }
     };
+    let api = stack.api();
+    let (gateway, api_host) = (&api.url, &api.host);
     println!(
         "
 The application answers at {url}. Try:
@@ -107,6 +91,10 @@ The application answers at {url}. Try:
   curl -i {url}/appointments{token} -H 'content-type: application/json' \\
     -d '{{\"insuredId\":\"00123\",\"scheduleId\":100,\"countryISO\":\"PE\"}}'
   curl {url}/appointments/00123{token}
+
+The same behind API Gateway, in a Lambda function:
+
+  curl {gateway}/appointments/00123{token} -H 'host: {api_host}'
 
   Intake checks {checked}"
     );

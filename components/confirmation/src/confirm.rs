@@ -1,19 +1,15 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Timestamp};
+use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp};
 use backplane::{Applied, AppointmentsTable};
-use edge_component::{Chance, Level, LogLine, Request, Response};
-use http::StatusCode;
+use edge_component::{Chance, Level, LogLine};
 
-use crate::internal::{Failure, SERVICE, Settings, authorize};
+use crate::internal::{Failure, SERVICE, Settings};
 
-/// The route of the pipe.
-pub(crate) const ROUTE: &str = "/internal/confirmations";
+/// How log lines name this way in, where those of HTTP name their route.
+const ROUTE: &str = "handle-queue-message";
 
-/// The longest event in bytes: what EventBridge takes.
-const BODY_LIMIT: usize = 256 * 1024;
-
-/// The caller gives up after 5 s, so that both calls together end within 4.
+/// Both calls together end within 4 s.
 const UPDATE_DEADLINE: Duration = Duration::from_millis(2_400);
 const ANNOUNCE_DEADLINE: Duration = Duration::from_millis(1_400);
 
@@ -21,49 +17,31 @@ const ANNOUNCE_DEADLINE: Duration = Duration::from_millis(1_400);
 struct Done {
     level: Level,
     message: &'static str,
-    status: Option<&'static str>,
+    status: Option<Status>,
 }
 
-/// Answers a delivery over HTTP.
-pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
-    let body = authorize(&request, ROUTE).and_then(|()| {
-        let body = request.body().read(BODY_LIMIT);
-        body.map_err(|error| Failure::Poison(error.to_string()))
-    });
-    deliver(body, ROUTE, arrived).await
-}
-
-/// Applies the outcome in a message's body, and writes one log line about it, with `route` as the way by which it came. The
-/// answer's status is 2xx where the message is done with.
-pub(crate) async fn deliver(body: Result<Vec<u8>, Failure>, route: &'static str, arrived: Instant) -> Response {
+/// Applies the outcome in a message's body, and writes one log line about it: whether the message is done with.
+pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> bool {
     let chance = Chance::draw();
     let mut event = None;
-    let result = match body {
-        Ok(body) => confirm(&body, &mut event).await,
-        Err(failure) => Err(failure),
-    };
+    let result = confirm(body, &mut event).await;
     let trace =
         chance.trace(event.as_ref().map(|event: &OutcomeEvent| event.detail.traceparent.to_string()).as_deref());
-    let (response, level, message, status, error) = match result {
-        Ok(Done { level, message, status }) => {
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            (response, level, message, status, None)
-        }
+    let done = result.is_ok();
+    let (level, message, status, error) = match result {
+        Ok(Done { level, message, status }) => (level, message, status, None),
         Err(failure) => {
             let message = match failure {
-                Failure::Refused(_) => "delivery refused",
                 Failure::Retry(_) => "outcome left to the queue",
                 Failure::Poison(_) => "message cannot be taken",
                 Failure::Setting(_) => "component is not set up",
             };
-            let (response, level, error) = failure.explain();
-            (response, level, message, None, error)
+            (failure.level(), message, None, Some(failure.to_string()))
         }
     };
     LogLine::new(level, SERVICE, message, trace)
-        .with("route", route)
-        .with("status", response.status().as_u16())
+        .with("route", ROUTE)
+        .with("action", if done { "delete" } else { "leave" })
         .with_some("appointment_id", event.as_ref().map(|event| event.detail.appointment_id))
         .with_some("country", event.as_ref().map(|event| event.detail.country))
         .with_some("outcome", event.as_ref().map(|event| event.outcome))
@@ -73,7 +51,7 @@ pub(crate) async fn deliver(body: Result<Vec<u8>, Failure>, route: &'static str,
         .with_some("error", error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
-    response
+    done
 }
 
 async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {
@@ -87,19 +65,23 @@ async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, F
     let settings = Settings::read()?;
     let client = settings.client.clone().with_deadline(UPDATE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
-    let (kept, message) = match table.apply(event, Timestamp::from(SystemTime::now())).await? {
-        Applied::Moved(kept) => (kept, "outcome applied"),
-        Applied::Repeated(kept) => (kept, "outcome repeated"),
+    let (change, message) = match table.apply(event, Timestamp::from(SystemTime::now())).await? {
+        Applied::Moved(change) => (change, "outcome applied"),
+        Applied::Repeated(change) => (change, "outcome repeated"),
+        Applied::Overtaken(status @ Status::Unknown(_)) => {
+            let message = "the appointment has a status of a later version: the outcome changes nothing";
+            return Ok(Done { level: Level::Error, message, status: Some(status) });
+        }
         Applied::Overtaken(status) => {
-            return Ok(Done { level: Level::Info, message: "outcome overtaken", status: Some(status.as_str()) });
+            return Ok(Done { level: Level::Info, message: "outcome overtaken", status: Some(status) });
         }
         Applied::Contradicted(status) => {
             let message = "a country decided twice: the first decision stands";
-            return Ok(Done { level: Level::Error, message, status: Some(status.as_str()) });
+            return Ok(Done { level: Level::Error, message, status: Some(status) });
         }
         Applied::NeedsOperator => {
             let message = "a cancellation could not be processed: an operator has to look";
-            return Ok(Done { level: Level::Error, message, status: Some("cancelling") });
+            return Ok(Done { level: Level::Error, message, status: Some(Status::Cancelling) });
         }
         Applied::Unknown if table.is_erased(event.detail.appointment_id).await? => {
             return Ok(Done { level: Level::Info, message: "outcome of an erased appointment dropped", status: None });
@@ -109,6 +91,10 @@ async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, F
         }
     };
     let client = client.with_deadline(ANNOUNCE_DEADLINE);
-    settings.announce(&client, &kept, event.detail.event_id, event.detail.traceparent).await?;
-    Ok(Done { level: Level::Info, message, status: Some(kept.appointment.status.as_str()) })
+    settings.announce(&client, &change).await?;
+    let (level, message) = match event.detail.reason {
+        Some(Reason::Unknown(_)) => (Level::Error, "outcome applied, with a reason of a later version"),
+        _ => (Level::Info, message),
+    };
+    Ok(Done { level, message, status: Some(change.status) })
 }

@@ -1,20 +1,17 @@
-//! What the internal routes have in common: who may call, what a failure answers, and the announcement of a new status.
+//! What both ways in have in common: why a call does not succeed, the settings, and the announcement of a new status.
 
-use appointment::{StatusChanged, TraceContext, Version1};
+use std::fmt;
+
+use appointment::StatusChanged;
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
-use backplane::{AnnounceError, KeptAppointment, StatusBus, StoreError};
-use edge_component::{Language, Level, Problem, ProblemCode, Request, Response, Setting, SettingError};
-use http::Method;
-use subtle::ConstantTimeEq;
-use uuid::Uuid;
+use backplane::{AnnounceError, StatusBus, StoreError};
+use edge_component::{Level, Setting, SettingError};
 
 /// How log lines name this component.
 pub(crate) const SERVICE: &str = "confirmation";
 
-const API_KEY_HEADER: &str = "x-api-key";
-
-/// Why a call does not succeed.
+/// Why a call does not succeed; the text is for the log.
 pub(crate) enum Failure {
     /// It will never succeed: a queue moves the message to its dead-letter queue.
     Poison(String),
@@ -22,20 +19,24 @@ pub(crate) enum Failure {
     Retry(String),
     /// The component is not set up.
     Setting(SettingError),
-    /// The caller is at fault.
-    Refused(Problem),
 }
 
 impl Failure {
-    /// What the caller gets, how much attention the log asks for, and what it says.
-    pub(crate) fn explain(self) -> (Response, Level, Option<String>) {
-        let (problem, level, error) = match self {
-            Self::Poison(error) => (Problem::new(ProblemCode::Internal), Level::Error, Some(error)),
-            Self::Setting(error) => (Problem::new(ProblemCode::Internal), Level::Error, Some(error.to_string())),
-            Self::Retry(error) => (Problem::new(ProblemCode::TemporarilyUnavailable), Level::Warn, Some(error)),
-            Self::Refused(problem) => (problem, Level::Warn, None),
-        };
-        (problem.into_response(Language::English), level, error)
+    /// How much attention the log asks for.
+    pub(crate) const fn level(&self) -> Level {
+        match self {
+            Self::Poison(_) | Self::Setting(_) => Level::Error,
+            Self::Retry(_) => Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Poison(error) | Self::Retry(error) => f.write_str(error),
+            Self::Setting(error) => error.fmt(f),
+        }
     }
 }
 
@@ -58,25 +59,6 @@ impl From<AnnounceError> for Failure {
     fn from(error: AnnounceError) -> Self {
         Self::Retry(error.to_string())
     }
-}
-
-/// Lets through who holds one of the two keys and calls the route with its one method. Two keys are accepted, so that a
-/// rotation never refuses the pipe.
-pub(crate) fn authorize(request: &Request, route: &str) -> Result<(), Failure> {
-    let presented = request.headers().get(API_KEY_HEADER).map(|key| key.as_bytes()).unwrap_or_default();
-    let current = Setting("api_key").text()?;
-    let previous = Setting("api_key_previous").text()?;
-    let matches = |key: &str| !key.is_empty() && bool::from(key.as_bytes().ct_eq(presented));
-    if !(matches(&current) | matches(&previous)) {
-        return Err(Failure::Refused(Problem::new(ProblemCode::Unauthorized)));
-    }
-    if request.uri().path() != route {
-        return Err(Failure::Refused(Problem::new(ProblemCode::NotFound)));
-    }
-    if request.method() != Method::POST {
-        return Err(Failure::Refused(Problem::method_not_allowed("POST")));
-    }
-    Ok(())
 }
 
 /// Where the appointments lie and changes are announced, read from the variables once a call.
@@ -105,27 +87,12 @@ impl Settings {
         })
     }
 
-    /// Announces the status that an appointment has reached by an event.
+    /// Announces a change of an appointment's status.
     pub(crate) async fn announce(
         &self,
         client: &Client<WasiTransport>,
-        kept: &KeptAppointment,
-        event_id: Uuid,
-        traceparent: TraceContext,
+        change: &StatusChanged,
     ) -> Result<(), AnnounceError> {
-        let appointment = &kept.appointment;
-        let change = StatusChanged {
-            version: Version1,
-            event_id,
-            appointment_id: appointment.appointment_id,
-            insured_id: appointment.insured_id,
-            schedule_id: appointment.schedule_id,
-            country: appointment.country,
-            status: appointment.status,
-            reason: appointment.reason,
-            occurred_at: appointment.updated_at,
-            traceparent,
-        };
-        StatusBus::new(client, &self.eventbridge, &self.bus).announce(&change).await
+        StatusBus::new(client, &self.eventbridge, &self.bus).announce(change).await
     }
 }

@@ -1,12 +1,11 @@
 //! Applies the countries' outcomes to the person's list, a Wasm component of the Spin application.
 //!
-//! `POST /internal/confirmations` takes one EventBridge envelope, the body of a message of SQS_CONFIRMATION unchanged, moves
-//! the appointment by one conditional write and announces `AppointmentStatusChanged`. 2xx acknowledges the message; anything
-//! else leaves it to the queue. Where the host itself receives from the queue (Spin's SQS trigger), it calls
-//! `handle-queue-message` with the same body, and the answer is `delete` or `leave`.
+//! The host calls `handle-queue-message` (Spin's SQS trigger) with each message of SQS_CONFIRMATION, whose body is one
+//! EventBridge envelope: the component moves the appointment by one conditional write and announces
+//! `AppointmentStatusChanged`. `delete` acknowledges the message; `leave` leaves it to the queue.
 //!
-//! `POST /internal/republish` takes `{"countryISO":"PE"}` from the schedule, publishes again what that country has not
-//! answered, gives up what it never will, and answers `{"published":0,"givenUp":0,"more":false}`.
+//! `POST /internal/republish`, its private HTTP route, takes `{"countryISO":"PE"}` from the schedule, publishes again what
+//! that country has not answered, gives up what it never will, and answers `{"published":0,"givenUp":0,"more":false}`.
 
 // WASI is only there where the component runs; natively there is nothing to build.
 #![cfg(target_os = "wasi")]
@@ -18,20 +17,11 @@ mod internal;
 mod queue;
 mod republish;
 
-use std::time::Instant;
-
-use edge_component::{Request, Response, serve};
+use edge_component::serve;
 use spin_sdk::http::{IncomingRequest, ResponseOutparam};
 use spin_sdk::http_component;
 
 #[http_component]
 async fn handle(request: IncomingRequest, response: ResponseOutparam) {
-    serve(request, response, answer).await;
-}
-
-async fn answer(request: Request, arrived: Instant) -> Response {
-    match request.uri().path() {
-        republish::ROUTE => republish::answer(request, arrived).await,
-        _ => confirm::answer(request, arrived).await,
-    }
+    serve(request, response, republish::answer).await;
 }

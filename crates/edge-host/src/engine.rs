@@ -1,12 +1,11 @@
-//! The WebAssembly engine: one per process and cache folder, shared by every host in it.
+//! The WebAssembly engine: one per process and cache folder, shared by every application in it.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::Component;
-use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::error::Error;
 
@@ -19,25 +18,17 @@ pub(crate) const MAX_MEMORY_BYTES: usize = 128 << 20;
 /// Instances that the process can hold at once, over all its hosts. Each reserves 4 GiB of address space and no memory.
 pub(crate) const MAX_INSTANCES: u32 = 1024;
 
-/// An engine with its compilation caches: on disk, and in memory for hosts that start later in the same process.
+/// An engine with its pool of instances and, where it compiles, its compilation caches: on disk, and in memory for
+/// applications that are loaded later in the same process.
 ///
 /// Cloning it is cheap and shares everything.
 #[derive(Clone)]
-pub struct WasmEngine(Arc<Inner>);
+pub struct WasmEngine(pub(crate) Arc<Inner>);
 
-struct Inner {
-    engine: Engine,
-    cache: Option<Cache>,
-    /// What was compiled or loaded, by what was read. Held while compiling, so that nothing is compiled twice.
-    components: Mutex<HashMap<FileVersion, Component>>,
-}
-
-/// A component file as it was when it was read.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct FileVersion {
-    path: PathBuf,
-    modified: Option<SystemTime>,
-    bytes: u64,
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    #[cfg(feature = "compile")]
+    pub(crate) compiled: crate::compile::Compiled,
 }
 
 /// Where a component's machine code came from.
@@ -49,6 +40,8 @@ pub enum CodeOrigin {
     DiskCache,
     /// Another host of this process had it already.
     Process,
+    /// A file that was compiled ahead of time.
+    Ahead,
 }
 
 /// Why a component file gives no code.
@@ -57,95 +50,73 @@ pub(crate) enum LoadError {
     Compile(String),
 }
 
-static ENGINES: LazyLock<Mutex<HashMap<Option<PathBuf>, WasmEngine>>> = LazyLock::new(Mutex::default);
-
 impl WasmEngine {
-    /// The process's engine for a cache folder (`None` compiles anew in every process). It lives as long as the process.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Engine`], for example where the cache's folder cannot be written.
-    pub fn shared(cache_folder: Option<&Path>) -> Result<Self, Error> {
-        let folder = cache_folder
-            .map(std::path::absolute)
-            .transpose()
-            .map_err(|error| Error::Engine { cache: cache_folder.map(Path::to_owned), reason: error.to_string() })?;
-        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = engines.get(&folder) {
-            return Ok(engine.clone());
-        }
-        let engine = Self::new(folder.as_deref())?;
-        engines.insert(folder, engine.clone());
-        Ok(engine)
-    }
-
-    /// An engine of its own, which shares only what is on disk. Most callers want [`shared`](Self::shared).
+    /// An engine that runs what was compiled ahead of time, and holds at most `instances` at once.
     ///
     /// # Errors
     ///
     /// [`Error::Engine`].
-    pub fn new(cache_folder: Option<&Path>) -> Result<Self, Error> {
-        let failed = |reason: String| Error::Engine { cache: cache_folder.map(Path::to_owned), reason };
-        let cache = match cache_folder {
-            Some(folder) => {
-                let mut config = CacheConfig::new();
-                config.with_directory(folder);
-                Some(Cache::new(config).map_err(|error| failed(format!("{error:#}")))?)
-            }
-            None => None,
-        };
-        let engine = Engine::new(&config(cache.clone())).map_err(|error| failed(format!("{error:#}")))?;
-        tick_epochs(&engine).map_err(|error| failed(error.to_string()))?;
-        Ok(Self(Arc::new(Inner { engine, cache, components: Mutex::default() })))
+    pub fn without_compiler(instances: u32) -> Result<Self, Error> {
+        let engine = Engine::new(&config(instances)).map_err(|error| failed(None, format!("{error:#}")))?;
+        Self::start(
+            engine,
+            #[cfg(feature = "compile")]
+            crate::compile::Compiled::default(),
+        )
+    }
+
+    /// Starts the clock of a new engine.
+    pub(crate) fn start(
+        engine: Engine,
+        #[cfg(feature = "compile")] compiled: crate::compile::Compiled,
+    ) -> Result<Self, Error> {
+        tick_epochs(&engine).map_err(|error| failed(None, error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            engine,
+            #[cfg(feature = "compile")]
+            compiled,
+        })))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
 
-    /// A component's machine code, and how long it took to get it.
-    pub(crate) fn load(&self, path: &Path) -> Result<(Component, CodeOrigin, Duration), LoadError> {
-        let started = Instant::now();
-        let metadata = std::fs::metadata(path).map_err(LoadError::Read)?;
-        let version = FileVersion {
-            path: std::path::absolute(path).map_err(LoadError::Read)?,
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
-        };
-        let mut components = self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(component) = components.get(&version) {
-            return Ok((component.clone(), CodeOrigin::Process, started.elapsed()));
-        }
-        let wasm = std::fs::read(path).map_err(LoadError::Read)?;
-        let hits = self.cache_hits();
-        let component =
-            Component::from_binary(&self.0.engine, &wasm).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let origin = if self.cache_hits() > hits { CodeOrigin::DiskCache } else { CodeOrigin::Compiled };
-        components.insert(version, component.clone());
-        Ok((component, origin, started.elapsed()))
-    }
-
-    fn cache_hits(&self) -> usize {
-        self.0.cache.as_ref().map_or(0, Cache::cache_hits)
+    /// The machine code of a component that was compiled ahead of time.
+    ///
+    /// # Safety
+    ///
+    /// The file must be what [`compile_ahead`](crate::compile_ahead) made, and nobody may change it while the process runs:
+    /// it is mapped into memory and executed.
+    #[expect(unsafe_code, reason = "machine code cannot be checked; the caller answers for the file")]
+    pub(crate) unsafe fn load_ahead(&self, path: &Path) -> Result<Component, LoadError> {
+        std::fs::metadata(path).map_err(LoadError::Read)?;
+        // SAFETY: the caller's promise is the one that wasmtime asks for.
+        let loaded = unsafe { Component::deserialize_file(&self.0.engine, path) };
+        loaded.map_err(|error| LoadError::Compile(format!("{error:#}")))
     }
 }
 
 impl std::fmt::Debug for WasmEngine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let folder = self.0.cache.as_ref().map(Cache::directory);
-        formatter.debug_struct("WasmEngine").field("cache_folder", &folder).finish_non_exhaustive()
+        formatter.debug_struct("WasmEngine").finish_non_exhaustive()
     }
 }
 
-fn config(cache: Option<Cache>) -> Config {
+pub(crate) fn failed(cache: Option<&Path>, reason: String) -> Error {
+    Error::Engine { cache: cache.map(Path::to_owned), reason }
+}
+
+/// What an engine that compiles and one that runs the result have to agree on, and a pool of `instances`.
+pub(crate) fn config(instances: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(MAX_INSTANCES)
-        .total_stacks(MAX_INSTANCES)
+    pool.total_component_instances(instances)
+        .total_stacks(instances)
         // A component of today's toolchain is one core module with a memory and a table, and two small adapters
         // around it, one of which has a table.
-        .total_core_instances(MAX_INSTANCES * 4)
-        .total_memories(MAX_INSTANCES)
-        .total_tables(MAX_INSTANCES * 2)
+        .total_core_instances(instances * 4)
+        .total_memories(instances)
+        .total_tables(instances * 2)
         .table_elements(10_000)
         .max_memory_size(MAX_MEMORY_BYTES)
         // What an instance dirtied is cleared instead of given back to the system, which would cost the next instance a
@@ -159,15 +130,14 @@ fn config(cache: Option<Cache>) -> Config {
         })
         .table_keep_resident(16 << 10)
         .async_stack_keep_resident(16 << 10)
-        .max_unused_warm_slots(64);
+        .max_unused_warm_slots(instances.min(64));
 
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .max_wasm_stack(512 << 10)
-        .async_stack_size(1 << 20)
-        .cache(cache);
+        .async_stack_size(1 << 20);
     config
 }
 

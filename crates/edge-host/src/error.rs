@@ -91,7 +91,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A component does not fit the world of a trigger that leads to it.
+    /// A component does not fit the world of a trigger.
     #[error("component `{component}` cannot serve {}: {reason}", trigger.events())]
     Link {
         /// The trigger.
@@ -111,12 +111,20 @@ pub enum Error {
         reason: String,
     },
 
-    /// An SQS trigger has no identity for its calls to the queue.
-    #[error("[[trigger.sqs]] receives from a queue of AWS, but {variable} is not set in the environment")]
-    QueueIdentity {
-        /// The variable that is missing.
-        variable: &'static str,
+    /// The one component that was asked for is not in the manifest.
+    #[error("{path} has no component `{component}`; it has {known}", path = path.display())]
+    NoComponent {
+        /// The manifest's path.
+        path: PathBuf,
+        /// The name that was given.
+        component: String,
+        /// The names of the components that it has.
+        known: String,
     },
+
+    /// This program was built without the compiler, and was given no components that are compiled already.
+    #[error("this program cannot compile components: build edge-host with its feature `compile`")]
+    NoCompiler,
 
     /// A certificate that is to be trusted is none.
     #[error("cannot set up TLS: {0}")]
@@ -141,7 +149,7 @@ pub enum Error {
 pub enum Trigger {
     /// `[[trigger.http]]`: the world `wasi:http/proxy`.
     Http,
-    /// `[[trigger.sqs]]`: the world `fermyon:spin-sqs/spin-sqs`.
+    /// A queue of SQS: the world `fermyon:spin-sqs/spin-sqs`.
     Sqs,
 }
 

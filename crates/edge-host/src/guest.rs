@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Request;
-use hyper::body::Incoming;
+use http_body::Body;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
@@ -18,7 +19,6 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::engine::MAX_MEMORY_BYTES;
 use crate::error::{Error, Trigger};
-use crate::inbound::LingeringBody;
 use crate::logs::{ComponentOutput, LogSink};
 use crate::outbound::{ConnectionPool, Outbound};
 use crate::outbound_hosts::AllowedHosts;
@@ -49,6 +49,7 @@ mod bindings {
     });
 }
 
+#[allow(missing_docs, reason = "generated from wit/spin-sqs, which says what the parts are")]
 mod queue_bindings {
     wasmtime::component::bindgen!({
         path: "../../wit/spin-sqs",
@@ -59,7 +60,10 @@ mod queue_bindings {
 
 use bindings::fermyon::spin::variables as spin_variables;
 use queue_bindings::SpinSqsPre;
-pub(crate) use queue_bindings::fermyon::spin_sqs::sqs_types::{Error as MessageError, Message, MessageAction};
+pub(crate) use queue_bindings::fermyon::spin_sqs::sqs_types::Error as MessageError;
+pub use queue_bindings::fermyon::spin_sqs::sqs_types::{
+    Message, MessageAction, MessageAttribute, MessageAttributeValue,
+};
 
 /// The interfaces of which this host provides every function, without their versions.
 const PROVIDED: [&str; 18] = [
@@ -85,6 +89,9 @@ const PROVIDED: [&str; 18] = [
 /// `wasi:random` has three interfaces, all of them provided.
 const PROVIDED_RANDOM: &str = "wasi:random/";
 
+/// The export that handles a message of a queue.
+const MESSAGE_HANDLER: &str = "handle-queue-message";
+
 /// What a component may use, the same for each of its instances.
 pub(crate) struct Permissions {
     /// The component's name in the manifest.
@@ -100,7 +107,7 @@ pub(crate) struct LinkedComponent {
     linked: InstancePre<Guest>,
     /// Where an HTTP trigger leads to it.
     http: Option<ProxyPre<Guest>>,
-    /// Where an SQS trigger leads to it.
+    /// Where it exports what an SQS trigger calls.
     sqs: Option<SpinSqsPre<Guest>>,
     pub(crate) permissions: Arc<Permissions>,
 }
@@ -118,12 +125,13 @@ pub(crate) struct Guest {
 }
 
 impl LinkedComponent {
-    /// Links a component with the interfaces that this host provides, for the triggers that lead to it.
+    /// Links a component with the interfaces that this host provides. `serves_http` says whether an HTTP trigger leads to it;
+    /// whether it takes messages is told by its exports.
     pub(crate) fn new(
         engine: &Engine,
         component: &Component,
         permissions: Permissions,
-        triggers: &[Trigger],
+        serves_http: bool,
     ) -> Result<Self, Error> {
         let name = permissions.name.to_string();
         let refused = |trigger| {
@@ -137,13 +145,9 @@ impl LinkedComponent {
         let linked = linker(engine)
             .and_then(|linker| linker.instantiate_pre(component))
             .map_err(|error| Error::Instantiate { component: name.clone(), reason: format!("{error:#}") })?;
-        let (mut http, mut sqs) = (None, None);
-        for trigger in triggers {
-            match trigger {
-                Trigger::Http => http = Some(ProxyPre::new(linked.clone()).map_err(refused(Trigger::Http))?),
-                Trigger::Sqs => sqs = Some(SpinSqsPre::new(linked.clone()).map_err(refused(Trigger::Sqs))?),
-            }
-        }
+        let http = serves_http.then(|| ProxyPre::new(linked.clone()).map_err(refused(Trigger::Http))).transpose()?;
+        let takes_messages = component.component_type().get_export(engine, MESSAGE_HANDLER).is_some();
+        let sqs = takes_messages.then(|| SpinSqsPre::new(linked.clone()).map_err(refused(Trigger::Sqs))).transpose()?;
         Ok(Self { linked, http, sqs, permissions: Arc::new(permissions) })
     }
 
@@ -173,15 +177,20 @@ impl LinkedComponent {
 
     /// Instantiates the component in `store` and has it handle a request. `answer` gets the response as soon as the
     /// guest sets it; the guest may go on writing its body after that.
-    pub(crate) async fn handle(
+    pub(crate) async fn handle<B>(
         &self,
         store: &mut Store<Guest>,
-        request: Request<LingeringBody<Incoming>>,
+        request: Request<B>,
         answer: impl FnOnce(GuestResponse) + Send + Sync + 'static,
-    ) -> wasmtime::Result<()> {
+    ) -> wasmtime::Result<()>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<wasmtime_wasi_http::Error>,
+    {
         let proxy = self.http.as_ref().ok_or(NotTriggered)?.instantiate_async(&mut *store).await?;
+        let scheme = if request.uri().scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
         let mut http = store.data_mut().http();
-        let request = http.new_incoming_request(Scheme::Http, request)?;
+        let request = http.new_incoming_request(scheme, request)?;
         let response = http.new_response_outparam_from_callback(answer)?;
         proxy.wasi_http_incoming_handler().call_handle(store, request, response).await
     }
@@ -192,7 +201,7 @@ impl LinkedComponent {
         store: &mut Store<Guest>,
         message: &Message,
     ) -> wasmtime::Result<Result<MessageAction, MessageError>> {
-        let queue = self.sqs.as_ref().ok_or(NotTriggered)?.instantiate_async(&mut *store).await?;
+        let queue = self.sqs.as_ref().ok_or(NoMessageHandler)?.instantiate_async(&mut *store).await?;
         queue.call_handle_queue_message(store, message).await
     }
 
@@ -204,10 +213,15 @@ impl LinkedComponent {
     }
 }
 
-/// A component was handed an event of a trigger that does not lead to it.
+/// A component was handed a request although no HTTP trigger leads to it.
 #[derive(Debug, thiserror::Error)]
-#[error("no trigger of this kind leads to the component")]
+#[error("no [[trigger.http]] leads to the component")]
 struct NotTriggered;
+
+/// A component was handed a message although it does not take any.
+#[derive(Debug, thiserror::Error)]
+#[error("the component has no export `{MESSAGE_HANDLER}`")]
+struct NoMessageHandler;
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     use wasmtime_wasi::p2::bindings::{cli, clocks, random};

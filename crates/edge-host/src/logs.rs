@@ -65,14 +65,17 @@ pub fn console() -> LogSink {
 
 /// How much a message of the host matters.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Level {
+pub enum Level {
+    /// It did what it should.
     Info,
+    /// It heals by itself, or a caller is at fault.
     Warn,
+    /// Somebody has to look.
     Error,
 }
 
 /// Writes a message of the host. `fields` is a JSON object; members that are null are left out.
-pub(crate) fn host_message(sink: &LogSink, level: Level, message: &str, fields: Value) {
+pub fn host_message(sink: &LogSink, level: Level, message: &str, fields: Value) {
     let mut line = Map::new();
     let now = OffsetDateTime::now_utc();
     let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);

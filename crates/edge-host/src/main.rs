@@ -1,13 +1,14 @@
-//! `edge-host`: serves a Spin application's HTTP components on this machine, without the `spin` CLI.
+//! `edge-host`: serves a Spin application's HTTP components on this machine, without the `spin` CLI, and compiles components
+//! ahead of time for the Lambda host.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use edge_host::{EdgeHost, Error, Manifest};
+use clap::{Parser, Subcommand};
+use edge_host::{EdgeHost, Error, Manifest, compile_ahead};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serve the HTTP components of a Spin application
@@ -20,9 +21,13 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "Example:\n  SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN=arn:… edge-host --listen 127.0.0.1:3000"
 )]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// The application's manifest
     #[arg(long, value_name = "FILE", default_value = "spin.toml")]
     from: PathBuf,
@@ -49,6 +54,26 @@ struct Options {
     request_timeout: Duration,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Compile the components ahead of time, each to <component>.cwasm
+    ///
+    /// For the Lambda host, which has no compiler. The code uses no instructions that some machine of the target lacks.
+    Compile {
+        /// The application's manifest
+        #[arg(long, value_name = "FILE", default_value = "spin.toml")]
+        from: PathBuf,
+
+        /// The target of the code
+        #[arg(long, value_name = "TRIPLE", default_value_t = format!("{}-unknown-linux-gnu", std::env::consts::ARCH))]
+        target: String,
+
+        /// The folder for the files
+        #[arg(long, value_name = "FOLDER")]
+        output: PathBuf,
+    },
+}
+
 fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
@@ -63,13 +88,33 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
+    let mut options = Options::parse();
+    let finished = match options.command.take() {
+        None => run(options).await.map_err(|error| error.to_string()),
+        Some(Command::Compile { from, target, output }) => compile(&from, &target, &output),
+    };
+    match finished {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("edge-host: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn compile(manifest: &Path, target: &str, output: &Path) -> Result<(), String> {
+    let manifest = Manifest::from_file(manifest).map_err(|error| error.to_string())?;
+    std::fs::create_dir_all(output).map_err(|error| format!("cannot create {}: {error}", output.display()))?;
+    for (name, source) in manifest.sources() {
+        let component = std::fs::read(source)
+            .map_err(|error| format!("component `{name}`: cannot read {}: {error}", source.display()))?;
+        let code = compile_ahead(&component, target)
+            .map_err(|error| format!("component `{name}`: cannot compile it for {target}: {error}"))?;
+        let file = output.join(format!("{name}.cwasm"));
+        std::fs::write(&file, code).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        println!("{}", file.display());
+    }
+    Ok(())
 }
 
 async fn run(options: Options) -> Result<(), Error> {

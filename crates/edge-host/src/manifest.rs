@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::error::{Error, ManifestError, Trigger};
+use crate::error::{Error, ManifestError};
 use crate::variables::{self, Declaration};
 
 /// A Spin manifest that this host can serve.
@@ -21,10 +21,13 @@ pub struct Manifest {
     /// The application's name.
     pub(crate) name: String,
     pub(crate) variables: BTreeMap<String, Declaration>,
-    /// Route patterns and the component that serves each, in the manifest's order.
+    /// Public route patterns and the component that serves each, in the manifest's order.
     pub(crate) routes: Vec<(String, String)>,
-    pub(crate) queues: Vec<QueueTrigger>,
+    /// Components with a private route, which serve whom the host calls them for.
+    pub(crate) private: Vec<String>,
     pub(crate) components: BTreeMap<String, Component>,
+    /// Whether components were left out by [`only`](Self::only).
+    is_part: bool,
 }
 
 /// One `[component.<name>]`.
@@ -51,29 +54,6 @@ impl Component {
             Commands::One(command) => command.clone(),
             Commands::Many(commands) => commands.join(" && "),
         })
-    }
-}
-
-/// One `[[trigger.sqs]]`, as the plugin `trigger-sqs` 0.12.1 reads it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct QueueTrigger {
-    pub(crate) component: String,
-    pub(crate) queue_url: String,
-    /// How many messages are asked for at once.
-    #[serde(default = "QueueTrigger::max_messages")]
-    pub(crate) max_messages: u16,
-    /// The pause after a receive that brought nothing or failed.
-    #[serde(default = "QueueTrigger::idle_wait_seconds")]
-    pub(crate) idle_wait_seconds: u64,
-}
-
-impl QueueTrigger {
-    fn max_messages() -> u16 {
-        10
-    }
-
-    fn idle_wait_seconds() -> u64 {
-        2
     }
 }
 
@@ -115,14 +95,22 @@ struct Application {
 struct Triggers {
     #[serde(default)]
     http: Vec<HttpTrigger>,
-    #[serde(default)]
-    sqs: Vec<QueueTrigger>,
 }
 
 #[derive(Deserialize)]
 struct HttpTrigger {
-    route: String,
+    route: RouteReference,
     component: ComponentReference,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RouteReference {
+    Public(String),
+    /// `{ private = true }`.
+    Private {
+        private: bool,
+    },
 }
 
 #[derive(Deserialize)]
@@ -147,10 +135,7 @@ const APPLICATION: Keys =
 const VARIABLE: Keys = Keys { read: &["description", "required", "default", "secret"], unsupported: &[] };
 const HTTP_TRIGGER: Keys =
     Keys { read: &["id", "route", "component"], unsupported: &["components", "executor", "static_response"] };
-const QUEUE_TRIGGER: Keys = Keys {
-    read: &["id", "component", "queue_url", "max_messages", "idle_wait_seconds"],
-    unsupported: &["system_attributes", "message_attributes"],
-};
+const PRIVATE_ROUTE: Keys = Keys { read: &["private"], unsupported: &[] };
 const COMPONENT: Keys = Keys {
     read: &["source", "description", "variables", "environment", "allowed_outbound_hosts", "build"],
     unsupported: &[
@@ -199,15 +184,59 @@ impl Manifest {
         check_keys(&table).map_err(at_path)?;
         let document: Document = toml::from_str(text).map_err(|error| at_path(ManifestError::Toml(error)))?;
         check_variables(&document).map_err(at_path)?;
-        let Triggers { http, sqs: queues } = document.trigger;
-        let (routes, mut components) = routes_and_components(http, document.component).map_err(at_path)?;
-        for queue in &queues {
-            check_queue(queue, &components).map_err(at_path)?;
-        }
-        for component in components.values_mut() {
+        let (application, variables) = (document.application, document.variables);
+        let mut manifest = Self {
+            path: path.clone(),
+            name: application.name,
+            variables,
+            routes: Vec::new(),
+            private: Vec::new(),
+            components: document.component,
+            is_part: false,
+        };
+        manifest.add_triggers(document.trigger.http).map_err(at_path)?;
+        for component in manifest.components.values_mut() {
             component.source = folder.join(&component.source);
         }
-        Ok(Self { name: document.application.name, variables: document.variables, routes, queues, components, path })
+        Ok(manifest)
+    }
+
+    /// Leaves one component and its routes: of the others neither sources nor values of variables are needed any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoComponent`].
+    pub fn only(mut self, component: &str) -> Result<Self, Error> {
+        if !self.components.contains_key(component) {
+            let names: Vec<String> = self.components.keys().map(|name| format!("`{name}`")).collect();
+            let (path, component) = (self.path, component.to_owned());
+            return Err(Error::NoComponent { path, component, known: names.join(", ") });
+        }
+        self.components.retain(|name, _| name == component);
+        self.routes.retain(|(_, name)| name == component);
+        self.private.retain(|name| name == component);
+        self.is_part = true;
+        Ok(self)
+    }
+
+    /// Whether `[variables]` declares the variable.
+    #[must_use]
+    pub fn declares(&self, variable: &str) -> bool {
+        self.variables.contains_key(variable)
+    }
+
+    /// The names of the components and their sources, relative to the current folder.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.components.iter().map(|(name, component)| (name.as_str(), component.source.as_path()))
+    }
+
+    /// Whether a variable must have a value: of a whole manifest each, as in Spin; of a part the ones that it names.
+    pub(crate) fn needs(&self, variable: &str) -> bool {
+        let named = |template: &String| variables::names(template, variable);
+        !self.is_part
+            || self.components.values().any(|component| {
+                component.variables.values().any(named) || component.allowed_outbound_hosts.iter().any(named)
+            })
     }
 
     /// The error that a key's value cannot be used, for values that are only known once variables are put in.
@@ -216,11 +245,49 @@ impl Manifest {
         Error::Manifest { path: self.path.clone(), source }
     }
 
-    /// The kinds of triggers that lead to a component.
-    pub(crate) fn triggers_of(&self, component: &str) -> Vec<Trigger> {
-        let http = self.routes.iter().any(|(_, name)| name == component).then_some(Trigger::Http);
-        let sqs = self.queues.iter().any(|queue| queue.component == component).then_some(Trigger::Sqs);
-        http.into_iter().chain(sqs).collect()
+    /// Whether an HTTP trigger leads to a component, of a public or a private route.
+    pub(crate) fn serves_http(&self, component: &str) -> bool {
+        self.routes.iter().map(|(_, name)| name).chain(&self.private).any(|name| name == component)
+    }
+
+    /// Gives inline components a name, and checks that routes are ones of their own and components exist.
+    fn add_triggers(&mut self, triggers: Vec<HttpTrigger>) -> Result<(), ManifestError> {
+        for (index, trigger) in triggers.into_iter().enumerate() {
+            let place = match &trigger.route {
+                RouteReference::Public(route) => format!("[[trigger.http]] of route \"{route}\""),
+                RouteReference::Private { .. } => "[[trigger.http]] of a private route".to_owned(),
+            };
+            let invalid = |key: &str, reason: String| ManifestError::Invalid {
+                place: place.clone(),
+                key: key.to_owned(),
+                reason,
+            };
+            let name = match trigger.component {
+                ComponentReference::Name(name) if self.components.contains_key(&name) => name,
+                ComponentReference::Name(name) => {
+                    return Err(invalid("component", format!("there is no [component.{name}]")));
+                }
+                ComponentReference::Inline(component) => {
+                    let name = format!("inline-{index}");
+                    self.components.insert(name.clone(), *component);
+                    name
+                }
+            };
+            match trigger.route {
+                RouteReference::Public(route) if route.starts_with(RESERVED_ROUTES) => {
+                    return Err(invalid("route", format!("{RESERVED_ROUTES} is Spin's own")));
+                }
+                RouteReference::Public(route) if self.routes.iter().any(|(each, _)| *each == route) => {
+                    return Err(invalid("route", "another trigger has the same route".to_owned()));
+                }
+                RouteReference::Public(route) => self.routes.push((route, name)),
+                RouteReference::Private { private: true } => self.private.push(name),
+                RouteReference::Private { private: false } => {
+                    return Err(invalid("route.private", "a route is `{ private = true }` or a path".to_owned()));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -243,16 +310,12 @@ fn check_keys(manifest: &Table) -> Result<(), ManifestError> {
         VARIABLE.check(&format!("[variables] {name}"), declaration)?;
     }
     for (kind, triggers) in table(manifest, "trigger").into_iter().flatten() {
-        let check = match kind.as_str() {
-            "http" => check_trigger,
-            "sqs" => check_queue_trigger,
-            _ => {
-                let place = "the manifest".to_owned();
-                return Err(ManifestError::Unsupported { place, key: format!("trigger.{kind}") });
-            }
-        };
+        if kind != "http" {
+            let place = "the manifest".to_owned();
+            return Err(ManifestError::Unsupported { place, key: format!("trigger.{kind}") });
+        }
         for trigger in triggers.as_array().into_iter().flatten().filter_map(Value::as_table) {
-            check(trigger)?;
+            check_trigger(trigger)?;
         }
     }
     for (name, component) in tables(table(manifest, "component")) {
@@ -267,24 +330,11 @@ fn check_trigger(trigger: &Table) -> Result<(), ManifestError> {
         _ => "[[trigger.http]]".to_owned(),
     };
     HTTP_TRIGGER.check(&place, trigger)?;
-    if let Some(private) = table(trigger, "route").and_then(|route| route.keys().next()) {
-        let component = trigger.get("component").and_then(Value::as_str).unwrap_or("(inline)");
-        let place = format!("[[trigger.http]] of component \"{component}\"");
-        return Err(ManifestError::Unsupported { place, key: format!("route.{private}") });
+    if let Some(route) = table(trigger, "route") {
+        PRIVATE_ROUTE.check(&format!("{place} route"), route)?;
     }
     match table(trigger, "component") {
         Some(inline) => check_component(&format!("the inline component in {place}"), inline),
-        None => Ok(()),
-    }
-}
-
-fn check_queue_trigger(trigger: &Table) -> Result<(), ManifestError> {
-    QUEUE_TRIGGER.check("[[trigger.sqs]]", trigger)?;
-    match table(trigger, "component") {
-        Some(_) => Err(ManifestError::Unsupported {
-            place: "[[trigger.sqs]]".to_owned(),
-            key: "an inline component".to_owned(),
-        }),
         None => Ok(()),
     }
 }
@@ -345,53 +395,4 @@ fn check_variables(document: &Document) -> Result<(), ManifestError> {
         }
     }
     Ok(())
-}
-
-fn check_queue(queue: &QueueTrigger, components: &BTreeMap<String, Component>) -> Result<(), ManifestError> {
-    let invalid = |key: &str, reason: String| ManifestError::Invalid {
-        place: "[[trigger.sqs]]".to_owned(),
-        key: key.to_owned(),
-        reason,
-    };
-    if !components.contains_key(&queue.component) {
-        return Err(invalid("component", format!("there is no [component.{}]", queue.component)));
-    }
-    if !(1..=10).contains(&queue.max_messages) {
-        return Err(invalid("max_messages", "SQS gives from 1 to 10 messages at once".to_owned()));
-    }
-    Ok(())
-}
-
-type RoutesAndComponents = (Vec<(String, String)>, BTreeMap<String, Component>);
-
-/// Gives inline components a name, and checks that routes are ones of their own and components exist.
-fn routes_and_components(
-    triggers: Vec<HttpTrigger>,
-    mut components: BTreeMap<String, Component>,
-) -> Result<RoutesAndComponents, ManifestError> {
-    let mut routes: Vec<(String, String)> = Vec::with_capacity(triggers.len());
-    for (index, trigger) in triggers.into_iter().enumerate() {
-        let place = || format!("[[trigger.http]] of route \"{}\"", trigger.route);
-        let invalid =
-            |key: &str, reason: String| ManifestError::Invalid { place: place(), key: key.to_owned(), reason };
-        if trigger.route.starts_with(RESERVED_ROUTES) {
-            return Err(invalid("route", format!("{RESERVED_ROUTES} is Spin's own")));
-        }
-        if routes.iter().any(|(route, _)| *route == trigger.route) {
-            return Err(invalid("route", "another trigger has the same route".to_owned()));
-        }
-        let name = match trigger.component {
-            ComponentReference::Name(name) if components.contains_key(&name) => name,
-            ComponentReference::Name(name) => {
-                return Err(invalid("component", format!("there is no [component.{name}]")));
-            }
-            ComponentReference::Inline(component) => {
-                let name = format!("inline-{index}");
-                components.insert(name.clone(), *component);
-                name
-            }
-        };
-        routes.push((trigger.route, name));
-    }
-    Ok((routes, components))
 }

@@ -146,6 +146,11 @@ impl ConnectionPool {
         *request.uri_mut() = Uri::from(path);
 
         loop {
+            // A server may have closed the connections long ago, while this process was frozen or busy: the thread looks
+            // for news of the network first, so that their tasks see it before a request is spent on one.
+            if self.has(&origin) {
+                tokio::task::yield_now().await;
+            }
             let (mut sender, is_reused) = match self.take(&origin) {
                 Some(sender) => (sender, true),
                 None => {
@@ -168,6 +173,11 @@ impl ConnectionPool {
                 Err(_) => return Err(Error::ConnectionReadTimeout),
             }
         }
+    }
+
+    fn has(&self, origin: &Origin) -> bool {
+        let all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(origin).is_some_and(|connections| !connections.is_empty())
     }
 
     /// A free connection, the one used last first.

@@ -60,25 +60,8 @@ impl Routes {
         let path = uri.path();
         let found = self.0.best_match(path)?;
         let captures = found.captures();
-
-        let forged: Vec<HeaderName> =
-            headers.keys().filter(|name| name.as_str().starts_with(PATH_MATCH)).cloned().collect();
-        for name in forged {
-            headers.remove(name);
-        }
-
         let path_info = captures.wildcard().map_or_else(String::new, |rest| path_info(rest, path));
-        let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        let path_and_query = uri.path_and_query().map_or("/", |both| both.as_str());
-        let full_url = format!("http://{host}{path_and_query}");
-
-        headers.insert(MATCHED_ROUTE, found.pattern.clone());
-        headers.insert(RAW_COMPONENT_ROUTE, found.pattern.clone());
-        headers.insert(COMPONENT_ROUTE, found.prefix.clone());
-        headers.insert(BASE_PATH, HeaderValue::from_static("/"));
-        insert(headers, PATH_INFO, path_info);
-        insert(headers, FULL_URL, full_url);
-        insert(headers, CLIENT_ADDR, client.to_string());
+        describe(uri, headers, path_info, (found.pattern.clone(), found.prefix.clone()), client);
         for (name, value) in captures.iter() {
             let name = format!("{PATH_MATCH}{}", name.to_ascii_lowercase());
             if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
@@ -87,6 +70,38 @@ impl Routes {
         }
         Some(found.component)
     }
+}
+
+/// Adds the same headers for a component that the host calls by its name: its route is every path.
+pub(crate) fn prepare_call(uri: &Uri, headers: &mut HeaderMap) {
+    let every = (HeaderValue::from_static("/..."), HeaderValue::from_static(""));
+    describe(uri, headers, uri.path().to_owned(), every, SocketAddr::from(([127, 0, 0, 1], 0)));
+}
+
+fn describe(
+    uri: &Uri,
+    headers: &mut HeaderMap,
+    path_info: String,
+    (pattern, prefix): (HeaderValue, HeaderValue),
+    client: SocketAddr,
+) {
+    let forged: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(PATH_MATCH)).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(uri.authority().map(|authority| authority.as_str())).unwrap_or("localhost");
+    let path_and_query = uri.path_and_query().map_or("/", |both| both.as_str());
+    let full_url = format!("{}://{host}{path_and_query}", uri.scheme_str().unwrap_or("http"));
+
+    headers.insert(MATCHED_ROUTE, pattern.clone());
+    headers.insert(RAW_COMPONENT_ROUTE, pattern);
+    headers.insert(COMPONENT_ROUTE, prefix);
+    headers.insert(BASE_PATH, HeaderValue::from_static("/"));
+    insert(headers, PATH_INFO, path_info);
+    insert(headers, FULL_URL, full_url);
+    insert(headers, CLIENT_ADDR, client.to_string());
 }
 
 /// What a wildcard matched, as Spin writes it: with the leading slash and, other than routefinder, a trailing one.

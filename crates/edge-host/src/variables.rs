@@ -54,19 +54,21 @@ impl fmt::Debug for Value {
 pub(crate) struct Variables(BTreeMap<String, Value>);
 
 impl Variables {
-    /// Gives each declared variable its value: from `overrides`, else from `environment`, else its default.
+    /// Gives each declared variable that is needed its value: from `overrides`, else from `environment`, else its default.
     pub(crate) fn resolve(
         declarations: &BTreeMap<String, Declaration>,
+        is_needed: impl Fn(&str) -> bool,
         mut overrides: HashMap<String, String>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Error> {
         let mut values = BTreeMap::new();
         let mut missing = Vec::new();
         for (name, declaration) in declarations {
-            let given = overrides
-                .remove(name)
-                .or_else(|| environment(&environment_name(name)))
-                .or_else(|| declaration.default.clone());
+            let given = overrides.remove(name);
+            if !is_needed(name) {
+                continue;
+            }
+            let given = given.or_else(|| environment(&environment_name(name))).or_else(|| declaration.default.clone());
             match given {
                 Some(text) => {
                     let secret = declaration.secret;
@@ -100,6 +102,11 @@ impl Variables {
         expanded.text.push_str(rest);
         Ok(expanded)
     }
+}
+
+/// Whether a template names the variable.
+pub(crate) fn names(template: &str, variable: &str) -> bool {
+    template.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).any(|(name, _)| name.trim() == variable)
 }
 
 /// Why a template cannot be expanded.
@@ -141,7 +148,7 @@ mod tests {
         );
         let overrides = HashMap::from([("a".to_owned(), "override".to_owned())]);
         let environment = |name: &str| (name != "SPIN_VARIABLE_C").then(|| "environment".to_owned());
-        let variables = Variables::resolve(&declarations, overrides, environment).unwrap();
+        let variables = Variables::resolve(&declarations, |_| true, overrides, environment).unwrap();
 
         let expanded = variables.expand("{{a}}/{{ b }}/x").unwrap();
         assert_eq!(expanded.expose(), "override/environment/x");
@@ -153,8 +160,21 @@ mod tests {
     }
 
     #[test]
+    fn only_needed_variables_must_have_values() {
+        let declarations = declared("a = { required = true }\nb = { required = true }");
+        let resolve = |overrides: &[&str]| {
+            let overrides = overrides.iter().map(|name| ((*name).to_owned(), "given".to_owned())).collect();
+            Variables::resolve(&declarations, |name| names("{{ a }}/x", name), overrides, |_| None)
+        };
+        assert_eq!(resolve(&["a", "b"]).unwrap().expand("{{a}}").unwrap().expose(), "given");
+        let missing = resolve(&["b"]).unwrap_err().to_string();
+        assert!(missing.contains("`a` (set SPIN_VARIABLE_A)") && !missing.contains("`b`"), "{missing}");
+        assert!(matches!(resolve(&["a", "c"]), Err(Error::UndeclaredVariable { name }) if name == "c"));
+    }
+
+    #[test]
     fn a_template_that_cannot_be_expanded_says_why() {
-        let variables = Variables::resolve(&BTreeMap::new(), HashMap::new(), |_| None).unwrap();
+        let variables = Variables::resolve(&BTreeMap::new(), |_| true, HashMap::new(), |_| None).unwrap();
         assert_eq!(variables.expand("{{ a").unwrap_err(), TemplateError::Unmatched);
         assert_eq!(variables.expand("{{ a }}").unwrap_err(), TemplateError::Undeclared("a".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! The Spin application: under `spin up`, or in the embedded host.
+//! The Spin application as it runs at the edge: its public component, under `spin up` or in the embedded host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use crate::process::{self, Launch, Process, free_port, on_path};
 
 /// How long the application may take to start; the embedded host compiles the components once.
 const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// The component that an application outside of AWS runs; the other one is behind the queue.
+const PUBLIC_COMPONENT: &str = "intake";
 
 /// What runs the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,24 @@ impl Host {
         if on_path("spin").is_some() { Self::Spin } else { Self::Embedded }
     }
 
+    /// The environment variable by which `cargo xtask test` tells the tests which host to use.
+    pub const VARIABLE: &str = "TEST_HOST";
+
+    /// The host that a value of [`Host::VARIABLE`] means.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Spin, Self::Embedded].into_iter().find(|host| host.key() == name)
+    }
+
+    /// The value of [`Host::VARIABLE`] that means this host.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Spin => "spin",
+            Self::Embedded => "embedded",
+        }
+    }
+
     /// What people call it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -36,6 +57,20 @@ impl Host {
             Self::Embedded => "the embedded host",
         }
     }
+}
+
+/// The `spin` command.
+///
+/// # Errors
+/// When it is not on the `PATH`.
+pub fn spin_program() -> Result<PathBuf> {
+    on_path("spin")
+        .context("`spin` is not on the PATH: install Spin (https://spinframework.dev), or use --host embedded")
+}
+
+/// As the environment names a variable of `spin.toml`.
+pub(crate) fn environment_name(variable: &str) -> String {
+    format!("SPIN_VARIABLE_{}", variable.to_ascii_uppercase())
 }
 
 /// Says clearly when the port that was asked for is taken.
@@ -56,16 +91,12 @@ pub struct ApplicationSettings<'a> {
     pub host: Host,
     /// The repository's root.
     pub root: &'a Path,
-    /// `spin.toml`, or one that was made of it.
-    pub manifest: &'a Path,
-    /// The identity with which the host itself calls AWS, where it does: `AWS_…` variables by name.
-    pub identity: Vec<(String, String)>,
     /// The built embedded host.
     pub edge_host: &'a Path,
     /// The port to listen on, or a free one.
     pub port: Option<u16>,
     /// Spin variables by name, as in `spin.toml`.
-    pub variables: BTreeMap<&'static str, String>,
+    pub variables: BTreeMap<&'a str, String>,
     /// Where the output of the host and the components goes.
     pub log: PathBuf,
 }
@@ -76,7 +107,7 @@ impl Application {
     /// # Errors
     /// When the port is taken, `spin` was asked for and is missing, or the application does not become healthy.
     pub async fn start(settings: ApplicationSettings<'_>) -> Result<Self> {
-        let ApplicationSettings { host, root, manifest, identity, edge_host, port, variables, log } = settings;
+        let ApplicationSettings { host, root, edge_host, port, variables, log } = settings;
         let port = match port {
             Some(port) => {
                 require_free(port)?;
@@ -85,28 +116,26 @@ impl Application {
             None => free_port()?,
         };
         let listen = format!("127.0.0.1:{port}");
-        let manifest = manifest.to_string_lossy();
-        let arguments = ["--from", &manifest, "--listen", &listen].map(ToOwned::to_owned);
+        let manifest = root.join("spin.toml");
+        let arguments =
+            ["--from", &manifest.to_string_lossy(), "--component-id", PUBLIC_COMPONENT, "--listen", &listen]
+                .map(ToOwned::to_owned);
         let (program, args) = match host {
             Host::Embedded => {
                 let cache = root.join("target/edge-host-cache").to_string_lossy().into_owned();
                 (edge_host.to_owned(), arguments.into_iter().chain(["--cache".to_owned(), cache]).collect())
             }
-            Host::Spin => {
-                let spin = on_path("spin").context("`spin` is not on the PATH: install it, or use --host embedded")?;
-                (spin, std::iter::once("up".to_owned()).chain(arguments).collect())
-            }
+            Host::Spin => (spin_program()?, std::iter::once("up".to_owned()).chain(arguments).collect()),
         };
         // A clean environment: a variable that somebody has set for another application must not reach this one.
         let inherited =
             ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-        let variables =
-            variables.into_iter().map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value));
+        let variables = variables.into_iter().map(|(name, value)| (environment_name(name), value));
         let process = Process::start(Launch {
             name: host.name(),
             program: &program,
             args,
-            environment: inherited.chain(variables).chain(identity).collect(),
+            environment: inherited.chain(variables).collect(),
             clean_environment: true,
             account: None,
             directory: root,

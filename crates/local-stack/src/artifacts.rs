@@ -7,31 +7,74 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::application::Host;
 use crate::archive::{self, Entry};
 use crate::backplane::Backplane;
 use crate::process::on_path;
 use crate::setup::{WASM_TARGET, cargo};
 
+/// The program that runs a component on Lambda.
+const LAMBDA_HOST: &str = "appointment-lambda";
+
+/// The embedded host, which also compiles components ahead of time.
+const EDGE_HOST: &str = "edge-host";
+
+/// The components of `spin.toml`.
+const COMPONENTS: [&str; 2] = ["intake", "confirmation"];
+
 /// The built programs, under the repository's `target` folder, where `spin.toml` looks for the components.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     target: PathBuf,
+    profile: Profile,
+}
+
+/// How the native programs are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// As the tests are.
+    Dev,
+    /// As what is deployed is: for measurements.
+    Release,
+}
+
+impl Profile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
+
+    /// The folder of its programs under `target`.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
 }
 
 impl Artifacts {
     /// What an earlier build left; nothing is built now.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { target: root.join("target") }
+        Self { target: root.join("target"), profile: Profile::Dev }
     }
 
-    /// Builds the components, the workers and, where it is used, the embedded host. What is up to date stays as it is.
+    /// Builds the components, the functions and the embedded host. What is up to date stays as it is.
     ///
     /// # Errors
     /// When something does not compile; `cargo` has said why on standard error.
-    pub fn build(root: &Path, backplane: &Backplane, host: Host) -> Result<Self> {
-        let artifacts = Self::at(root);
+    pub fn build(root: &Path, backplane: &Backplane) -> Result<Self> {
+        Self::build_with(root, backplane, Profile::Dev)
+    }
+
+    /// As [`Artifacts::build`], with the native programs built in a profile of one's own.
+    ///
+    /// # Errors
+    /// As [`Artifacts::build`].
+    pub fn build_with(root: &Path, backplane: &Backplane, profile: Profile) -> Result<Self> {
+        let artifacts = Self { profile, ..Self::at(root) };
         artifacts.cargo_build(
             root,
             "the components",
@@ -39,11 +82,8 @@ impl Artifacts {
         )?;
         let workers: Vec<String> = backplane.countries().map(|country| country.function).collect();
         // Of the whole workspace, whose features `cargo test` unites too: else each would compile the dependencies anew.
-        let mut native = vec!["--workspace"];
+        let mut native = vec!["--workspace", "--profile", profile.name(), "--bin", LAMBDA_HOST, "--bin", EDGE_HOST];
         native.extend(workers.iter().flat_map(|worker| ["--bin", worker.as_str()]));
-        if host == Host::Embedded {
-            native.extend(["--bin", "edge-host"]);
-        }
         artifacts.cargo_build(root, "the native programs", &native)?;
         Ok(artifacts)
     }
@@ -51,13 +91,17 @@ impl Artifacts {
     /// The embedded host.
     #[must_use]
     pub fn edge_host(&self) -> PathBuf {
-        self.target.join("debug").join("edge-host")
+        self.program(EDGE_HOST)
     }
 
     /// A worker, which is named as its function.
     #[must_use]
     pub fn worker(&self, function: &str) -> PathBuf {
-        self.target.join("debug").join(function)
+        self.program(function)
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.target.join(self.profile.folder()).join(name)
     }
 
     /// A worker's deployment package: a zip that holds it as the executable `bootstrap`, without debug information.
@@ -67,28 +111,79 @@ impl Artifacts {
     /// # Errors
     /// When the worker has not been built, or a file cannot be written.
     pub fn worker_package(&self, function: &str) -> Result<PathBuf> {
+        self.package(function, &[], || Ok(Vec::new()))
+    }
+
+    /// The deployment package of the application's functions: the host that runs a component on Lambda as `bootstrap`,
+    /// `spin.toml`, and the components' machine code.
+    ///
+    /// It is made anew when a part is newer.
+    ///
+    /// # Errors
+    /// When a part has not been built, or a file cannot be written.
+    pub fn application_package(&self, root: &Path) -> Result<PathBuf> {
+        let manifest = root.join("spin.toml");
+        let components =
+            COMPONENTS.map(|name| self.target.join(WASM_TARGET).join("component").join(format!("{name}.wasm")));
+        let mut parts = vec![manifest.clone(), self.edge_host()];
+        parts.extend(components);
+        self.package(LAMBDA_HOST, &parts, || {
+            let folder = self.packages().join(format!("components.{}", std::process::id()));
+            let mut compile = Command::new(self.edge_host());
+            compile.arg("compile").arg("--from").arg(&manifest).arg("--output").arg(&folder);
+            let compiled = compile.output().context("cannot run edge-host")?;
+            ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+            let mut files = vec![("spin.toml".to_owned(), fs::read(&manifest)?)];
+            for name in COMPONENTS.map(|name| format!("{name}.cwasm")) {
+                let content = fs::read(folder.join(&name))?;
+                files.push((name, content));
+            }
+            fs::remove_dir_all(&folder)?;
+            Ok(files)
+        })
+    }
+
+    /// The folder of the packages.
+    fn packages(&self) -> PathBuf {
+        self.target.join(self.profile.folder()).join("functions")
+    }
+
+    /// A zip of a native program as `bootstrap`, without debug information, and of other files. It is made anew when the
+    /// program or another of its parts is newer.
+    fn package(
+        &self,
+        program: &str,
+        parts: &[PathBuf],
+        others: impl FnOnce() -> Result<Vec<(String, Vec<u8>)>>,
+    ) -> Result<PathBuf> {
         // Stacks that start at the same time in one process would write the same files.
         static PACKING: Mutex<()> = Mutex::new(());
         let _packing = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let worker = self.worker(function);
-        let built = modified(&worker).with_context(|| format!("{} has not been built", worker.display()))?;
-        let directory = self.target.join("functions");
-        let package = directory.join(format!("{function}.zip"));
-        if modified(&package).is_ok_and(|packed| packed > built) {
+        let binary = self.program(program);
+        let parts = parts.iter().chain([&binary]);
+        let modified_at =
+            parts.map(|part| modified(part).with_context(|| format!("{} has not been built", part.display())));
+        let newest = modified_at.collect::<Result<Vec<_>>>()?.into_iter().max();
+        let directory = self.packages();
+        let package = directory.join(format!("{program}.zip"));
+        if modified(&package).is_ok_and(|packed| Some(packed) > newest) {
             return Ok(package);
         }
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         // Under names of our own until it is whole: another process may do this at the same time.
         let unique = std::process::id();
-        let stripped = directory.join(format!("{function}.{unique}.stripped"));
+        let stripped = directory.join(format!("{program}.{unique}.stripped"));
         let without_symbols = on_path("strip").is_some_and(|strip| {
-            Command::new(strip).arg("-o").arg(&stripped).arg(&worker).status().is_ok_and(|status| status.success())
+            Command::new(strip).arg("-o").arg(&stripped).arg(&binary).status().is_ok_and(|status| status.success())
         });
-        let bootstrap = fs::read(if without_symbols { &stripped } else { &worker })?;
+        let bootstrap = fs::read(if without_symbols { &stripped } else { &binary })?;
         if without_symbols {
             fs::remove_file(&stripped)?;
         }
-        archive::write(&package, 1, &[Entry { path: "bootstrap", content: &bootstrap, executable: true }])?;
+        let others = others()?;
+        let bootstrap = Entry { path: "bootstrap", content: &bootstrap, executable: true };
+        let others = others.iter().map(|(path, content)| Entry { path, content, executable: false });
+        archive::write(&package, 1, &std::iter::once(bootstrap).chain(others).collect::<Vec<_>>())?;
         Ok(package)
     }
 

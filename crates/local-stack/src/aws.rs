@@ -128,9 +128,21 @@ impl Aws {
     /// # Errors
     /// When the call fails.
     pub async fn lambda(&self, path: &str, body: &Value) -> Result<Value> {
-        let service = self.endpoint.service("lambda");
-        let answer = self.client.rest_json(service, Method::POST, path, Some(body), Retry::Safe).await;
-        answer.with_context(|| format!("Lambda: POST {path}"))
+        self.rest("lambda", path, body).await
+    }
+
+    /// A `POST` to API Gateway's REST interface.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn api_gateway(&self, path: &str, body: &Value) -> Result<Value> {
+        self.rest("apigateway", path, body).await
+    }
+
+    async fn rest(&self, service: &'static str, path: &str, body: &Value) -> Result<Value> {
+        let endpoint = self.endpoint.service(service);
+        let answer = self.client.rest_json(endpoint, Method::POST, path, Some(body), Retry::Safe).await;
+        answer.with_context(|| format!("{service}: POST {path}"))
     }
 
     /// Another call of Lambda's REST interface.

@@ -7,9 +7,11 @@
 //!   the write (n = 0) or the n-th republishing and the next; after the last one the system gives up.
 //! - `local.durations_seconds`: what the local stack shortens, so that a retry can be watched. It can override
 //!   durations and nothing else.
-//! - `table`, `topic`, `country_queue`, `worker`, `bus`, `confirmation_queue`, `confirmation`: the resources.
-//! - `principals`: who acts, and the IAM statements each one gets. A statement names resources by the logical names of
-//!   [`Resource`], never by ARN or by physical name; Terraform and [`provision`](crate::provision) resolve them.
+//! - `table`, `topic`, `country_queue`, `worker`, `bus`, `confirmation_queue`, `function_alias`, `api`, `intake`,
+//!   `confirmation`: the resources.
+//! - `principals`: who acts, and the IAM statements each one gets: its own `statements`, and those of the principal that
+//!   `statements_of` names. A statement names resources by the logical names of [`Resource`], never by ARN or by physical
+//!   name; Terraform and [`provision`](crate::provision) resolve them.
 //!
 //! Two placeholders derive what exists once per country: `{COUNTRY}` is the code as it is (`PE`), `{country}` the code
 //! in lower case (`pe`). Two more refer to a name that stands elsewhere in the file: `{worker.event_source}` and
@@ -49,9 +51,15 @@ pub struct Backplane {
     pub bus: Bus,
     /// The queue between the bus and the confirmation component.
     pub confirmation_queue: ConfirmationQueue,
-    /// How outcomes and the republish schedule reach the confirmation component.
+    /// The alias by which everything calls a function: it names the published version that serves.
+    pub function_alias: String,
+    /// The HTTP API in front of the component intake.
+    pub api: Api,
+    /// The function that runs the component intake.
+    pub intake: Intake,
+    /// The function that runs the component confirmation, and what invokes it.
     pub confirmation: Confirmation,
-    /// Who acts, by logical name: `intake`, `confirmation`, `host`, `worker`, `migration`, `pipe`, `republisher`.
+    /// Who acts, by logical name: `edge`, `intake`, `confirmation`, `worker`, `migration`.
     pub principals: BTreeMap<String, Principal>,
 }
 
@@ -68,6 +76,11 @@ pub struct Durations {
     pub worker_timeout: u64,
     /// The time limit of the function that applies a country's migrations.
     pub migration_timeout: u64,
+    /// The time limit of the function that answers the API: longer than intake's own limits, shorter than the 30 s after
+    /// which API Gateway gives up.
+    pub intake_timeout: u64,
+    /// The time limit of the function that applies outcomes, and repeats republishing while there is more.
+    pub confirmation_timeout: u64,
     /// How long an event source mapping waits to fill a batch: not at all.
     pub batching_window: u64,
     /// How long a message may wait in a queue.
@@ -76,14 +89,16 @@ pub struct Durations {
     pub dead_letter_retention: u64,
     /// `ReceiveMessageWaitTimeSeconds` of the confirmation queue, for consumers that send no wait time.
     pub confirmation_receive_wait: u64,
-    /// How long an API destination waits for the confirmation component: AWS fixes it at 5 s.
-    pub confirmation_answer: u64,
     /// How long the bus's archive keeps events.
     pub archive_retention: u64,
-    /// How often the schedule calls the republisher.
+    /// How often the schedule invokes the republisher.
     pub republish_interval: u64,
     /// What passes before the first republishing, between the further ones, and after the last until giving up.
     pub republish_delays: Vec<u64>,
+    /// How often a country is asked about what was given up, for as long as dead letters are kept.
+    pub given_up_interval: u64,
+    /// For how long EventBridge tries to deliver an event to a queue: its default, which nothing here changes.
+    pub event_delivery: u64,
 }
 
 /// What the local stack overrides: durations, and nothing else (the type has no other field).
@@ -123,6 +138,8 @@ pub struct Index {
     pub sort_key: KeyAttribute,
     /// Attributes copied to the index besides the keys of index and table.
     pub projected_attributes: Vec<String>,
+    /// How many values of the partition key each country has, and as many for what was given up.
+    pub shards: u8,
 }
 
 /// A key attribute and its DynamoDB type.
@@ -212,66 +229,62 @@ pub struct ConfirmationQueue {
     pub max_receive_count: u32,
 }
 
-/// How AWS reaches the confirmation component.
+/// The API Gateway HTTP API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// Physical name.
+    pub name: String,
+}
+
+/// The function behind the API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    /// Physical name.
+    pub function: String,
+}
+
+/// The function behind the confirmation queue and the republish schedule.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirmation {
+    /// Physical name.
+    pub function: String,
     /// `Source` of the events that the component publishes.
     pub event_source: String,
-    /// Name of the EventBridge connection that holds the API key (AWS only).
-    pub connection: String,
-    /// Header that carries the API key.
-    pub api_key_header: String,
-    /// The pipe from the confirmation queue.
-    pub pipe: Pipe,
+    /// Messages in a batch.
+    pub batch_size: u32,
+    /// How many batches the event source mapping hands out at a time.
+    pub maximum_concurrency: u32,
+    /// `FunctionResponseTypes` of the event source mapping.
+    pub function_response_types: Vec<String>,
     /// The republish schedule.
     pub republish: Republish,
 }
 
-/// The EventBridge pipe to the confirmation component.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pipe {
-    /// Physical name.
-    pub name: String,
-    /// Name of its API destination.
-    pub destination: String,
-    /// Path at the Spin application.
-    pub path: String,
-    /// Messages in a request.
-    pub batch_size: u32,
-    /// `<$.body>`: the request's body is the message's body, unchanged.
-    pub input_template: String,
-}
-
-/// The schedule that republishes what was left behind.
+/// The schedule that republishes what was left behind, in one country.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Republish {
-    /// Name of the rule on the default bus.
+    /// Name of the rule on the default bus, with a country's placeholder.
     pub rule: String,
-    /// Name of the rule's target, one for each country.
-    pub name: String,
-    /// Name of its API destination.
-    pub destination: String,
-    /// Path at the Spin application.
+    /// Path of the component's private route.
     pub path: String,
+    /// The rule's constant input, with a country's placeholder: the body of the request to that path.
+    pub input: Value,
 }
 
 /// What kind of identity a principal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
-    /// A Wasm component, which signs its calls itself.
-    Component,
-    /// The task that runs the application on AWS, and assumes the components' roles.
-    Host,
+    /// A user with an access key, for a Spin application elsewhere.
+    User,
+    /// The role of a function of the same name.
+    Function,
     /// A role of a country's function (the worker, the migration); there is one for each country.
     CountryWorker,
-    /// A role that an AWS service assumes.
-    Service,
-    /// A host that receives from the confirmation queue itself, by Spin's SQS trigger, in place of the pipe.
-    QueueTrigger,
 }
 
 /// Somebody who acts on the backplane, and what is allowed to them.
@@ -282,11 +295,10 @@ pub struct Principal {
     pub kind: PrincipalKind,
     /// Name of its IAM role or user, with placeholders where there is one for each country.
     pub name: String,
-    /// Which AWS service assumes the role, for [`PrincipalKind::Service`].
+    /// Another principal, by its logical name, whose statements it has besides its own.
     #[serde(default)]
-    pub service: Option<String>,
-    /// All that it may do.
-    pub statements: Vec<Statement>,
+    statements_of: Option<String>,
+    statements: Vec<Statement>,
 }
 
 /// An IAM statement with the effect `Allow`.
@@ -330,16 +342,12 @@ pub enum Resource {
     NetworkAttachment,
     /// What describes a VPC, for which IAM knows no narrower resource than `*` (AWS only).
     NetworkDescription,
-    /// The role of the component intake.
-    IntakeRole,
-    /// The role of the component confirmation.
-    ConfirmationRole,
     /// The confirmation queue.
     ConfirmationQueue,
-    /// The pipe's API destination.
-    ConfirmationsDestination,
-    /// The republish schedule's API destination.
-    RepublishDestination,
+    /// The log streams of the function that answers the API.
+    IntakeLogGroup,
+    /// The log streams of the function that applies outcomes.
+    ConfirmationLogGroup,
 }
 
 /// The names of one country, placeholders expanded.
@@ -390,6 +398,9 @@ pub enum BackplaneError {
     /// The `local` block names something that is no duration.
     #[error("{FILE}: local.durations_seconds: {0}; only a duration of `durations_seconds` can be overridden")]
     NoDuration(serde_json::Error),
+    /// A principal has the statements of one that does not exist, or that has another's itself.
+    #[error("{FILE}: principals.{0}.statements_of names no principal with statements of its own alone")]
+    NoStatements(String),
 }
 
 impl Table {
@@ -433,6 +444,12 @@ impl Backplane {
     pub fn parse(text: &str) -> Result<Self, BackplaneError> {
         let backplane: Self = serde_json::from_str(text)?;
         backplane.durations.overridden(&backplane.local.durations_seconds)?;
+        for (name, principal) in &backplane.principals {
+            let Some(other) = &principal.statements_of else { continue };
+            if backplane.principals.get(other).is_none_or(|other| other.statements_of.is_some()) {
+                return Err(BackplaneError::NoStatements(name.clone()));
+            }
+        }
         Ok(backplane)
     }
 
@@ -488,6 +505,20 @@ impl Backplane {
         country.map_or_else(|| principal.name.clone(), |code| self.fill(&principal.name, code))
     }
 
+    /// The republish schedule of a country: the name of its rule, and the rule's constant input.
+    #[must_use]
+    pub fn republish_rule(&self, country: &Country) -> (String, Value) {
+        let Republish { rule, input, .. } = &self.confirmation.republish;
+        let fill = |template: &str| self.fill(template, &country.code);
+        (fill(rule), map_strings(input, &|text| vec![fill(text)]))
+    }
+
+    /// All that a principal may do: the statements of another that it names, and its own.
+    pub fn statements<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Statement> {
+        let other = principal.statements_of.as_ref().and_then(|other| self.principals.get(other));
+        other.into_iter().chain([principal]).flat_map(|principal| &principal.statements)
+    }
+
     /// The IAM policy document of a principal, its resources resolved to ARNs by `arn`.
     ///
     /// # Errors
@@ -498,9 +529,8 @@ impl Backplane {
         country: Option<&str>,
         arn: impl Fn(Resource) -> Result<String, E>,
     ) -> Result<Value, E> {
-        let statements = principal
-            .statements
-            .iter()
+        let statements = self
+            .statements(principal)
             .map(|statement| {
                 let resources =
                     statement.resources.iter().map(|resource| arn(*resource)).collect::<Result<Vec<_>, E>>()?;
@@ -544,6 +574,19 @@ impl Durations {
     #[must_use]
     pub fn receive_delays_setting(&self) -> String {
         self.receive_delays.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// [`Durations::republish_delays`], as the variable `republish_delays_seconds` gives them.
+    #[must_use]
+    pub fn republish_delays_setting(&self) -> String {
+        self.republish_delays.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// [`Durations::given_up_interval`] and [`Durations::dead_letter_retention`], as the variable
+    /// `given_up_schedule_seconds` gives them.
+    #[must_use]
+    pub fn given_up_schedule_setting(&self) -> String {
+        format!("{}/{}", self.given_up_interval, self.dead_letter_retention)
     }
 
     /// [`Durations::visibility_timeout`].

@@ -7,15 +7,14 @@
 //! | --- | --- |
 //! | [`backplane`] | the typed `infra/backplane.json` |
 //! | [`setup`], [`tools`] | what the machine needs: the Wasm target, the emulator, PostgreSQL; the tests' tools |
-//! | [`artifacts`] | builds the components, the workers and the embedded host |
+//! | [`artifacts`] | builds and packs the components, the functions and the embedded host |
 //! | [`database`] | the countries' databases, as the functions are told of them |
 //! | [`archive`] | writes zips that depend on their content alone |
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
-//! | [`provision`] | creates the backplane in the emulator from `infra/backplane.json` |
-//! | [`pipe`], [`schedule`] | play the EventBridge pipe and the republish rule, which the emulator does not |
+//! | [`provision`] | creates the backplane and the functions in the emulator from `infra/backplane.json` |
+//! | `schedule` | invokes the republishing function more often than the emulator's rules do |
 //! | [`tokens`] | an issuer of bearer tokens |
-//! | [`application`] | the Spin application, under `spin up` or in the embedded host |
-//! | [`queue_manifest`] | the manifest of a host that receives from SQS_CONFIRMATION itself |
+//! | [`application`] | the Spin application at the edge, under `spin up` or in the embedded host |
 //! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
 //! | [`process`] | child processes that never outlive their program |
 //!
@@ -30,30 +29,26 @@ pub mod aws;
 pub mod backplane;
 pub mod database;
 pub mod forget;
+mod function_logs;
 pub mod http;
 mod journal;
 pub mod ministack;
-pub mod pipe;
 pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod provision;
-pub mod queue_manifest;
 pub mod reconcile;
 pub mod redrive;
 pub mod running;
-pub mod schedule;
+mod schedule;
 pub mod setup;
 pub mod tokens;
 pub mod tools;
-mod worker_logs;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::http::HeaderValue;
 use anyhow::{Context, Result};
 use aws_http::{Credentials, Endpoint};
 use futures::future::{try_join, try_join_all};
@@ -63,21 +58,17 @@ use crate::artifacts::Artifacts;
 use crate::aws::Aws;
 use crate::backplane::Backplane;
 use crate::database::Database;
+use crate::function_logs::FunctionLogs;
 use crate::ministack::{Ministack, REGION};
-use crate::pipe::{Pipe, PipeSettings};
 use crate::postgres::Postgres;
 use crate::progress::Progress;
-use crate::provision::{Provisioned, WorkerCode, provision, register_workers};
+use crate::provision::{Api, Function, Provisioned, WorkerCode, provision, register_application, register_workers};
 use crate::running::RunningStack;
-use crate::schedule::{Schedule, ScheduleSettings};
+use crate::schedule::Schedule;
 use crate::tokens::Authentication;
-use crate::worker_logs::WorkerLogs;
 
 /// How many steps [`LocalStack::start`] reports.
 pub const STEPS: u32 = 5;
-
-/// How long the pipe's own receive may take: SQS's long poll and some more.
-const RECEIVE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What to start.
 pub struct Options {
@@ -92,7 +83,7 @@ pub struct Options {
 /// What stands behind the application: the emulator with the provisioned backplane, the databases, and the workers.
 pub struct Services {
     // Fields are dropped in this order, the reverse of their start.
-    _worker_logs: WorkerLogs,
+    _worker_logs: FunctionLogs,
     ministack: Ministack,
     postgres: Option<Postgres>,
     databases: BTreeMap<String, Database>,
@@ -134,9 +125,12 @@ impl Services {
             Some((country.clone(), WorkerCode { zip, database }))
         });
         register_workers(&backplane, &endpoint, &provisioned, &code.collect()).await?;
+        let workers: Vec<_> = backplane.countries().collect();
+        let functions: Vec<_> =
+            workers.iter().flat_map(|country| [country.function.as_str(), &country.migration_function]).collect();
         let worker_log = directory.join("logs").join("workers.log");
-        let worker_logs = WorkerLogs::start(Aws::root(endpoint.clone()), &backplane, &worker_log)?;
-        step.done(&backplane.countries().map(|country| country.function).collect::<Vec<_>>().join(", "));
+        let worker_logs = FunctionLogs::start(Aws::root(endpoint.clone()), &functions, &worker_log)?;
+        step.done(&workers.iter().map(|country| country.function.as_str()).collect::<Vec<_>>().join(", "));
 
         let services = Self {
             _worker_logs: worker_logs,
@@ -176,12 +170,13 @@ impl Services {
         &self.backplane
     }
 
-    /// The access key of a principal that is not a role, by its name in `infra/backplane.json`.
+    /// The access key of a principal that is a user, by its name in `infra/backplane.json`.
     ///
     /// # Errors
     /// When there is no such principal.
     pub fn credentials(&self, principal: &str) -> Result<&Credentials> {
-        credentials(&self.provisioned, principal)
+        let credentials = self.provisioned.credentials.get(principal);
+        credentials.with_context(|| format!("no access key of a principal `{principal}`"))
     }
 
     /// The ARN of the topic.
@@ -212,30 +207,42 @@ impl Services {
         self.databases.get(country).map(Database::owner_url).with_context(|| format!("no database of {country}"))
     }
 
-    /// The folder of the logs: `application.log`, `workers.log`, `pipe.log`, `schedule.log`, `ministack.log`, `postgres.log`.
+    /// The folder of the logs: `application.log`, `functions.log` (the two of the application), `workers.log`,
+    /// `schedule.log`, `ministack.log`, `postgres.log`.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.directory.join("logs")
     }
 
-    /// The values of `spin.toml`'s variables, by name: the users' access keys, a key for the internal routes, and no
-    /// authentication.
+    /// The values of `spin.toml`'s variables at the edge, by name: the edge's access key, and no authentication.
     ///
     /// # Errors
-    /// When the backplane has no principal of a component's name.
-    pub fn variables(&self, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
-        self.variables_by_way_of(&self.endpoint, api_key)
+    /// When the backplane has no principal `edge`.
+    pub fn variables(&self) -> Result<BTreeMap<&'static str, String>> {
+        self.variables_by_way_of(&self.endpoint)
     }
 
     /// As [`Services::variables`], for an application that reaches AWS at `endpoint`, for example through a proxy.
     ///
     /// # Errors
     /// As [`Services::variables`].
-    pub fn variables_by_way_of(&self, endpoint: &Endpoint, api_key: &str) -> Result<BTreeMap<&'static str, String>> {
-        let (intake, confirmation) = (self.credentials("intake")?, self.credentials("confirmation")?);
+    pub fn variables_by_way_of(&self, endpoint: &Endpoint) -> Result<BTreeMap<&'static str, String>> {
+        let edge = self.credentials("edge")?;
+        let mut variables = self.shared_variables(endpoint);
+        variables.extend([
+            ("intake_access_key_id", edge.access_key_id().to_owned()),
+            ("intake_secret_access_key", edge.secret_access_key().to_owned()),
+            ("authentication", "none".to_owned()),
+        ]);
+        Ok(variables)
+    }
+
+    /// The variables that hold nobody's credentials.
+    fn shared_variables(&self, endpoint: &Endpoint) -> BTreeMap<&'static str, String> {
         let endpoint = endpoint.to_string();
-        let delays: Vec<String> = self.backplane.durations.republish_delays.iter().map(u64::to_string).collect();
-        Ok(BTreeMap::from([
+        let durations = &self.backplane.durations;
+        let shards = self.backplane.table.index.shards.to_string();
+        BTreeMap::from([
             ("aws_region", REGION.to_owned()),
             ("dynamodb_endpoint", endpoint.clone()),
             ("sns_endpoint", endpoint.clone()),
@@ -243,27 +250,11 @@ impl Services {
             ("appointments_table", self.backplane.table.name.clone()),
             ("appointments_topic_arn", self.topic_arn().to_owned()),
             ("appointments_event_bus", self.backplane.bus.name.clone()),
-            ("republish_delays_seconds", delays.join(",")),
-            ("intake_access_key_id", intake.access_key_id().to_owned()),
-            ("intake_secret_access_key", intake.secret_access_key().to_owned()),
-            ("confirmation_access_key_id", confirmation.access_key_id().to_owned()),
-            ("confirmation_secret_access_key", confirmation.secret_access_key().to_owned()),
-            ("internal_api_key", api_key.to_owned()),
-            ("authentication", "none".to_owned()),
-        ]))
-    }
-
-    /// A principal's identity as the environment variables that AWS's tools read.
-    fn identity_variables(&self, principal: &str) -> Result<Vec<(String, String)>> {
-        let credentials = self.credentials(principal)?;
-        let variables = [
-            ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", credentials.access_key_id()),
-            ("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key()),
-            // For Spin's plugin; the embedded host takes the queue's own URL.
-            ("AWS_ENDPOINT_URL", &self.endpoint.to_string()),
-        ];
-        Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+            ("republish_delays_seconds", durations.republish_delays_setting()),
+            ("given_up_schedule_seconds", durations.given_up_schedule_setting()),
+            ("pending_shards_written", shards.clone()),
+            ("pending_shards_read", shards),
+        ])
     }
 
     fn ended(&mut self) -> Option<String> {
@@ -276,18 +267,18 @@ pub struct LocalStack {
     // Fields are dropped in this order, the reverse of their dependencies.
     application: Application,
     _schedule: Schedule,
-    pipe: Option<Pipe>,
+    _function_logs: FunctionLogs,
+    api: Api,
     services: Services,
-    api_key: String,
 }
 
-/// How SQS_CONFIRMATION reaches the confirmation component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Confirm {
-    /// By the EventBridge pipe, over HTTP, as on AWS.
-    Http,
-    /// By the host's own SQS trigger.
-    Sqs,
+/// Where each component of the application reaches AWS.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// The component intake, in its function and at the edge.
+    pub intake: Endpoint,
+    /// The component confirmation.
+    pub confirmation: Endpoint,
 }
 
 /// How to run the application over [`Services`].
@@ -296,31 +287,21 @@ pub struct Front<'a> {
     pub root: &'a Path,
     /// What was built.
     pub artifacts: &'a Artifacts,
-    /// What runs the application.
+    /// What runs the application at the edge.
     pub host: Host,
     /// The application's port, or a free one.
     pub port: Option<u16>,
-    /// Where the application reaches AWS; the emulator itself where `None`.
-    pub endpoint: Option<Endpoint>,
-    /// How it learns who calls.
+    /// Where the components reach AWS; at the emulator itself where `None`.
+    pub endpoints: Option<Endpoints>,
+    /// How intake learns who calls.
     pub authentication: Authentication<'a>,
-    /// How outcomes reach it.
-    pub confirm: Confirm,
 }
 
 impl<'a> Front<'a> {
-    /// In the embedded host, on a free port, over the emulator itself; anybody acts for anybody, and the pipe brings outcomes.
+    /// On a free port, over the emulator itself; anybody acts for anybody.
     #[must_use]
-    pub const fn embedded(root: &'a Path, artifacts: &'a Artifacts) -> Self {
-        Self {
-            root,
-            artifacts,
-            host: Host::Embedded,
-            port: None,
-            endpoint: None,
-            authentication: Authentication::None,
-            confirm: Confirm::Http,
-        }
+    pub const fn new(root: &'a Path, artifacts: &'a Artifacts, host: Host) -> Self {
+        Self { root, artifacts, host, port: None, endpoints: None, authentication: Authentication::None }
     }
 }
 
@@ -339,31 +320,52 @@ impl LocalStack {
         Self::over(services, front, progress).await
     }
 
-    /// Starts the application, and what calls it, over services that run.
+    /// Starts the application over services that run: its functions behind the API, the queue and the schedule, and its
+    /// public component at the edge.
     ///
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
     pub async fn over(services: Services, front: Front<'_>, progress: &Progress) -> Result<Self> {
-        let step = progress.step("application");
-        let api_key = random_key()?;
-        let endpoint = front.endpoint.as_ref().unwrap_or(services.endpoint());
-        let mut variables = services.variables_by_way_of(endpoint, &api_key)?;
-        variables.extend(front.authentication.variables());
-        let Backplane { confirmation, confirmation_queue, durations, .. } = &services.backplane;
-        let queue_url = services.queue_url(&confirmation_queue.name)?;
-        let (manifest, identity) = match front.confirm {
-            Confirm::Http => (front.root.join("spin.toml"), Vec::new()),
-            Confirm::Sqs => {
-                let path = &confirmation.pipe.path;
-                let manifest = queue_manifest::write(front.root, &services.directory, path, queue_url)?;
-                (manifest, services.identity_variables("queue_trigger")?)
-            }
-        };
+        let step = progress.step("the application's functions");
+        let backplane = &services.backplane;
+        let endpoints = front.endpoints.clone().unwrap_or_else(|| Endpoints {
+            intake: services.endpoint.clone(),
+            confirmation: services.endpoint.clone(),
+        });
+        let authentication = front.authentication.variables();
+        let (artifacts, root) = (front.artifacts.clone(), front.root.to_owned());
+        let package = tokio::task::spawn_blocking(move || artifacts.application_package(&root)).await??;
+        let api = register_application(backplane, &services.endpoint, &package, |component| {
+            let endpoint = if component == "intake" { &endpoints.intake } else { &endpoints.confirmation };
+            let mut variables = services.shared_variables(endpoint);
+            variables.insert("authentication", "none".to_owned());
+            variables.extend(authentication.clone());
+            let variables = variables.into_iter().map(|(name, value)| (application::environment_name(name), value));
+            let host = [("SPIN_COMPONENT", component.to_owned()), ("AWS_ENDPOINT_URL", endpoint.to_string())];
+            Ok(host.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(variables).collect())
+        })
+        .await?;
+        let (intake, confirmation) = (&backplane.intake.function, &backplane.confirmation.function);
+        let function_log = services.logs().join("functions.log");
+        let function_logs = FunctionLogs::start(services.aws(), &[intake, confirmation], &function_log)?;
+        let schedule = Schedule::start(
+            services.aws(),
+            Function::new(backplane, confirmation),
+            backplane.countries().map(|country| backplane.republish_rule(&country)).collect(),
+            Duration::from_secs(backplane.durations.republish_interval),
+            &services.logs().join("schedule.log"),
+        )?;
+        step.done(&format!(
+            "{intake} behind {}, {confirmation} behind {}",
+            api.host, backplane.confirmation_queue.name
+        ));
+
+        let step = progress.step("the application at the edge");
+        let mut variables = services.variables_by_way_of(&endpoints.intake)?;
+        variables.extend(authentication);
         let application = Application::start(ApplicationSettings {
             host: front.host,
             root: front.root,
-            manifest: &manifest,
-            identity,
             edge_host: &front.artifacts.edge_host(),
             port: front.port,
             variables,
@@ -371,43 +373,7 @@ impl LocalStack {
         })
         .await?;
         step.done(&format!("{} by {}", application.url(), front.host.name()));
-
-        let step = progress.step("confirmations and schedule");
-        let key = HeaderValue::from_str(&api_key).context("the API key is no header value")?;
-        let answer_limit = Duration::from_secs(durations.confirmation_answer);
-        let pipe = match front.confirm {
-            Confirm::Sqs => None,
-            Confirm::Http => {
-                let credentials = services.credentials("pipe")?.clone();
-                let settings = PipeSettings {
-                    aws: Aws::with_limit(services.endpoint.clone(), credentials, RECEIVE_LIMIT),
-                    queue_url: queue_url.to_owned(),
-                    destination: format!("{}{}", application.url(), confirmation.pipe.path),
-                    api_key_header: confirmation.api_key_header.clone(),
-                    api_key: key.clone(),
-                    answer_limit,
-                };
-                Some(Pipe::start(settings, &services.logs().join("pipe.log"))?)
-            }
-        };
-        let schedule = Schedule::start(
-            ScheduleSettings {
-                destination: format!("{}{}", application.url(), confirmation.republish.path),
-                countries: services.backplane.countries.clone(),
-                interval: Duration::from_secs(durations.republish_interval),
-                api_key_header: confirmation.api_key_header.clone(),
-                api_key: key,
-                answer_limit,
-            },
-            &services.logs().join("schedule.log"),
-        )?;
-        let way = match front.confirm {
-            Confirm::Http => &confirmation.pipe.path,
-            Confirm::Sqs => "the host's own SQS trigger",
-        };
-        let (queue, republish) = (&confirmation_queue.name, &confirmation.republish.path);
-        step.done(&format!("{queue} to {way}, {} s to {republish}", durations.republish_interval));
-        Ok(Self { application, _schedule: schedule, pipe, services, api_key })
+        Ok(Self { application, _schedule: schedule, _function_logs: function_logs, api, services })
     }
 
     /// What stands behind the application.
@@ -416,16 +382,16 @@ impl LocalStack {
         &self.services
     }
 
-    /// The application, for example `http://127.0.0.1:3000`.
+    /// The application at the edge, for example `http://127.0.0.1:3000`.
     #[must_use]
     pub fn url(&self) -> String {
         self.application.url()
     }
 
-    /// The key with which the pipe calls the confirmation component.
+    /// The API in front of the function `appointment`.
     #[must_use]
-    pub fn api_key(&self) -> &str {
-        &self.api_key
+    pub const fn api(&self) -> &Api {
+        &self.api
     }
 
     /// Waits until a part ends by itself, and says which and why.
@@ -436,14 +402,6 @@ impl LocalStack {
                 return ended;
             }
             tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Stops everything in good order: first the pipe, which finishes the requests in flight.
-    pub async fn stop(self) {
-        let Self { pipe, .. } = self;
-        if let Some(pipe) = pipe {
-            pipe.stop().await;
         }
     }
 }
@@ -502,10 +460,6 @@ async fn worker_packages(backplane: &Backplane, artifacts: &Artifacts) -> Result
     .map(|packages| packages.into_iter().collect())
 }
 
-fn credentials<'a>(provisioned: &'a Provisioned, principal: &str) -> Result<&'a Credentials> {
-    provisioned.credentials.get(principal).with_context(|| format!("no access key of a principal `{principal}`"))
-}
-
 /// The folder of an instance.
 fn instance_directory(root: &Path, instance: &str) -> PathBuf {
     root.join("target").join("local-stack").join(instance)
@@ -520,14 +474,4 @@ fn fresh_directory(root: &Path, instance: &str) -> Result<PathBuf> {
     let logs = directory.join("logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     Ok(directory)
-}
-
-/// 256 random bits in hexadecimal.
-fn random_key() -> Result<String> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
-    Ok(bytes.iter().fold(String::new(), |mut key, byte| {
-        let _ = write!(key, "{byte:02x}");
-        key
-    }))
 }

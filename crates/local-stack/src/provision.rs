@@ -73,17 +73,106 @@ pub async fn register_workers(
     provisioned: &Provisioned,
     code: &BTreeMap<String, WorkerCode<'_>>,
 ) -> Result<()> {
-    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint, provisioned };
+    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint };
     let countries: Vec<Country> = backplane.countries().collect();
     try_join_all(countries.iter().map(|country| async {
         let code = code.get(&country.code).with_context(|| format!("no worker for {}", country.code))?;
-        let zip = tokio::fs::read(code.zip).await.with_context(|| format!("cannot read {}", code.zip.display()))?;
-        let zip = BASE64.encode(zip);
-        registrar.migrate(country, &zip, code.database).await?;
+        let zip = read_zip(code.zip).await?;
+        let secret = provisioned.master_secrets.get(&country.code).context("no master secret")?;
+        registrar.migrate(country, &zip, code.database, secret).await?;
         registrar.register_worker(country, &zip, code.database).await
     }))
     .await?;
     Ok(())
+}
+
+/// Registers the two functions that run the application's components, from one zip: intake behind the API, confirmation
+/// behind its queue. `environment` gives each one its own, by the component's name.
+///
+/// # Errors
+/// When the zip cannot be read, or the emulator refuses a call.
+pub async fn register_application(
+    backplane: &Backplane,
+    endpoint: &Endpoint,
+    zip: &Path,
+    environment: impl Fn(&str) -> Result<BTreeMap<String, String>>,
+) -> Result<Api> {
+    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint };
+    let zip = read_zip(zip).await?;
+    let Backplane { durations, intake, confirmation, .. } = backplane;
+    let register = async |principal: &'static str, name: &str, timeout: u64| {
+        let environment = environment(principal)?;
+        registrar.register(NewFunction { principal, country: None, name, zip: &zip, timeout, environment }).await
+    };
+    let behind_api = async {
+        let function = register("intake", &intake.function, durations.intake_timeout).await?;
+        registrar.create_api(&function).await
+    };
+    let behind_queue = async {
+        let function = register("confirmation", &confirmation.function, durations.confirmation_timeout).await?;
+        let mapping = json!({
+            "FunctionName": function.reference(),
+            "EventSourceArn": arn("sqs", &backplane.confirmation_queue.name),
+            "BatchSize": confirmation.batch_size,
+            "MaximumBatchingWindowInSeconds": durations.batching_window,
+            "ScalingConfig": {"MaximumConcurrency": confirmation.maximum_concurrency},
+            "FunctionResponseTypes": confirmation.function_response_types,
+        });
+        registrar.aws.lambda("/2015-03-31/event-source-mappings/", &mapping).await
+    };
+    Ok(try_join(behind_api, behind_queue).await?.0)
+}
+
+/// A zip as Lambda takes it: in base64.
+async fn read_zip(zip: &Path) -> Result<String> {
+    let content = tokio::fs::read(zip).await.with_context(|| format!("cannot read {}", zip.display()))?;
+    Ok(BASE64.encode(content))
+}
+
+/// An HTTP API of the emulator's API Gateway.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Where the emulator answers for it.
+    pub url: String,
+    /// What the `Host` header has to say, by which the emulator knows the API.
+    pub host: String,
+}
+
+impl Api {
+    /// The beginning of a request to the API.
+    #[must_use]
+    pub fn request(&self, path: &str) -> http::request::Builder {
+        http::Request::builder().uri(format!("{}{path}", self.url)).header(http::header::HOST, &self.host)
+    }
+}
+
+/// A function by the alias that serves.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    name: String,
+    alias: String,
+}
+
+impl Function {
+    pub(crate) fn new(backplane: &Backplane, name: &str) -> Self {
+        Self { name: name.to_owned(), alias: backplane.function_alias.clone() }
+    }
+
+    fn reference(&self) -> String {
+        format!("{}:{}", self.name, self.alias)
+    }
+
+    /// Invokes it, and waits for what it returns.
+    ///
+    /// A function that fails answers too, with the error in the place of what it returns.
+    pub(crate) async fn invoke(&self, aws: &Aws, event: &Value) -> Result<Value> {
+        let path = format!("/2015-03-31/functions/{}/invocations?Qualifier={}", self.name, self.alias);
+        let answer = aws.lambda(&path, event).await?;
+        if let Some(message) = answer.get("errorMessage").and_then(Value::as_str) {
+            bail!("{} failed: {message}", self.name);
+        }
+        Ok(answer)
+    }
 }
 
 /// Keeps each database's owner in Secrets Manager, as RDS does; the ARNs of the secrets by the country's code.
@@ -238,20 +327,21 @@ async fn route_outcomes(aws: &Aws, backplane: &Backplane) -> Result<()> {
     }
 }
 
-/// Creates a role for each country's worker, and for everybody else a user with an access key. A component has a role
-/// beside it, which the host assumes where it is not started with the user's key.
+/// Creates a role for each function, and for everybody else a user with an access key; the keys by logical name.
 async fn create_principals(aws: &Aws, arns: &Arns<'_>) -> Result<BTreeMap<String, Credentials>> {
     let credentials = try_join_all(arns.backplane.principals.iter().map(async |(logical_name, principal)| {
-        if principal.kind == PrincipalKind::CountryWorker {
-            create_worker_roles(aws, arns, principal).await?;
-            return anyhow::Ok(None);
+        match principal.kind {
+            PrincipalKind::CountryWorker => {
+                let countries = arns.backplane.countries();
+                try_join_all(countries.map(async |country| create_role(aws, arns, principal, Some(&country)).await))
+                    .await?;
+            }
+            PrincipalKind::Function => create_role(aws, arns, principal, None).await?,
+            PrincipalKind::User => {
+                return anyhow::Ok(Some((logical_name.clone(), create_user(aws, arns, principal).await?)));
+            }
         }
-        // On AWS a service assumes a role; here this program plays the service, with the rights of that role.
-        let credentials = create_user(aws, arns, principal).await?;
-        if principal.kind == PrincipalKind::Component {
-            create_component_role(aws, arns, principal).await?;
-        }
-        Ok(Some((logical_name.clone(), credentials)))
+        Ok(None)
     }))
     .await?;
     Ok(credentials.into_iter().flatten().collect())
@@ -268,32 +358,14 @@ pub fn lambda_trust_policy() -> Value {
     })
 }
 
-async fn create_worker_roles(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<()> {
+async fn create_role(aws: &Aws, arns: &Arns<'_>, principal: &Principal, country: Option<&Country>) -> Result<()> {
     let backplane = arns.backplane;
+    let code = country.map(|country| country.code.as_str());
+    let name = backplane.principal_name(principal, code);
     let trust = lambda_trust_policy().to_string();
-    try_join_all(backplane.countries().map(async |country| {
-        let name = backplane.principal_name(principal, Some(&country.code));
-        aws.iam("CreateRole", &[("RoleName", &name), ("AssumeRolePolicyDocument", &trust)]).await?;
-        let arn = |resource| arns.of(resource, Some(&country));
-        let policy = backplane.policy(principal, Some(&country.code), arn)?.to_string();
-        aws.iam("PutRolePolicy", &[("RoleName", &name), ("PolicyName", &name), ("PolicyDocument", &policy)]).await
-    }))
-    .await?;
-    Ok(())
-}
-
-async fn create_component_role(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<()> {
-    let backplane = arns.backplane;
-    let host = arn_of("user", backplane, "host")?;
-    let trust = json!({
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"AWS": host}, "Action": "sts:AssumeRole"}],
-    })
-    .to_string();
-    let name = &principal.name;
-    aws.iam("CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", &trust)]).await?;
-    let policy = backplane.policy(principal, None, |resource| arns.of(resource, None))?.to_string();
-    aws.iam("PutRolePolicy", &[("RoleName", name), ("PolicyName", name), ("PolicyDocument", &policy)]).await?;
+    aws.iam("CreateRole", &[("RoleName", &name), ("AssumeRolePolicyDocument", &trust)]).await?;
+    let policy = backplane.policy(principal, code, |resource| arns.of(resource, country))?.to_string();
+    aws.iam("PutRolePolicy", &[("RoleName", &name), ("PolicyName", &name), ("PolicyDocument", &policy)]).await?;
     Ok(())
 }
 
@@ -335,81 +407,74 @@ struct Registrar<'a> {
     aws: Aws,
     backplane: &'a Backplane,
     endpoint: &'a Endpoint,
-    provisioned: &'a Provisioned,
 }
 
 impl Registrar<'_> {
     /// Registers the function that migrates a country's database, and invokes it, as Terraform does.
-    async fn migrate(&self, country: &Country, zip: &str, database: &Database) -> Result<()> {
+    async fn migrate(&self, country: &Country, zip: &str, database: &Database, secret: &str) -> Result<()> {
         let timeout = self.backplane.durations.migration_timeout;
-        let secret = self.provisioned.master_secrets.get(&country.code).context("no master secret")?;
-        let function = &country.migration_function;
-        self.register(Function {
-            principal: "migration",
-            country,
-            name: function,
-            log_group: migration_log_group(country),
-            zip,
-            timeout,
-            environment: BTreeMap::from([
-                ("WORKER_MODE", "migrate".to_owned()),
-                ("DATABASE_URL", database.address()?),
-                ("DATABASE_USER", country.database_user.clone()),
-                ("DATABASE_MASTER_SECRET_ARN", secret.clone()),
-            ]),
-        })
-        .await?;
+        let function = self
+            .register(NewFunction {
+                principal: "migration",
+                country: Some(country),
+                name: &country.migration_function,
+                zip,
+                timeout,
+                environment: self.environment([
+                    ("WORKER_MODE", "migrate".to_owned()),
+                    ("DATABASE_URL", database.address()?),
+                    ("DATABASE_USER", country.database_user.clone()),
+                    ("DATABASE_MASTER_SECRET_ARN", secret.to_owned()),
+                ]),
+            })
+            .await?;
         let patient = Aws::root_with_limit(self.endpoint.clone(), Duration::from_secs(timeout));
-        let answer = patient.lambda(&format!("/2015-03-31/functions/{function}/invocations"), &json!({})).await?;
-        // A function that fails answers too, with the error in the place of what it returns.
-        ensure!(
-            answer.get("schemaVersion").is_some(),
-            "{function} failed: {}",
-            answer.get("errorMessage").and_then(Value::as_str).unwrap_or("it answered no schema version")
-        );
+        let answer = function.invoke(&patient, &json!({})).await?;
+        ensure!(answer.get("schemaVersion").is_some(), "{} answered no schema version", country.migration_function);
         Ok(())
     }
 
     async fn register_worker(&self, country: &Country, zip: &str, database: &Database) -> Result<()> {
         let backplane = self.backplane;
-        self.register(Function {
-            principal: "worker",
-            country,
-            name: &country.function,
-            log_group: log_group(country),
-            zip,
-            timeout: backplane.durations.worker_timeout,
-            environment: BTreeMap::from([
-                ("DATABASE_URL", database.worker_url(&country.database_user)?),
-                ("EVENT_BUS_NAME", backplane.bus.name.clone()),
-                ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
-            ]),
-        })
-        .await?;
-        self.aws
-            .lambda(
-                "/2015-03-31/event-source-mappings/",
-                &json!({
-                    "FunctionName": country.function,
-                    "EventSourceArn": arn("sqs", &country.queue),
-                    "BatchSize": country.batch_size,
-                    "MaximumBatchingWindowInSeconds": backplane.durations.batching_window,
-                    "FunctionResponseTypes": country.function_response_types,
-                }),
-            )
+        let function = self
+            .register(NewFunction {
+                principal: "worker",
+                country: Some(country),
+                name: &country.function,
+                zip,
+                timeout: backplane.durations.worker_timeout,
+                environment: self.environment([
+                    ("DATABASE_URL", database.worker_url(&country.database_user)?),
+                    ("EVENT_BUS_NAME", backplane.bus.name.clone()),
+                    ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
+                ]),
+            })
             .await?;
+        let mapping = json!({
+            "FunctionName": function.reference(),
+            "EventSourceArn": arn("sqs", &country.queue),
+            "BatchSize": country.batch_size,
+            "MaximumBatchingWindowInSeconds": backplane.durations.batching_window,
+            "FunctionResponseTypes": country.function_response_types,
+        });
+        self.aws.lambda("/2015-03-31/event-source-mappings/", &mapping).await?;
         Ok(())
     }
 
-    /// Creates a function with the role of `principal`, and its log group.
-    async fn register(&self, function: Function<'_>) -> Result<()> {
-        let Function { principal, country, name, log_group, zip, timeout, mut environment } = function;
+    /// The environment of a function that finds AWS at the emulator.
+    fn environment<const N: usize>(&self, variables: [(&str, String); N]) -> BTreeMap<String, String> {
+        let endpoint = ("AWS_ENDPOINT_URL", self.endpoint.to_string());
+        variables.into_iter().chain([endpoint]).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Creates a function with the role of its principal, its log group, its first version, and the alias of that.
+    async fn register(&self, new: NewFunction<'_>) -> Result<Function> {
+        let NewFunction { principal, country, name, zip, timeout, environment } = new;
         let role = self.backplane.principals.get(principal);
         let role = role.with_context(|| format!("infra/backplane.json names no principal `{principal}`"))?;
-        let role = self.backplane.principal_name(role, Some(&country.code));
-        environment.insert("AWS_ENDPOINT_URL", self.endpoint.to_string());
-        let log_group = json!({"logGroupName": log_group});
-        let function = json!({
+        let role = self.backplane.principal_name(role, country.map(|country| country.code.as_str()));
+        let log_group = json!({"logGroupName": log_group(name)});
+        let definition = json!({
             "FunctionName": name,
             "Runtime": "provided.al2023",
             "Handler": "bootstrap",
@@ -417,37 +482,61 @@ impl Registrar<'_> {
             "Timeout": timeout,
             "Code": {"ZipFile": zip},
             "Environment": {"Variables": environment},
+            "Publish": true,
         });
-        try_join(self.aws.logs("CreateLogGroup", &log_group), self.aws.lambda("/2015-03-31/functions", &function))
-            .await?;
-        Ok(())
+        let create = self.aws.lambda("/2015-03-31/functions", &definition);
+        let (_, created) = try_join(self.aws.logs("CreateLogGroup", &log_group), create).await?;
+        let version = created.get("Version").and_then(Value::as_str);
+        let version = version.with_context(|| format!("no version of {name} was published"))?;
+        let function = Function::new(self.backplane, name);
+        let alias = json!({"Name": function.alias, "FunctionVersion": version});
+        self.aws.lambda(&format!("/2015-03-31/functions/{name}/aliases"), &alias).await?;
+        Ok(function)
+    }
+
+    /// Creates the HTTP API, whose every request the function answers.
+    async fn create_api(&self, function: &Function) -> Result<Api> {
+        let id_of = |answer: Value, name: &str| {
+            let id = answer.get(name).and_then(Value::as_str).map(str::to_owned);
+            id.with_context(|| format!("API Gateway answered no {name}"))
+        };
+        let api = json!({"name": self.backplane.api.name, "protocolType": "HTTP"});
+        let api = id_of(self.aws.api_gateway("/v2/apis", &api).await?, "apiId")?;
+        let integration = json!({
+            "integrationType": "AWS_PROXY",
+            "integrationUri": arn("lambda", &format!("function:{}", function.reference())),
+            "payloadFormatVersion": "2.0",
+        });
+        let integration = self.aws.api_gateway(&format!("/v2/apis/{api}/integrations"), &integration).await?;
+        let target = format!("integrations/{}", id_of(integration, "integrationId")?);
+        let route = json!({"routeKey": "$default", "target": target});
+        self.aws.api_gateway(&format!("/v2/apis/{api}/routes"), &route).await?;
+        let stage = json!({"stageName": "$default", "autoDeploy": true});
+        self.aws.api_gateway(&format!("/v2/apis/{api}/stages"), &stage).await?;
+        let url = self.endpoint.to_string();
+        let port = url.rsplit(':').next().unwrap_or_default();
+        Ok(Api { host: format!("{api}.execute-api.localhost:{port}"), url })
     }
 }
 
 /// A function to register.
-struct Function<'a> {
+struct NewFunction<'a> {
     /// Whose role it has, by the name in `infra/backplane.json`.
     principal: &'a str,
-    country: &'a Country,
+    /// Whose it is, where there is one for each country.
+    country: Option<&'a Country>,
     name: &'a str,
-    log_group: String,
     /// The zip in base64.
     zip: &'a str,
     /// In seconds.
     timeout: u64,
-    environment: BTreeMap<&'static str, String>,
+    environment: BTreeMap<String, String>,
 }
 
-/// The CloudWatch log group of a country's worker.
+/// The CloudWatch log group of a function.
 #[must_use]
-pub fn log_group(country: &Country) -> String {
-    format!("/aws/lambda/{}", country.function)
-}
-
-/// The CloudWatch log group of the function that migrates a country's database.
-#[must_use]
-pub fn migration_log_group(country: &Country) -> String {
-    format!("/aws/lambda/{}", country.migration_function)
+pub fn log_group(function: &str) -> String {
+    format!("/aws/lambda/{function}")
 }
 
 fn arn(service: &str, name: &str) -> String {
@@ -474,18 +563,14 @@ impl Arns<'_> {
             (Resource::TableIndex, _) => format!("{}/index/{}", table(), backplane.table.index.name),
             (Resource::Topic, _) => arn("sns", &backplane.topic.name),
             (Resource::Bus, _) => arn("events", &format!("event-bus/{}", backplane.bus.name)),
-            (Resource::IntakeRole, _) => arn_of("role", backplane, "intake")?,
-            (Resource::ConfirmationRole, _) => arn_of("role", backplane, "confirmation")?,
             (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
-            (Resource::ConfirmationsDestination, _) => destination_arn(&backplane.confirmation.pipe.destination),
-            (Resource::RepublishDestination, _) => destination_arn(&backplane.confirmation.republish.destination),
+            (Resource::IntakeLogGroup, _) => log_streams(&backplane.intake.function),
+            (Resource::ConfirmationLogGroup, _) => log_streams(&backplane.confirmation.function),
             (Resource::NetworkAttachment, _) => arn("ec2", "*/*"),
             (Resource::NetworkDescription, _) => "*".to_owned(),
             (Resource::CountryQueue, Some(country)) => arn("sqs", &country.queue),
-            (Resource::WorkerLogGroup, Some(country)) => arn("logs", &format!("log-group:{}:*", log_group(country))),
-            (Resource::MigrationLogGroup, Some(country)) => {
-                arn("logs", &format!("log-group:{}:*", migration_log_group(country)))
-            }
+            (Resource::WorkerLogGroup, Some(country)) => log_streams(&country.function),
+            (Resource::MigrationLogGroup, Some(country)) => log_streams(&country.migration_function),
             (Resource::WorkerDatabaseUser, Some(country)) => {
                 arn("rds-db", &format!("dbuser:{}/{}", country.database, country.database_user))
             }
@@ -504,13 +589,7 @@ impl Arns<'_> {
     }
 }
 
-/// The ARN of a principal's `role` or `user`, by its logical name.
-fn arn_of(identity: &str, backplane: &Backplane, principal: &str) -> Result<String> {
-    let found = backplane.principals.get(principal).with_context(|| format!("no principal `{principal}`"))?;
-    Ok(format!("arn:aws:iam::{ACCOUNT}:{identity}/{}", found.name))
-}
-
-/// AWS appends an id of its own to the name of an API destination.
-fn destination_arn(name: &str) -> String {
-    arn("events", &format!("api-destination/{name}/*"))
+/// The ARN of every log stream of a function.
+fn log_streams(function: &str) -> String {
+    arn("logs", &format!("log-group:{}:*", log_group(function)))
 }

@@ -3,10 +3,11 @@
 //! It is what an operator does once the cause is gone. Both may be done twice: a worker answers a command that it has
 //! decided with the same decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use backplane::{AppointmentsTable, CommandTopic};
+use appointment::{Country, Timestamp};
+use backplane::{AppointmentsTable, CommandTopic, PendingShards};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
@@ -15,6 +16,9 @@ use crate::backplane::Backplane;
 
 /// Commands that are published at once.
 const IN_FLIGHT: usize = 16;
+
+/// Rows of the index that are read at once.
+const PAGE: u32 = 100;
 
 /// What a receive gives at most.
 const RECEIVE_LIMIT: u64 = 10;
@@ -172,35 +176,43 @@ impl Account {
         Ok(url.with_context(|| format!("no URL of {name}"))?.to_owned())
     }
 
-    /// Publishes the command of everything in the shard `given_up`, from which the country's answer takes it.
+    /// Publishes the command of everything that was given up, which the country's answer takes out of the index.
     async fn publish_given_up(&self, backplane: &Backplane, dry_run: bool) -> Result<u64> {
         let (dynamodb, sns) = (self.endpoint("dynamodb")?, self.endpoint("sns")?);
         let table = self.name(&backplane.table.name);
         let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
         let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
+        let shards: PendingShards = backplane.table.index.shards.to_string().parse()?;
+        let countries = backplane.countries.iter().map(|code| code.parse()).collect::<Result<Vec<Country>, _>>()?;
+        // The shard of an earlier version comes with each country.
+        let shards: BTreeSet<String> = countries.into_iter().flat_map(|country| shards.given_up(country)).collect();
+        let whenever = Timestamp::from_unix_milliseconds(i64::MAX);
         let mut published = 0;
-        let mut after = None;
-        loop {
-            let page = table.given_up(after.as_ref()).await?;
-            let mut outcomes = stream::iter(&page.appointments)
-                .map(async |given_up| {
-                    // The index tells no slot, and may be older than the table.
-                    let kept = table.get(&given_up.insured_id, given_up.appointment_id).await?;
-                    let Some(message) = kept.and_then(|kept| kept.unanswered_command()) else { return Ok(0) };
-                    if !dry_run {
-                        topic.publish(&message).await?;
-                    }
-                    anyhow::Ok(1)
-                })
-                .buffer_unordered(IN_FLIGHT);
-            while let Some(outcome) = outcomes.next().await {
-                published += outcome?;
-            }
-            drop(outcomes);
-            after = page.appointments.into_iter().next_back();
-            if !page.more || after.is_none() {
-                return Ok(published);
+        for shard in shards {
+            let mut start = None;
+            loop {
+                let page = table.due(&shard, whenever, PAGE, start).await?;
+                let mut outcomes = stream::iter(&page.appointments)
+                    .map(async |given_up| {
+                        // The index tells no slot, and may be older than the table.
+                        let kept = table.get(&given_up.insured_id, given_up.appointment_id).await?;
+                        let Some(message) = kept.and_then(|kept| kept.unanswered_command()) else { return Ok(0) };
+                        if !dry_run {
+                            topic.publish(&message).await?;
+                        }
+                        anyhow::Ok(1)
+                    })
+                    .buffer_unordered(IN_FLIGHT);
+                while let Some(outcome) = outcomes.next().await {
+                    published += outcome?;
+                }
+                drop(outcomes);
+                start = page.next;
+                if start.is_none() {
+                    break;
+                }
             }
         }
+        Ok(published)
     }
 }

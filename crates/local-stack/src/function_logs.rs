@@ -1,4 +1,4 @@
-//! Copies what the workers print from CloudWatch Logs, where Lambda puts it, to a file beside the other logs.
+//! Copies what functions print from CloudWatch Logs, where Lambda puts it, to a file beside the other logs.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,8 +12,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::aws::Aws;
-use crate::backplane::Backplane;
-use crate::provision::{log_group, migration_log_group};
+use crate::provision::log_group;
 
 /// How often CloudWatch Logs is asked.
 const POLL: Duration = Duration::from_millis(200);
@@ -22,9 +21,9 @@ const POLL: Duration = Duration::from_millis(200);
 const OVERLAP_MS: i64 = 10_000;
 
 /// A running copy; it stops when it is dropped.
-pub(crate) struct WorkerLogs(JoinHandle<()>);
+pub(crate) struct FunctionLogs(JoinHandle<()>);
 
-impl Drop for WorkerLogs {
+impl Drop for FunctionLogs {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -44,15 +43,12 @@ struct LogEvent {
     message: String,
 }
 
-impl WorkerLogs {
-    pub(crate) fn start(aws: Aws, backplane: &Backplane, log: &Path) -> Result<Self> {
-        let mut output =
-            File::options().create(true).append(true).open(log).context("cannot write the workers' log")?;
-        let mut groups: Vec<Group> = backplane
-            .countries()
-            .flat_map(|country| [log_group(&country), migration_log_group(&country)])
-            .map(|name| Group { name, since: 0, copied: HashSet::new() })
-            .collect();
+impl FunctionLogs {
+    pub(crate) fn start(aws: Aws, functions: &[&str], log: &Path) -> Result<Self> {
+        let output = File::options().create(true).append(true).open(log);
+        let mut output = output.with_context(|| format!("cannot write {}", log.display()))?;
+        let groups = functions.iter().map(|function| log_group(function));
+        let mut groups: Vec<Group> = groups.map(|name| Group { name, since: 0, copied: HashSet::new() }).collect();
         Ok(Self(tokio::spawn(async move {
             loop {
                 for group in &mut groups {

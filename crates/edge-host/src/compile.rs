@@ -1,0 +1,113 @@
+//! Compiling components: for this process, with caches, and ahead of time for another machine.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use wasmtime::component::Component;
+use wasmtime::{Cache, CacheConfig, Engine};
+
+use crate::engine::{CodeOrigin, LoadError, MAX_INSTANCES, WasmEngine, config, failed};
+use crate::error::Error;
+
+/// The caches of an engine that compiles.
+#[derive(Default)]
+pub(crate) struct Compiled {
+    cache: Option<Cache>,
+    /// What was compiled or loaded, by what was read. Held while compiling, so that nothing is compiled twice.
+    components: Mutex<HashMap<FileVersion, Component>>,
+}
+
+/// A component file as it was when it was read.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct FileVersion {
+    path: PathBuf,
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+static ENGINES: LazyLock<Mutex<HashMap<Option<PathBuf>, WasmEngine>>> = LazyLock::new(Mutex::default);
+
+impl WasmEngine {
+    /// The process's engine for a cache folder (`None` compiles anew in every process). It lives as long as the process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`], for example where the cache's folder cannot be written.
+    pub fn shared(cache_folder: Option<&Path>) -> Result<Self, Error> {
+        let folder = cache_folder
+            .map(std::path::absolute)
+            .transpose()
+            .map_err(|error| failed(cache_folder, error.to_string()))?;
+        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines.get(&folder) {
+            return Ok(engine.clone());
+        }
+        let engine = Self::new(folder.as_deref())?;
+        engines.insert(folder, engine.clone());
+        Ok(engine)
+    }
+
+    /// An engine of its own, which shares only what is on disk. Most callers want [`shared`](Self::shared).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`].
+    pub fn new(cache_folder: Option<&Path>) -> Result<Self, Error> {
+        let failed = |error: wasmtime::Error| failed(cache_folder, format!("{error:#}"));
+        let cache = match cache_folder {
+            Some(folder) => {
+                let mut config = CacheConfig::new();
+                config.with_directory(folder);
+                Some(Cache::new(config).map_err(failed)?)
+            }
+            None => None,
+        };
+        let engine = Engine::new(config(MAX_INSTANCES).cache(cache.clone())).map_err(failed)?;
+        Self::start(engine, Compiled { cache, components: Mutex::default() })
+    }
+
+    /// A component's machine code, from the caches where they have it.
+    pub(crate) fn load(&self, path: &Path) -> Result<(Component, CodeOrigin), LoadError> {
+        let metadata = std::fs::metadata(path).map_err(LoadError::Read)?;
+        let version = FileVersion {
+            path: std::path::absolute(path).map_err(LoadError::Read)?,
+            modified: metadata.modified().ok(),
+            bytes: metadata.len(),
+        };
+        let mut components = self.0.compiled.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = components.get(&version) {
+            return Ok((component.clone(), CodeOrigin::Process));
+        }
+        let wasm = std::fs::read(path).map_err(LoadError::Read)?;
+        let hits = self.cache_hits();
+        let component =
+            Component::from_binary(&self.0.engine, &wasm).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let origin = if self.cache_hits() > hits { CodeOrigin::DiskCache } else { CodeOrigin::Compiled };
+        components.insert(version, component.clone());
+        Ok((component, origin))
+    }
+
+    fn cache_hits(&self) -> usize {
+        self.0.compiled.cache.as_ref().map_or(0, Cache::cache_hits)
+    }
+}
+
+/// Compiles a component for the machines of a target (a triple such as `aarch64-unknown-linux-gnu`), with no other
+/// instructions than each of them has.
+///
+/// The result is for a program of the same version of this crate and `wasmtime`, which needs no compiler:
+/// see [`EdgeHostBuilder::compiled_ahead`](crate::EdgeHostBuilder::compiled_ahead).
+///
+/// # Errors
+///
+/// What wasmtime says of the target or the component.
+pub fn compile_ahead(component: &[u8], target: &str) -> Result<Vec<u8>, String> {
+    let compile = || {
+        let mut config = config(1);
+        config.target(target)?;
+        Engine::new(&config)?.precompile_component(component)
+    };
+    compile().map_err(|error: wasmtime::Error| format!("{error:#}"))
+}

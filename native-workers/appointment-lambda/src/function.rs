@@ -1,0 +1,86 @@
+//! The function: one component, ready for events.
+
+use std::sync::Arc;
+
+use edge_host::{EdgeHost, Executor, LogSink, Manifest, WasmEngine};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::event::{Deadline, Event, EventError};
+use crate::queue::BatchAnswer;
+use crate::schedule::Republished;
+use crate::settings::{self, SettingError};
+use crate::{gateway, queue, schedule};
+
+/// Instances at once: the messages of a batch. Lambda hands a function one event at a time.
+pub(crate) const INSTANCES: u32 = 10;
+
+pub(crate) struct Function {
+    executor: Executor,
+    component: String,
+}
+
+/// What the function answers.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    Response(Box<gateway::Response>),
+    Batch(BatchAnswer),
+    Republished(Republished),
+}
+
+/// Why the function does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    #[error(transparent)]
+    Host(#[from] edge_host::Error),
+    #[error("cannot find the function's package: {0}")]
+    Package(#[from] std::io::Error),
+}
+
+impl Function {
+    /// Loads the component that `SPIN_COMPONENT` names from the package that this program lies in.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names what is missing: a setting, a component, a variable, a file.
+    #[expect(unsafe_code, reason = "the package's machine code is part of this program")]
+    pub(crate) fn of_package(log: LogSink) -> Result<Self, StartError> {
+        let environment = |name: &str| std::env::var(name).ok();
+        let program = std::env::current_exe()?;
+        let package = program.parent().unwrap_or(&program);
+        let component = settings::component(environment)?;
+        let manifest = Manifest::from_file(package.join("spin.toml"))?.only(&component)?;
+        let variables = settings::variables(&manifest, &component, environment)?;
+        let engine = WasmEngine::without_compiler(INSTANCES)?;
+        let builder = EdgeHost::builder(manifest).instances(INSTANCES).log(log);
+        let builder = variables.into_iter().fold(builder, |builder, (name, value)| builder.variable(name, value));
+        // SAFETY: the files come from the folder of this very program, where packaging put the output of
+        // `compile_ahead` beside it. Who can change them can change the program; on Lambda nobody can: the folder is
+        // mounted for reading alone.
+        let builder = unsafe { builder.compiled_ahead(package, engine) };
+        Ok(Self { executor: Executor::new(Arc::new(builder.load()?)), component })
+    }
+
+    /// Answers one event.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError`]: the invocation failed, and the event's source acts on that.
+    pub(crate) async fn handle(&self, event: Value, deadline: Deadline) -> Result<Answer, EventError> {
+        let Self { executor, component } = self;
+        match Event::recognise(event)? {
+            Event::Request(request) => {
+                let (request, client) = gateway::request(*request)?;
+                let response = executor.handle_http(request, client, deadline.left()).await;
+                Ok(Answer::Response(Box::new(gateway::response(response))))
+            }
+            Event::Messages(batch) => queue::handle(executor, component, batch, deadline).await.map(Answer::Batch),
+            Event::Schedule(body) => {
+                schedule::republish(executor, component, &body, deadline).await.map(Answer::Republished)
+            }
+        }
+    }
+}

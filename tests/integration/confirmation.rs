@@ -1,0 +1,155 @@
+//! The function behind SQS_CONFIRMATION: what one record of a batch suffers is no other record's.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use appointment::{Appointment, AppointmentId, Country, Outcome, Status, Timestamp, TraceContext};
+use aws_http::native::NativeTransport;
+use aws_http::{Client, Credentials};
+use backplane::AppointmentsTable;
+use futures::future::join_all;
+use local_stack::ministack::REGION;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::fault_proxy::Action;
+use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, fresh_slot, history, insured};
+
+const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#);
+
+/// One system for all of these tests: each sends outcomes of appointments of its own.
+async fn faulty() -> &'static Faulty {
+    static FAULTY: OnceCell<Faulty> = OnceCell::const_new();
+    FAULTY.get_or_init(|| Faulty::start("confirmation", |_| {})).await
+}
+
+/// As many appointments as a batch has records, in the table alone: no country was told, and nobody is going to tell it.
+async fn ten_pending(faulty: &Faulty) -> Vec<Booking> {
+    let services = faulty.stack.services();
+    let root = Credentials::from_keys("test", "test", None);
+    let client = Client::new(NativeTransport::new(), REGION, root).with_deadline(PATIENCE);
+    let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
+    join_all((0..10).map(async |_| {
+        let (now, slot, insured) = (Timestamp::from(SystemTime::now()), fresh_slot(), insured());
+        let appointment = Appointment {
+            appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
+            insured_id: insured.parse().unwrap(),
+            schedule_id: slot.try_into().unwrap(),
+            country: if slot.is_multiple_of(2) { Country::Peru } else { Country::Chile },
+            status: Status::Pending,
+            created_at: now,
+            updated_at: now,
+            reason: None,
+        };
+        let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
+        table.book(&appointment, trace, &"3600".parse().unwrap()).await.unwrap();
+        Booking { insured, id: appointment.appointment_id, slot }
+    }))
+    .await
+}
+
+/// Puts messages on SQS_CONFIRMATION in one call, as many as a batch takes.
+async fn send(faulty: &Faulty, bodies: impl IntoIterator<Item = String>) {
+    let services = faulty.stack.services();
+    let queue = services.queue_url(&services.backplane().confirmation_queue.name).unwrap();
+    let entries: Vec<Value> = bodies
+        .into_iter()
+        .enumerate()
+        .map(|(number, body)| json!({"Id": number.to_string(), "MessageBody": body}))
+        .collect();
+    let sent = services.aws().sqs("SendMessageBatch", &json!({"QueueUrl": queue, "Entries": entries})).await.unwrap();
+    assert_eq!(sent["Successful"].as_array().map(Vec::len), Some(entries.len()), "{sent}");
+}
+
+fn completed(bookings: &[Booking]) -> impl Iterator<Item = String> {
+    bookings.iter().map(|booking| booking.outcome(Outcome::Completed).to_string())
+}
+
+/// Waits until an outcome is applied and announced, and checks that it was applied once.
+async fn applied_once(faulty: &Faulty, booking: &Booking) {
+    let row = faulty.until_completed(booking).await;
+    assert_eq!(history(&row), ["pending", "completed"]);
+    let started = Instant::now();
+    while faulty.announced(booking).is_empty() {
+        assert!(started.elapsed() < PATIENCE, "{} is not announced", booking.id);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let distinct: BTreeSet<_> = faulty.announced(booking).into_iter().collect();
+    assert_eq!(distinct.len(), 1, "a repetition is announced as it was: {distinct:?}");
+}
+
+/// The processes of the function `appointment-update` of this stack alone: they reach AWS through its proxy.
+fn update_processes(faulty: &Faulty) -> Vec<u32> {
+    let name = &faulty.stack.services().backplane().confirmation.function;
+    let endpoint = faulty.confirmation_endpoint.to_string();
+    let own = [format!("AWS_LAMBDA_FUNCTION_NAME={name}"), format!("AWS_ENDPOINT_URL={endpoint}")];
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let process: u32 = entry.unwrap().file_name().to_str()?.parse().ok()?;
+        // A process that has ended meanwhile is none of them.
+        let environment = std::fs::read(Path::new("/proc").join(process.to_string()).join("environ")).ok()?;
+        let variables: Vec<&[u8]> = environment.split(|byte| *byte == 0).collect();
+        own.iter().all(|wanted| variables.contains(&wanted.as_bytes())).then_some(process)
+    });
+    processes.collect()
+}
+
+#[tokio::test]
+async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
+    let faulty = faulty().await;
+    let bookings = ten_pending(faulty).await;
+    // One record waits for its table, so that the batch is not done.
+    let armed = faulty.arm("confirmation", "UpdateItem", bookings[0].slot, Action::Silence, ALWAYS);
+    send(faulty, completed(&bookings)).await;
+    armed.has_happened().await;
+    let processes: Vec<String> = update_processes(faulty).iter().map(u32::to_string).collect();
+    let killed = std::process::Command::new("kill").arg("-KILL").args(&processes).status().unwrap();
+    assert!(killed.success(), "of {processes:?} not all ran");
+    armed.heal();
+    join_all(bookings.iter().map(|booking| applied_once(faulty, booking))).await;
+}
+
+#[tokio::test]
+async fn a_poison_record_costs_the_other_nine_nothing() {
+    let faulty = faulty().await;
+    let bookings = &ten_pending(faulty).await[..9];
+    let poison = format!("{{\"detail-type\":{}", fresh_slot());
+    send(faulty, completed(bookings).chain([poison.clone()])).await;
+    join_all(bookings.iter().map(|booking| applied_once(faulty, booking))).await;
+
+    let services = faulty.stack.services();
+    let dead_letters = &services.backplane().confirmation_queue.dead_letter_queue;
+    let receive = json!({"QueueUrl": services.queue_url(dead_letters).unwrap(), "WaitTimeSeconds": 5});
+    let started = Instant::now();
+    let received = loop {
+        let received = services.aws().sqs("ReceiveMessage", &receive).await.unwrap();
+        if received["Messages"].is_array() {
+            break received;
+        }
+        assert!(started.elapsed() < PATIENCE, "nothing is in {dead_letters}");
+    };
+    assert_eq!(received["Messages"][0]["Body"], poison, "the original, untouched");
+    for booking in bookings {
+        assert_eq!(faulty.announced(booking).len(), 1, "{} came once", booking.id);
+    }
+}
+
+#[tokio::test]
+async fn of_ten_records_three_that_the_table_refuses_come_again_alone() {
+    let faulty = faulty().await;
+    let bookings = ten_pending(faulty).await;
+    let (refused, others) = bookings.split_at(3);
+    let armed: Vec<_> =
+        refused.iter().map(|booking| faulty.arm("confirmation", "UpdateItem", booking.slot, FAULT, ALWAYS)).collect();
+    send(faulty, completed(&bookings)).await;
+    join_all(others.iter().map(|booking| applied_once(faulty, booking))).await;
+    for (armed, booking) in armed.iter().zip(refused) {
+        armed.has_happened().await;
+        assert_eq!(faulty.row(booking).await["status"]["S"], "pending");
+        armed.heal();
+    }
+    join_all(refused.iter().map(|booking| applied_once(faulty, booking))).await;
+    for booking in others {
+        assert_eq!(faulty.announced(booking).len(), 1, "{} came once", booking.id);
+    }
+}

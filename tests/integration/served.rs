@@ -1,0 +1,118 @@
+//! The public component as it runs at the edge: in the embedded host inside this process, or under `spin up`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use edge_host::{EdgeHost, Manifest, RunningHost};
+use local_stack::application::{Application, ApplicationSettings, Host};
+use tests::{component, scratch_folder, target_folder, workspace};
+use tokio::task::JoinHandle;
+
+/// What was logged so far, line by line.
+pub(crate) type Lines = Arc<Mutex<Vec<String>>>;
+
+/// How long `spin` may take to write the line about a request that it has answered.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Intake behind an address; it stops when it is dropped.
+pub(crate) struct Served {
+    running: Running,
+    lines: Lines,
+}
+
+enum Running {
+    Embedded(RunningHost),
+    Spin(Application, JoinHandle<()>),
+}
+
+impl Served {
+    /// Starts intake with these values of the manifest's variables, on the host that this run of the tests is about.
+    pub(crate) async fn start(variables: BTreeMap<&str, String>) -> Self {
+        let _ = component("intake");
+        let lines = Lines::default();
+        let kept = Arc::clone(&lines);
+        let running = match tests::host() {
+            Host::Embedded => {
+                let manifest = Manifest::from_file(workspace().join("spin.toml")).unwrap().only("intake").unwrap();
+                let mut builder = EdgeHost::builder(manifest)
+                    .cache_folder(target_folder().join("edge-host-cache"))
+                    .threads(std::num::NonZero::<usize>::MIN)
+                    .log(Arc::new(move |line| kept.lock().unwrap().push(line.to_string())));
+                for (name, value) in variables {
+                    builder = builder.variable(name, value);
+                }
+                Running::Embedded(builder.start().await.unwrap())
+            }
+            Host::Spin => {
+                let root = workspace();
+                let log = scratch_folder("spin").join(format!("{:016x}.log", fastrand::u64(..)));
+                let application = Application::start(ApplicationSettings {
+                    host: Host::Spin,
+                    root: &root,
+                    edge_host: Path::new(""),
+                    port: None,
+                    variables,
+                    log: log.clone(),
+                });
+                let application = application.await.unwrap();
+                Running::Spin(application, tokio::spawn(async move { follow(&log, &kept).await }))
+            }
+        };
+        Self { running, lines }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match &self.running {
+            Running::Embedded(host) => host.url(),
+            Running::Spin(application, _) => application.url(),
+        }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.url().strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn lines(&self) -> Lines {
+        Arc::clone(&self.lines)
+    }
+
+    fn logged(&self) -> usize {
+        self.lines.lock().unwrap().len()
+    }
+
+    /// Waits for an answer, and for the line that is logged about its request.
+    pub(crate) async fn answered<T>(&self, answer: impl Future<Output = T>) -> T {
+        let before = self.logged();
+        let answer = answer.await;
+        let started = Instant::now();
+        while matches!(self.running, Running::Spin(..)) && self.logged() == before && started.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        answer
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Running::Spin(_, following) = &self.running {
+            following.abort();
+        }
+    }
+}
+
+/// Copies the whole lines of a growing file.
+async fn follow(file: &Path, lines: &Mutex<Vec<String>>) {
+    let mut copied = 0;
+    loop {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        if let Some(new) = text.get(copied..whole) {
+            lines.lock().unwrap().extend(new.lines().map(str::to_owned));
+            copied = whole;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
