@@ -30,6 +30,7 @@ mod race;
 mod raw_double;
 mod rds;
 mod readme;
+mod reconcile;
 mod served;
 mod signing;
 mod states;

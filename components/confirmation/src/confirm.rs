@@ -83,6 +83,9 @@ async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, F
             let message = "a cancellation could not be processed: an operator has to look";
             return Ok(Done { level: Level::Error, message, status: Some(Status::Cancelling) });
         }
+        Applied::Unknown if table.is_erased(event.detail.appointment_id).await? => {
+            return Ok(Done { level: Level::Info, message: "outcome of an erased appointment dropped", status: None });
+        }
         Applied::Unknown => {
             return Err(Failure::Poison("there is no such appointment of this country and slot".to_owned()));
         }

@@ -10,6 +10,7 @@
 //!   long its country is asked afterwards.
 
 mod bus;
+mod erasure;
 mod item;
 mod pending;
 mod republish;

@@ -21,6 +21,7 @@
 //! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
 //! the children of a program that was killed.
 
+pub mod account;
 pub mod application;
 pub mod archive;
 pub mod artifacts;
@@ -36,6 +37,7 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod provision;
+pub mod reconcile;
 pub mod redrive;
 pub mod running;
 mod schedule;
@@ -412,7 +414,16 @@ pub fn databases_are_given(root: &Path) -> bool {
     })
 }
 
-/// The databases that the environment names, by country: `DATABASE_URL_PE` and so on.
+/// The URLs of the databases that the environment names, by country: `DATABASE_URL_PE` and so on.
+///
+/// # Errors
+/// When one is malformed.
+pub fn given_database_urls(backplane: &Backplane) -> Result<BTreeMap<String, String>> {
+    let given = given_databases(backplane)?.into_iter();
+    Ok(given.map(|(country, database)| (country, database.owner_url().to_owned())).collect())
+}
+
+/// The databases that the environment names, by country.
 fn given_databases(backplane: &Backplane) -> Result<BTreeMap<String, Database>> {
     let mut given = BTreeMap::new();
     for country in backplane.countries() {
