@@ -47,10 +47,11 @@ impl Served {
                 Running::Embedded(builder.start().await.unwrap())
             }
             Host::Spin => {
+                let root = workspace();
                 let log = scratch_folder("spin").join(format!("{:016x}.log", fastrand::u64(..)));
                 let application = Application::start(ApplicationSettings {
                     host: Host::Spin,
-                    root: &workspace(),
+                    root: &root,
                     edge_host: Path::new(""),
                     port: None,
                     variables,

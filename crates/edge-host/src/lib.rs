@@ -11,7 +11,7 @@
 //! use edge_host::{EdgeHost, Manifest};
 //!
 //! let host = EdgeHost::builder(Manifest::from_file("spin.toml")?)
-//!     .variable("internal_api_key", "only-for-this-test")
+//!     .variable("authentication", "none")
 //!     .start()
 //!     .await?;
 //! println!("serving {}", host.url());

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// cache after that. Whatever the manifest uses that edge-host does not implement is refused by name.
 ///
 /// Spin variables come from the environment alone, so that no secret shows in the list of processes: the variable
-/// `internal_api_key` is set by SPIN_VARIABLE_INTERNAL_API_KEY.
+/// `authentication` is set by SPIN_VARIABLE_AUTHENTICATION.
 #[derive(Parser)]
 #[command(
     version,
@@ -31,6 +31,10 @@ struct Options {
     /// The application's manifest
     #[arg(long, value_name = "FILE", default_value = "spin.toml")]
     from: PathBuf,
+
+    /// The one component to run, as of `spin up` [default: all]
+    #[arg(short, long = "component-id", value_name = "NAME")]
+    component: Option<String>,
 
     /// The address to serve on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
@@ -122,7 +126,11 @@ async fn run(options: Options) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Worker)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Worker)?;
 
-    let mut builder = EdgeHost::builder(Manifest::from_file(&options.from)?)
+    let mut manifest = Manifest::from_file(&options.from)?;
+    if let Some(component) = &options.component {
+        manifest = manifest.only(component)?;
+    }
+    let mut builder = EdgeHost::builder(manifest)
         .listen(options.listen)
         .instances(options.instances)
         .request_timeout(options.request_timeout);
