@@ -276,7 +276,7 @@ async fn a_gateway_event_is_answered_as_the_embedded_host_answers_the_request() 
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let sent = Request::builder().method(method).uri(target);
         let sent = sent.header("host", "api.test").header("x-own", "1").header("cookie", "a=1; b=2");
-        let sent = sent.body(Full::<bytes::Bytes>::from(body.unwrap_or_default().to_owned())).unwrap();
+        let sent = sent.body(Full::<Bytes>::from(body.unwrap_or_default().to_owned())).unwrap();
         let (head, answered) = sender.send_request(sent).await.unwrap().into_parts();
         let answered = String::from_utf8(answered.collect().await.unwrap().to_bytes().to_vec()).unwrap();
 
