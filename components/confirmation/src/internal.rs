@@ -74,8 +74,8 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn read() -> Result<Self, SettingError> {
         let credentials = Credentials::from_keys(
-            Setting("access_key_id").text()?,
-            Setting("secret_access_key").text()?,
+            Setting("access_key_id").required_text()?,
+            Setting("secret_access_key").required_text()?,
             Setting("session_token").optional_text()?,
         );
         Ok(Self {
