@@ -269,7 +269,7 @@ async fn nobody_acts_for_somebody_else() {
         ] {
             let (status, answered, problem) = call(&host, method, &path, &headers, body).await;
             assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("forbidden")), "{name}: {path}");
-            assert_eq!(problem["detail"], "The credential does not permit acting for this insured person.");
+            assert_eq!(problem["detail"], "You may not manage this person's appointments.");
             assert!(answered["www-authenticate"].to_str().unwrap().contains("error=\"insufficient_scope\""));
         }
     }

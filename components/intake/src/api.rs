@@ -3,15 +3,21 @@ use std::time::Instant;
 use appointment::{Appointment, AppointmentId, Country, TraceContext};
 use backplane::StoreError;
 use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
-use http::header::{ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{
+    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
 use crate::auth::Caller;
 use crate::route::{Resource, Route};
-use crate::{commands, queries};
+use crate::{commands, cors, queries};
 
 const SERVICE: &str = "intake";
+
+/// What a request's id follows in the `instance` of its problem.
+const REQUEST_URN: &str = "urn:medical-appointments:request:";
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// One request on its way to an answer, and what its log line will say.
@@ -77,6 +83,7 @@ impl From<StoreError> for Failure {
 pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
     let chance = Chance::draw();
     let headers = request.headers();
+    let allowed_origin = cors::allowed_origin(headers);
     let mut exchange = Exchange {
         trace: chance.trace(text_of(headers, &TRACEPARENT)),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
@@ -88,14 +95,14 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         level: None,
         error: None,
     };
-    let (template, result) = match Resource::find(request.uri().path()) {
-        None => ("none", Err(Problem::new(ProblemCode::NotFound).into())),
+    let (template, methods, result) = match Resource::find(request.uri().path()) {
+        None => ("none", "", Err(Problem::new(ProblemCode::NotFound).into())),
         Some((resource, identifiers)) => {
             let result = match resource.route(request.method(), identifiers) {
                 Ok(route) => dispatch(route, &request, &chance, &mut exchange).await,
                 Err(problem) => Err(problem.into()),
             };
-            (resource.template(), result)
+            (resource.template(), resource.allow(), result)
         }
     };
     let (mut response, code) = match result {
@@ -105,11 +112,28 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
             exchange.error = failure.error;
             exchange.level = Some(if code == ProblemCode::Internal { Level::Error } else { Level::Warn });
             exchange.message = "request refused";
-            (failure.problem.into_response(exchange.language), Some(code.as_str()))
+            let problem = failure.problem.with_instance(format!("{REQUEST_URN}{}", exchange.trace.span_id()));
+            (problem.into_response(exchange.language), Some(code.as_str()))
         }
     };
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    match allowed_origin {
+        Ok(Some(origin)) if request.method() == Method::OPTIONS && cors::is_preflight(headers) => {
+            cors::permit(response.headers_mut(), origin, methods);
+        }
+        Ok(Some(origin)) => cors::share(response.headers_mut(), origin),
+        Ok(None) => {}
+        // Pages of other origins are shut out, which their users will tell of; everybody else is served.
+        Err(error) => {
+            exchange.level = Some(Level::Error);
+            exchange.error = Some(error.to_string());
+        }
+    }
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let varies = if headers.contains_key(CONTENT_LANGUAGE) { "accept-language, origin" } else { "origin" };
+    headers.insert(VARY, HeaderValue::from_static(varies));
     LogLine::new(exchange.level.unwrap_or(Level::Info), SERVICE, exchange.message, exchange.trace)
+        .with("request_id", exchange.trace.span_id())
         .with("method", request.method().as_str())
         .with("route", template)
         .with("status", response.status().as_u16())
@@ -135,12 +159,14 @@ async fn dispatch(
         Route::Health => Ok(health()),
         Route::Describe => Ok(describe()),
         Route::Book => commands::book(request, &caller, chance, exchange).await,
-        Route::List(insured_id) => queries::list(insured_id, request.uri().query()).await,
+        Route::List(insured_id) => queries::list(insured_id, request.uri().query(), exchange.language).await,
         Route::Read(insured_id, appointment_id) => {
             exchange.appointment_id = Some(appointment_id);
-            queries::read(insured_id, appointment_id).await
+            queries::read(insured_id, appointment_id, request, exchange.language).await
         }
-        Route::Cancel(insured_id, appointment_id) => commands::cancel(insured_id, appointment_id, exchange).await,
+        Route::Cancel(insured_id, appointment_id) => {
+            commands::cancel(insured_id, appointment_id, request, chance, exchange).await
+        }
         Route::Options(resource) => Ok(options(resource)),
     }
 }

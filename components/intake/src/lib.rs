@@ -3,7 +3,9 @@
 //! - `route`: what a path and a method ask for; `parameters` and `cursor`: what else a request says.
 //! - `auth`: who asks, and whether they may act for the person; `token`: verifies a bearer token.
 //! - `commands`: `POST /appointments` and `DELETE …/{appointmentId}` each make one conditional write and one publication.
+//! - `wait`: follows what they accepted, for a client that prefers one answer to polling.
 //! - `queries`: a person's list, page by page, and one appointment with its history.
+//! - `shown`: an appointment as every response shows it; `cors`: which pages of other origins may see a response.
 //! - `api`: dispatches, answers every failure as a problem, and writes one log line a request.
 
 // WASI is only there where the component runs; natively there is nothing to build.
@@ -14,13 +16,16 @@
 mod api;
 mod auth;
 mod commands;
+mod cors;
 mod cursor;
 mod parameters;
 mod queries;
 mod route;
 mod settings;
+mod shown;
 #[cfg(feature = "authentication")]
 mod token;
+mod wait;
 
 use edge_component::serve;
 use spin_sdk::http::{IncomingRequest, ResponseOutparam};

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::engine::MAX_MEMORY_BYTES;
 use crate::error::{Error, Trigger};
 use crate::inbound::LingeringBody;
+use crate::key_value::{self, KeyValueStore, KeyValueView};
 use crate::logs::{ComponentOutput, LogSink};
 use crate::outbound::{ConnectionPool, Outbound};
 use crate::outbound_hosts::AllowedHosts;
@@ -62,7 +63,8 @@ use queue_bindings::SpinSqsPre;
 pub(crate) use queue_bindings::fermyon::spin_sqs::sqs_types::{Error as MessageError, Message, MessageAction};
 
 /// The interfaces of which this host provides every function, without their versions.
-const PROVIDED: [&str; 18] = [
+const PROVIDED: [&str; 19] = [
+    key_value::INTERFACE,
     "fermyon:spin/variables",
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -92,6 +94,8 @@ pub(crate) struct Permissions {
     pub(crate) variables: HashMap<String, Value>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) allowed_hosts: AllowedHosts,
+    /// Where the manifest gives it to the component.
+    pub(crate) key_value: Option<KeyValueStore>,
     pub(crate) log: LogSink,
 }
 
@@ -234,6 +238,10 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, Guest::cli)?;
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, Guest::cli)?;
     spin_variables::add_to_linker::<_, HasSelf<Guest>>(l, |guest| guest)?;
+    key_value::add_to_linker(l, |guest| KeyValueView {
+        store: guest.outbound.permissions.key_value.as_ref(),
+        table: &mut guest.table,
+    })?;
     Ok(linker)
 }
 

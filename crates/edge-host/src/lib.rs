@@ -1,9 +1,9 @@
 //! Serves the components of a Spin application on an embedded wasmtime: HTTP requests, and messages of SQS queues.
 //!
 //! It reads the same `spin.toml` (manifest v2) as the `spin` CLI and gives components what Spin gives them: WASI 0.2, Spin
-//! variables, and outbound HTTP to the hosts that the manifest allows. It is there for tests, which start it inside their
-//! own process, and for local runs on a machine without the `spin` CLI (the binary `edge-host`). What a manifest asks for
-//! beyond that is refused by name, never ignored.
+//! variables, a key-value store, and outbound HTTP to the hosts that the manifest allows. It is there for tests, which start
+//! it inside their own process, and for local runs on a machine without the `spin` CLI (the binary `edge-host`). What a
+//! manifest asks for beyond that is refused by name, never ignored.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), edge_host::Error> {
@@ -29,6 +29,7 @@
 //! | `routes` | which component serves a path |
 //! | `engine` | wasmtime's engine, its pool of instances, the compilation cache |
 //! | `guest` | what a component is linked with, and one instance's state and limits |
+//! | `key_value` | Spin's key-value store, in memory |
 //! | `inbound`, `server` | connections of clients, worker threads, one instance a request |
 //! | `queue` | messages of a queue, one instance a message |
 //! | `outbound` | requests of components over pooled connections |
@@ -38,6 +39,7 @@ mod engine;
 mod error;
 mod guest;
 mod inbound;
+mod key_value;
 mod logs;
 mod manifest;
 mod outbound;
@@ -68,6 +70,7 @@ pub use crate::manifest::Manifest;
 
 use crate::engine::{LoadError, MAX_INSTANCES};
 use crate::guest::{LinkedComponent, Permissions};
+use crate::key_value::KeyValueStore;
 use crate::logs::{Level, host_message};
 use crate::outbound::{ConnectionPool, tls_config};
 use crate::outbound_hosts::AllowedHosts;
@@ -420,6 +423,7 @@ fn permissions<'a>(
     log: &LogSink,
 ) -> Result<Vec<(Permissions, &'a manifest::Component)>, Error> {
     let mut all = Vec::new();
+    let key_value = KeyValueStore::default();
     for (name, component) in &manifest.components {
         let place = format!("[component.{name}]");
         let invalid = |key: &str, reason: String| manifest.invalid(&place, key, reason);
@@ -449,6 +453,7 @@ fn permissions<'a>(
             variables: own_variables,
             environment: component.environment.clone().into_iter().collect(),
             allowed_hosts,
+            key_value: (!component.key_value_stores.is_empty()).then(|| key_value.clone()),
             log: log.clone(),
         };
         all.push((permissions, component));
