@@ -12,7 +12,7 @@ use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::api::{Exchange, Failure, text_of};
-use crate::auth::Caller;
+use crate::auth::{Caller, Role, forbidden};
 use crate::parameters::idempotency_key;
 use crate::settings::{CommandSettings, Settings};
 use crate::shown::{Shown, is_final, json_in};
@@ -56,7 +56,12 @@ pub(crate) async fn book(
         BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
     })?;
     let wanted = AppointmentRequest::from_json(&body).map_err(invalid_request)?;
-    exchange.caller = caller.act_for(wanted.insured_id)?;
+    exchange.audit.person = Some(wanted.insured_id);
+    let role = caller.act_for(wanted.insured_id)?;
+    exchange.caller = role.name();
+    if !role.covers(wanted.country) {
+        return Err(forbidden("the token is not for this country"));
+    }
     let settings = Settings::read()?;
     let commands = CommandSettings::read()?;
 
@@ -109,6 +114,7 @@ pub(crate) async fn book(
 pub(crate) async fn cancel(
     insured_id: InsuredId,
     appointment_id: AppointmentId,
+    role: &Role,
     request: &Request,
     chance: &Chance,
     exchange: &mut Exchange,
@@ -118,6 +124,12 @@ pub(crate) async fn cancel(
     let commands = CommandSettings::read()?;
     exchange.appointment_id = Some(appointment_id);
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
+    if role.is_bounded() {
+        let kept = table.get(&insured_id, appointment_id).await?;
+        if !kept.is_some_and(|kept| role.covers(kept.appointment.country)) {
+            return Err(Problem::new(ProblemCode::AppointmentNotFound).into());
+        }
+    }
     let now = Timestamp::from(SystemTime::now());
     let cancelled =
         table.request_cancellation(&insured_id, appointment_id, exchange.trace, now, &commands.schedule).await?;

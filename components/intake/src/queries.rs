@@ -9,6 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::api::Failure;
+use crate::auth::Role;
 use crate::cursor::Cursor;
 use crate::parameters::page_request;
 use crate::settings::Settings;
@@ -30,14 +31,20 @@ struct Pagination {
 }
 
 /// A page of a person's appointments, newest first.
-pub(crate) async fn list(insured_id: InsuredId, query: Option<&str>, language: Language) -> Result<Response, Failure> {
+pub(crate) async fn list(
+    insured_id: InsuredId,
+    role: &Role,
+    query: Option<&str>,
+    language: Language,
+) -> Result<Response, Failure> {
     let request = page_request(query)?;
     let settings = Settings::read()?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
     let page = table.list(&insured_id, request).await?;
     let next_cursor = page.next.map(|after| Cursor { status: request.status, after }.encode());
     let pagination = Pagination { limit: request.limit, next_cursor };
-    let appointments = page.appointments.iter().map(|appointment| Shown::new(appointment, language)).collect();
+    let appointments = page.appointments.iter().filter(|appointment| role.covers(appointment.country));
+    let appointments = appointments.map(|appointment| Shown::new(appointment, language)).collect();
     Ok(json_in(language, StatusCode::OK, &List { insured_id, appointments, pagination }))
 }
 
@@ -45,12 +52,13 @@ pub(crate) async fn list(insured_id: InsuredId, query: Option<&str>, language: L
 pub(crate) async fn read(
     insured_id: InsuredId,
     appointment_id: AppointmentId,
+    role: &Role,
     request: &Request,
     language: Language,
 ) -> Result<Response, Failure> {
     let settings = Settings::read()?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
-    let kept = table.get(&insured_id, appointment_id).await?;
+    let kept = table.get(&insured_id, appointment_id).await?.filter(|kept| role.covers(kept.appointment.country));
     let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
     let shown = Shown::new(&kept.appointment, language).with_history(&kept.history);
     let mut response = json_in(language, StatusCode::OK, &shown);

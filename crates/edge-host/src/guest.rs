@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -9,7 +11,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::clocks::{HostWallClock, WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -96,6 +98,8 @@ pub(crate) struct Permissions {
     pub(crate) allowed_hosts: AllowedHosts,
     /// Where the manifest gives it to the component.
     pub(crate) key_value: Option<KeyValueStore>,
+    /// By how many seconds the wall clock runs ahead.
+    pub(crate) clock_ahead: Option<Arc<AtomicU64>>,
     pub(crate) log: LogSink,
 }
 
@@ -159,6 +163,9 @@ impl LinkedComponent {
         wasi.stdout(ComponentOutput::stdout(permissions.name.clone(), permissions.log.clone()))
             .stderr(ComponentOutput::stderr(permissions.name.clone(), permissions.log.clone()))
             .envs(&permissions.environment);
+        if let Some(ahead) = &permissions.clock_ahead {
+            wasi.wall_clock(ClockAhead(ahead.clone()));
+        }
         let guest = Guest {
             table: ResourceTable::new(),
             wasi: wasi.build(),
@@ -298,6 +305,20 @@ impl spin_variables::Host for Guest {
             Some(value) => Ok(value.expose().to_owned()),
             None => Err(spin_variables::Error::Undefined(format!("no variable `{name}` for this component"))),
         }
+    }
+}
+
+/// The system's clock, put forward.
+struct ClockAhead(Arc<AtomicU64>);
+
+impl HostWallClock for ClockAhead {
+    fn resolution(&self) -> Duration {
+        Duration::from_micros(1)
+    }
+
+    fn now(&self) -> Duration {
+        let ahead = Duration::from_secs(self.0.load(Ordering::Relaxed));
+        SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default() + ahead
     }
 }
 

@@ -54,6 +54,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -104,6 +105,7 @@ impl EdgeHost {
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             engine: EngineChoice::Default,
             trusted_roots: Vec::new(),
+            clock_ahead: None,
             log: console(),
         }
     }
@@ -119,6 +121,7 @@ pub struct EdgeHostBuilder {
     request_timeout: Duration,
     engine: EngineChoice,
     trusted_roots: Vec<CertificateDer<'static>>,
+    clock_ahead: Option<Arc<AtomicU64>>,
     log: LogSink,
 }
 
@@ -188,6 +191,14 @@ impl EdgeHostBuilder {
         self
     }
 
+    /// Lets the components' wall clock run ahead by so many seconds, which may change meanwhile. For tests of what a
+    /// component does when time has passed.
+    #[must_use]
+    pub fn clock_ahead(mut self, seconds: Arc<AtomicU64>) -> Self {
+        self.clock_ahead = Some(seconds);
+        self
+    }
+
     /// Receives the lines of components and of the host, instead of the [`console`].
     #[must_use]
     pub fn log(mut self, sink: LogSink) -> Self {
@@ -218,7 +229,9 @@ impl EdgeHostBuilder {
 
         let manifest = self.manifest;
         let log = self.log.clone();
-        let loading = move || load(&manifest, &variables, &engine, &log).map(|loaded| (loaded, manifest));
+        let clock = self.clock_ahead;
+        let loading =
+            move || load(&manifest, &variables, &engine, clock.as_ref(), &log).map(|loaded| (loaded, manifest));
         let ((components, loaded), manifest) = tokio::task::spawn_blocking(loading)
             .await
             .map_err(|error| Error::Worker(std::io::Error::other(error)))??;
@@ -387,9 +400,15 @@ impl std::fmt::Debug for RunningHost {
 type Loaded = (Vec<Arc<LinkedComponent>>, Vec<LoadedComponent>);
 
 /// Checks, compiles and links every component of the manifest.
-fn load(manifest: &Manifest, variables: &Variables, engine: &WasmEngine, log: &LogSink) -> Result<Loaded, Error> {
+fn load(
+    manifest: &Manifest,
+    variables: &Variables,
+    engine: &WasmEngine,
+    clock_ahead: Option<&Arc<AtomicU64>>,
+    log: &LogSink,
+) -> Result<Loaded, Error> {
     // The manifest's own faults come first: they need no compiler to be seen.
-    let permissions = permissions(manifest, variables, log)?;
+    let permissions = permissions(manifest, variables, clock_ahead, log)?;
     let mut linked = Vec::new();
     let mut loaded = Vec::new();
     for (permissions, component) in permissions {
@@ -420,6 +439,7 @@ fn load(manifest: &Manifest, variables: &Variables, engine: &WasmEngine, log: &L
 fn permissions<'a>(
     manifest: &'a Manifest,
     variables: &Variables,
+    clock_ahead: Option<&Arc<AtomicU64>>,
     log: &LogSink,
 ) -> Result<Vec<(Permissions, &'a manifest::Component)>, Error> {
     let mut all = Vec::new();
@@ -454,6 +474,7 @@ fn permissions<'a>(
             environment: component.environment.clone().into_iter().collect(),
             allowed_hosts,
             key_value: (!component.key_value_stores.is_empty()).then(|| key_value.clone()),
+            clock_ahead: clock_ahead.cloned(),
             log: log.clone(),
         };
         all.push((permissions, component));
