@@ -589,3 +589,33 @@ async fn a_body_that_does_not_arrive_ends_the_request() {
     assert!(started.elapsed() >= edge_component::BODY_DEADLINE, "not before its time is over");
     assert!(double.operations().is_empty());
 }
+
+/// Whoever sends slowly takes nothing from others.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_bodies_that_do_not_arrive_leave_the_service_to_others() {
+    let double = Double::start(&[]).await;
+    let host = host(&double).await;
+    let begun =
+        "POST /appointments HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        let mut client = TcpStream::connect(host.addr()).await.unwrap();
+        client.write_all(begun.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    // The machine may be busy with other tests: the best of some calls is what the host can do meanwhile.
+    let mut best = std::time::Duration::MAX;
+    for _ in 0..20 {
+        let started = std::time::Instant::now();
+        let (status, _, _) = call(&host, Method::GET, "/health", &[], "").await;
+        assert_eq!(status, StatusCode::OK);
+        best = best.min(started.elapsed());
+    }
+    assert!(best < std::time::Duration::from_millis(50), "{best:?}");
+    for mut client in clients {
+        let mut answer = vec![0; 4096];
+        let size = client.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..size]);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "each had its instance: {answer}");
+    }
+}

@@ -22,7 +22,7 @@ const LIMIT_SECONDS: Setting = Setting("wait_limit_seconds");
 /// The most that any request may wait.
 const MAX_SECONDS: u32 = 10;
 
-/// How many requests may wait at once, a quarter of the embedded host's instances. A request asks for one of the places by
+/// How many requests may wait at once, an eighth of the embedded host's instances. A request asks for one of the places by
 /// chance, so that the more are taken, the fewer get one.
 const PLACES: u8 = 64;
 
