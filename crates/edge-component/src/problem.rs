@@ -242,7 +242,7 @@ pub struct InvalidMember {
 #[derive(Debug, Clone)]
 pub struct Problem {
     code: ProblemCode,
-    detail: Option<(String, String)>,
+    detail: Option<Box<(String, String)>>,
     errors: Vec<InvalidMember>,
     allow: Option<&'static str>,
     challenge: Option<String>,
@@ -279,7 +279,7 @@ impl Problem {
     /// The same problem with a detail of its own, in Spanish and in English.
     #[must_use]
     pub fn with_detail(mut self, spanish: String, english: String) -> Self {
-        self.detail = Some((spanish, english));
+        self.detail = Some(Box::new((spanish, english)));
         self
     }
 
@@ -322,7 +322,7 @@ impl Problem {
     #[must_use]
     pub fn into_response(self, language: Language) -> Response {
         let (title, usual_detail) = self.code.texts(language);
-        let detail = match (&self.detail, language) {
+        let detail = match (self.detail.as_deref(), language) {
             (Some((spanish, _)), Language::Spanish) => spanish,
             (Some((_, english)), Language::English) => english,
             (None, _) => usual_detail,
