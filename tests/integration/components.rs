@@ -534,6 +534,8 @@ async fn the_republisher_refuses_what_is_not_its_schedule() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_command_is_published_again_or_given_up() {
     const SHARDS: usize = 9;
+    /// What the table and the topic answer, then what is called, reported and counted.
+    type Case<'a> = (&'a str, Scripted, Scripted, Scripted, &'a [&'a str], Value, Option<&'a str>);
     let indexed = |shard: &str, status: &str, attempt: u32| {
         let row = json!({
             "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "status": {"S": status},
@@ -554,7 +556,7 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
     let leave: &[&str] = &["Query", "UpdateItem", "UpdateItem"];
     let gone = condition_failed(None);
     #[rustfmt::skip]
-    let cases: Vec<(&str, Scripted, Scripted, Scripted, &[&str], Value, Option<&str>)> = vec![
+    let cases: Vec<Case> = vec![
         ("request", indexed(waiting, "pending", 0), taken("pending"), sns.clone(), publish, json!([9, 0, false]), Some("1")),
         ("cancellation", indexed(waiting, "cancelling", 4), taken("cancelling"), sns.clone(), publish, json!([9, 0, false]), Some("5")),
         ("moved meanwhile", indexed(waiting, "pending", 0), gone, sns.clone(), &["Query", "UpdateItem"], json!([0, 0, false]), None),
