@@ -22,7 +22,7 @@ use tests::{component, program};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long anything of this test may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -182,6 +182,9 @@ fn batch(bodies: &[String]) -> Value {
     json!({ "Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>() })
 }
 
+/// A request on its way to who answers it.
+type Arrival = (String, oneshot::Sender<String>);
+
 /// A server that answers every request alike and keeps its connections until it is told to close them.
 struct Upstream {
     address: SocketAddr,
@@ -189,29 +192,39 @@ struct Upstream {
 }
 
 impl Upstream {
+    /// For the fixture's calls.
     async fn start(mut answer: impl FnMut(usize) -> String + Send + 'static) -> Self {
+        Self::start_for("the request's body", move |count, _| answer(count)).await
+    }
+
+    /// For requests that end so. The answer depends on how many came before, and the request.
+    async fn start_for(end: &'static str, mut answer: impl FnMut(usize, &str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections: Arc<Mutex<Vec<_>>> = Arc::default();
         let kept = connections.clone();
         tokio::spawn(async move {
-            let (requests, mut arrivals) = mpsc::unbounded_channel::<tokio::sync::oneshot::Sender<String>>();
+            let (requests, mut arrivals) = mpsc::unbounded_channel::<Arrival>();
             tokio::spawn(async move {
                 let mut count = 0;
-                while let Some(reply) = arrivals.recv().await {
-                    let _ = reply.send(answer(count));
+                while let Some((request, reply)) = arrivals.recv().await {
+                    let _ = reply.send(answer(count, &request));
                     count += 1;
                 }
             });
             while let Ok((stream, _)) = listener.accept().await {
-                kept.lock().unwrap().push(tokio::spawn(exchange(stream, requests.clone())));
+                kept.lock().unwrap().push(tokio::spawn(exchange(stream, end, requests.clone())));
             }
         });
         Self { address, connections }
     }
 
+    fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        format!("{}/", self.origin())
     }
 
     fn accepted(&self) -> usize {
@@ -230,16 +243,14 @@ impl Upstream {
     }
 }
 
-async fn exchange(mut stream: TcpStream, requests: mpsc::UnboundedSender<tokio::sync::oneshot::Sender<String>>) {
-    const BODY: &[u8] = b"the request's body";
+async fn exchange(mut stream: TcpStream, end: &str, requests: mpsc::UnboundedSender<Arrival>) {
     let mut received = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut received).await {
-        if !received.ends_with(BODY) {
+        if !received.ends_with(end.as_bytes()) {
             continue;
         }
-        received.clear();
-        let (reply, replied) = tokio::sync::oneshot::channel();
-        let _ = requests.send(reply);
+        let (reply, replied) = oneshot::channel();
+        let _ = requests.send((String::from_utf8(std::mem::take(&mut received)).unwrap(), reply));
         let Ok(body) = replied.await else { return };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(head.as_bytes()).await.is_err() {
@@ -276,7 +287,7 @@ async fn a_gateway_event_is_answered_as_the_embedded_host_answers_the_request() 
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let sent = Request::builder().method(method).uri(target);
         let sent = sent.header("host", "api.test").header("x-own", "1").header("cookie", "a=1; b=2");
-        let sent = sent.body(Full::from(body.unwrap_or_default().to_owned())).unwrap();
+        let sent = sent.body(Full::<Bytes>::from(body.unwrap_or_default().to_owned())).unwrap();
         let (head, answered) = sender.send_request(sent).await.unwrap().into_parts();
         let answered = String::from_utf8(answered.collect().await.unwrap().to_bytes().to_vec()).unwrap();
 
@@ -298,13 +309,10 @@ fn alike(body: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn what_happens_to_one_record_is_that_records_alone() {
-    let upstream = Upstream::start(|_| "{}".to_owned()).await;
     let mut function = Function::start(&[]).await;
-    let call = format!("call {}", upstream.url());
-    let bodies: Vec<String> =
-        ["delete", "trap", &call, "loop", "leave", &call, "error", "delete", &call, "delete"].map(str::to_owned).into();
+    let bodies = ["delete", "trap", "delete", "loop", "leave", "delete", "error", "delete", "delete", "delete"];
     // The one that never ends has the function's time, less what the answer needs.
-    function.send(batch(&bodies), Duration::from_secs(3));
+    function.send(batch(&bodies.map(str::to_owned)), Duration::from_secs(3));
     let (kind, answer) = function.answer().await;
     let failures = ["m1", "m3", "m4", "m6"].map(|id| json!({"itemIdentifier": id}));
     assert_eq!((kind.as_str(), answer), ("response", json!({"batchItemFailures": failures})));
@@ -312,6 +320,38 @@ async fn what_happens_to_one_record_is_that_records_alone() {
     // The instances are free again, and more than ten wait for one another.
     let answer = function.call(batch(&vec!["delete".to_owned(); 25])).await;
     assert_eq!(answer, json!({"batchItemFailures": []}));
+}
+
+#[tokio::test]
+async fn a_record_that_is_left_comes_again_by_its_receive_count() {
+    let (calls, mut called) = mpsc::unbounded_channel();
+    let sqs = Upstream::start_for("}", move |_, request| {
+        let _ = calls.send(request.to_owned());
+        "{}".to_owned()
+    })
+    .await;
+    let variables = [("RECEIVE_DELAYS_SECONDS", "5,30,120".to_owned()), ("AWS_ENDPOINT_URL", sqs.origin())];
+    let mut function = Function::start(&variables).await;
+    let mut event = batch(&["leave", "delete", "trap", "error"].map(str::to_owned));
+    for (record, count) in event["Records"].as_array_mut().unwrap().iter_mut().zip(["1", "1", "3", "3"]) {
+        record["attributes"]["ApproximateReceiveCount"] = json!(count);
+        record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:000000000000:SQS_CONFIRMATION");
+        record["receiptHandle"] = json!(format!("handle of {}", record["body"].as_str().unwrap()));
+    }
+    let answer = function.call(event).await;
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 3, "{answer}");
+    let mut changes = BTreeMap::new();
+    for _ in 0..3 {
+        let request = called.recv().await.unwrap();
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert!(head.to_lowercase().contains("x-amz-target: amazonsqs.changemessagevisibility"), "{head}");
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["QueueUrl"], format!("{}/000000000000/SQS_CONFIRMATION", sqs.origin()));
+        changes.insert(body["ReceiptHandle"].as_str().unwrap().to_owned(), body["VisibilityTimeout"].clone());
+    }
+    // What the handler itself calls an error is not mended by waiting.
+    let expected = [("leave", 5), ("trap", 120), ("error", 5)];
+    assert_eq!(changes, expected.map(|(body, seconds)| (format!("handle of {body}"), json!(seconds))).into());
 }
 
 #[tokio::test]
@@ -400,4 +440,16 @@ async fn a_function_that_cannot_start_names_what_is_missing() {
         assert_eq!((output.status.code(), &line["level"]), (Some(1), &json!("ERROR")), "{lines}");
         assert!(line["reason"].as_str().unwrap().contains(expected), "{expected}: {line}");
     }
+}
+
+#[test]
+fn the_packaged_program_has_no_compiler() {
+    let output = local_stack::setup::cargo()
+        .args(["tree", "--locked", "--offline", "-p", "appointment-lambda", "-e", "normal", "--prefix", "none"])
+        .current_dir(tests::workspace())
+        .output()
+        .unwrap();
+    let crates = String::from_utf8(output.stdout).unwrap();
+    assert!(crates.contains("\nwasmtime v"), "{crates}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!crates.contains("cranelift-codegen v"), "{crates}");
 }

@@ -28,9 +28,16 @@ const GLIBC: (u32, u32) = (2, 34);
 /// The zip with the Spin application.
 const APPLICATION: &str = "application.zip";
 
+/// The program that runs a component on Lambda, and the zip of the two functions that are made of it.
+const LAMBDA_HOST: &str = "appointment-lambda";
+const FUNCTIONS: &str = "appointment";
+
+/// What that zip may have: Lambda fetches it before a new execution environment starts.
+const FUNCTIONS_LIMIT: u64 = 12 * 1000 * 1000;
+
 #[derive(Args)]
 pub(crate) struct Package {
-    /// The instruction set of the workers; without this, this machine's. Terraform's variable `packages` has to name the
+    /// The instruction set of the functions; without this, this machine's. Terraform's variable `packages` has to name the
     /// same one, and takes arm64 by default.
     #[arg(long, value_enum)]
     architecture: Option<Architecture>,
@@ -90,29 +97,38 @@ pub(crate) fn run(root: &Path, package: &Package) -> Result<()> {
     step.done(&CARGO_LAMBDA.install(root, &progress)?);
     let cargo_lambda = CARGO_LAMBDA.program(root);
 
-    let step = progress.noisy_step(&format!("workers for {} (some minutes)", architecture.name()));
-    for (name, binary) in build.workers(&cargo_lambda, &Backplane::load(root)?)? {
-        let zip = format!("{name}.zip");
+    let step = progress.noisy_step("application");
+    let application = build.application()?;
+    let entries: Vec<Entry<'_>> = application.iter().map(|(path, content)| file(path, content)).collect();
+    archive::write(&output.join(APPLICATION), 9, &entries)?;
+    files.push(APPLICATION.to_owned());
+    let machine_code = build.machine_code(&application)?;
+    step.done("");
+
+    let step = progress.noisy_step(&format!("functions for {} (some minutes)", architecture.name()));
+    for (name, binary) in build.functions(&cargo_lambda, &Backplane::load(root)?)? {
         let binary = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
         runs_on_lambda(&binary, architecture).with_context(|| name.clone())?;
-        let entry = Entry { path: "bootstrap", content: &binary, executable: true };
-        archive::write(&output.join(&zip), 9, &[entry])?;
+        let mut entries = vec![Entry { path: "bootstrap", content: &binary, executable: true }];
+        let is_host = name == LAMBDA_HOST;
+        let name = if is_host { FUNCTIONS.to_owned() } else { name };
+        let zip = output.join(format!("{name}.zip"));
+        if is_host {
+            entries.extend(machine_code.iter().map(|(path, content)| file(path, content)));
+        }
+        archive::write(&zip, 9, &entries)?;
+        let bytes = fs::metadata(&zip)?.len();
+        ensure!(
+            !is_host || bytes <= FUNCTIONS_LIMIT,
+            "{} has {bytes} bytes, more than {FUNCTIONS_LIMIT}",
+            zip.display()
+        );
         // Terraform refuses a zip for another instruction set than its functions'.
         let beside = output.join(format!("{name}.architecture"));
         fs::write(&beside, format!("{}\n", architecture.name()))
             .with_context(|| format!("cannot write {}", beside.display()))?;
-        files.push(zip);
+        files.push(format!("{name}.zip"));
     }
-    step.done("");
-
-    let step = progress.noisy_step("application");
-    let application = build.application()?;
-    let entries: Vec<Entry<'_>> = application
-        .iter()
-        .map(|(path, content)| Entry { path: path.as_str(), content: content.as_slice(), executable: false })
-        .collect();
-    archive::write(&output.join(APPLICATION), 9, &entries)?;
-    files.push(APPLICATION.to_owned());
     step.done("");
 
     for (path, content) in &application {
@@ -120,6 +136,10 @@ pub(crate) fn run(root: &Path, package: &Package) -> Result<()> {
     }
     println!("{}", checksums(root, &output, &files)?);
     Ok(())
+}
+
+fn file<'a>(path: &'a str, content: &'a [u8]) -> Entry<'a> {
+    Entry { path, content, executable: false }
 }
 
 /// How this machine builds what is deployed.
@@ -163,9 +183,11 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Each worker's executable by its name.
-    fn workers(&self, cargo_lambda: &Path, backplane: &Backplane) -> Result<BTreeMap<String, PathBuf>> {
-        let names: Vec<String> = backplane.countries().map(|country| country.function).collect();
+    /// Each function's executable by its crate's name. None of them has the compiler of components: that comes only with
+    /// crates that are not built here.
+    fn functions(&self, cargo_lambda: &Path, backplane: &Backplane) -> Result<BTreeMap<String, PathBuf>> {
+        let mut names: Vec<String> = backplane.countries().map(|country| country.function).collect();
+        names.push(LAMBDA_HOST.to_owned());
         let lambda_folder = self.target_folder.join("lambda");
         let mut command = Command::new(cargo_lambda);
         command.args(["lambda", "build", "--profile", "worker", "--target", self.architecture.target()]);
@@ -213,13 +235,42 @@ impl<'a> Build<'a> {
         }
         Ok(files)
     }
+
+    /// What the Lambda host finds beside itself: `spin.toml` unchanged, and each component's machine code.
+    fn machine_code(&self, application: &[(String, Vec<u8>)]) -> Result<Vec<(String, Vec<u8>)>> {
+        let compiler = self.root.join("target");
+        let mut command = setup::cargo();
+        command.args(["build", "--locked", "--workspace", "--bin", "edge-host", "--target-dir"]).arg(&compiler);
+        ensure!(command.current_dir(self.root).status()?.success(), "the build failed: see above");
+
+        // As it is packed, so that the sources in spin.toml are the packed ones.
+        let folder = self.target_folder.join("application");
+        for (path, content) in application {
+            let file = folder.join(path);
+            fs::create_dir_all(file.parent().context("a file lies in a folder")?)?;
+            fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let output = self.target_folder.join("machine-code").join(self.architecture.name());
+        let mut command = Command::new(compiler.join("debug/edge-host"));
+        command.arg("compile").arg("--from").arg(folder.join("spin.toml")).arg("--output").arg(&output);
+        let printed = self::output(command.args(["--target", self.architecture.target()]))?;
+
+        let (manifest, content) = application.first().context("the application has a manifest")?;
+        let mut files = vec![(manifest.clone(), content.clone())];
+        for path in printed.lines().map(Path::new) {
+            let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+            is_built_for(&content, self.architecture).with_context(|| name.clone())?;
+            files.push((name, content));
+        }
+        Ok(files)
+    }
 }
 
 /// Refuses an executable that Lambda could not start: of another instruction set, or for a newer C library.
 fn runs_on_lambda(binary: &[u8], architecture: Architecture) -> Result<()> {
-    let header = FileHeader64::<Endianness>::parse(binary).context("not an ELF file")?;
+    let header = is_built_for(binary, architecture)?;
     let endian = header.endian()?;
-    ensure!(header.e_machine(endian) == architecture.machine(), "not built for {}", architecture.name());
     let sections = header.sections(endian, binary)?;
     let Some((mut libraries, strings)) = sections.gnu_verneed(endian, binary)? else { return Ok(()) };
     let strings = sections.strings(endian, binary, strings)?;
@@ -235,6 +286,13 @@ fn runs_on_lambda(binary: &[u8], architecture: Architecture) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The header of an ELF file, which a component's machine code is too, where its instruction set is the right one.
+fn is_built_for(binary: &[u8], architecture: Architecture) -> Result<&FileHeader64<Endianness>> {
+    let header = FileHeader64::<Endianness>::parse(binary).context("not an ELF file")?;
+    ensure!(header.e_machine(header.endian()?) == architecture.machine(), "not built for {}", architecture.name());
+    Ok(header)
 }
 
 /// Writes `SHA256SUMS`, which `sha256sum --check` reads, with the compiler's version; what to tell people.

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -124,7 +124,15 @@ pub(crate) struct ConnectionPool {
 
 struct Connection {
     sender: SendRequest<WasiBody>,
-    last_used: Instant,
+    /// By the wall clock: the monotonic one may rest while Lambda has the process frozen.
+    last_used: SystemTime,
+}
+
+impl Connection {
+    /// Whether the server may be expected to have it open still. A clock that was set back tells nothing.
+    fn is_fresh(&self) -> bool {
+        !self.sender.is_closed() && self.last_used.elapsed().is_ok_and(|idle| idle < MAX_IDLE)
+    }
 }
 
 impl ConnectionPool {
@@ -184,7 +192,7 @@ impl ConnectionPool {
     fn take(&self, origin: &Origin) -> Option<SendRequest<WasiBody>> {
         let mut all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = all.get_mut(origin)?;
-        connections.retain(|each| !each.sender.is_closed() && each.last_used.elapsed() < MAX_IDLE);
+        connections.retain(Connection::is_fresh);
         let free = connections.iter().rposition(|each| each.sender.is_ready())?;
         Some(connections.remove(free).sender)
     }
@@ -194,7 +202,7 @@ impl ConnectionPool {
         let mut all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = all.entry(origin).or_default();
         if connections.len() < MAX_CONNECTIONS_PER_ORIGIN {
-            connections.push(Connection { sender, last_used: Instant::now() });
+            connections.push(Connection { sender, last_used: SystemTime::now() });
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Deadline, Event, EventError};
-use crate::queue::BatchAnswer;
+use crate::queue::{BatchAnswer, SourceQueue};
 use crate::schedule::Republished;
 use crate::settings::{self, SettingError};
 use crate::{gateway, queue, schedule};
@@ -18,6 +18,7 @@ pub(crate) const INSTANCES: u32 = 10;
 pub(crate) struct Function {
     executor: Executor,
     component: String,
+    queue: Option<SourceQueue>,
 }
 
 /// What the function answers.
@@ -53,6 +54,7 @@ impl Function {
         let package = program.parent().unwrap_or(&program);
         let component = settings::component(environment)?;
         let manifest = Manifest::from_file(package.join("spin.toml"))?.only(&component)?;
+        let queue = settings::queue(environment)?.map(|settings| SourceQueue::new(settings, log.clone()));
         let variables = settings::variables(&manifest, &component, environment)?;
         let engine = WasmEngine::without_compiler(INSTANCES)?;
         let builder = EdgeHost::builder(manifest).instances(INSTANCES).log(log);
@@ -61,7 +63,7 @@ impl Function {
         // `compile_ahead` beside it. Who can change them can change the program; on Lambda nobody can: the folder is
         // mounted for reading alone.
         let builder = unsafe { builder.compiled_ahead(package, engine) };
-        Ok(Self { executor: Executor::new(Arc::new(builder.load()?)), component })
+        Ok(Self { executor: Executor::new(Arc::new(builder.load()?)), component, queue })
     }
 
     /// Answers one event.
@@ -70,14 +72,16 @@ impl Function {
     ///
     /// [`EventError`]: the invocation failed, and the event's source acts on that.
     pub(crate) async fn handle(&self, event: Value, deadline: Deadline) -> Result<Answer, EventError> {
-        let Self { executor, component } = self;
+        let Self { executor, component, queue } = self;
         match Event::recognise(event)? {
             Event::Request(request) => {
                 let (request, client) = gateway::request(*request)?;
                 let response = executor.handle_http(request, client, deadline.left()).await;
                 Ok(Answer::Response(Box::new(gateway::response(response))))
             }
-            Event::Messages(batch) => queue::handle(executor, component, batch, deadline).await.map(Answer::Batch),
+            Event::Messages(batch) => {
+                queue::handle(executor, component, queue.as_ref(), batch, deadline).await.map(Answer::Batch)
+            }
             Event::Schedule(body) => {
                 schedule::republish(executor, component, &body, deadline).await.map(Answer::Republished)
             }

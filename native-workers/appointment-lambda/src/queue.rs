@@ -1,14 +1,26 @@
 //! Messages of SQS: each in an instance of its own, so that what happens to one is that one's alone.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use aws_http::native::NativeTransport;
+use aws_http::sqs::{ReceiveDelays, Sqs};
+use aws_http::{Client, Endpoint, RetryPolicy};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
-use edge_host::{Executor, Message, MessageAction, MessageAttribute, MessageAttributeValue};
+use edge_host::{
+    Executor, Level, LogSink, Message, MessageAction, MessageAttribute, MessageAttributeValue, MessageFailure,
+    host_message,
+};
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::event::{Deadline, EventError};
 use crate::function::INSTANCES;
+use crate::settings;
+
+/// How long setting a message's visibility may take. An instance ends so much earlier.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The answer that `ReportBatchItemFailures` asks for.
 #[derive(Debug, Serialize)]
@@ -23,6 +35,48 @@ struct ItemFailure {
     item_identifier: String,
 }
 
+/// The queue that messages come from: sets when one that is left is delivered again.
+pub(crate) struct SourceQueue {
+    client: Client<NativeTransport>,
+    endpoint: Endpoint,
+    delays: ReceiveDelays,
+    log: LogSink,
+}
+
+impl SourceQueue {
+    pub(crate) fn new(settings: settings::Queue, log: LogSink) -> Self {
+        let settings::Queue { delays, endpoint, region, credentials } = settings;
+        let client = Client::new(NativeTransport::new(), region, credentials)
+            .with_deadline(CALL_TIMEOUT)
+            .with_retries(RetryPolicy { attempts: 2, ..RetryPolicy::default() });
+        Self { client, endpoint, delays, log }
+    }
+
+    /// Hides a delivery by its receive count: seconds first, minutes later. An error of the handler's own says that no later
+    /// delivery can mend the message, which is soon in the dead-letter queue then.
+    async fn leave(&self, delivery: &Delivery, cannot_be_mended: bool) {
+        let sqs = Sqs::new(&self.client, &self.endpoint);
+        let Some(receipt_handle) = &delivery.receipt_handle else { return };
+        let Some(url) = delivery.queue_arn.as_deref().and_then(|arn| sqs.queue_url(arn)) else { return };
+        let delay = match cannot_be_mended {
+            true => self.delays.after_poison(delivery.receive_count),
+            false => self.delays.after(delivery.receive_count),
+        };
+        if let Err(error) = sqs.change_message_visibility(&url, receipt_handle, delay).await {
+            let fields = json!({ "sqs_message_id": delivery.message_id, "reason": error.to_string() });
+            host_message(&self.log, Level::Warn, "a message waits for the queue's visibility timeout", fields);
+        }
+    }
+}
+
+/// What of a record concerns its queue alone.
+struct Delivery {
+    message_id: Option<String>,
+    queue_arn: Option<String>,
+    receipt_handle: Option<String>,
+    receive_count: u32,
+}
+
 /// Hands each message to the component, ten at a time, and names those that it leaves or fails at.
 ///
 /// # Errors
@@ -31,16 +85,21 @@ struct ItemFailure {
 pub(crate) async fn handle(
     executor: &Executor,
     component: &str,
+    queue: Option<&SourceQueue>,
     batch: SqsEvent,
     deadline: Deadline,
 ) -> Result<BatchAnswer, EventError> {
+    let reserve = if queue.is_some() { CALL_TIMEOUT } else { Duration::ZERO };
     let handled = batch.records.into_iter().map(|record| async move {
-        let id = record.message_id.clone().filter(|id| !id.is_empty());
-        match executor.handle_message(component, message(record), deadline.left()).await {
-            Ok(MessageAction::Delete) => None,
-            // The place to set the message's visibility by its receive count: see docs/failures.md.
-            Ok(MessageAction::Leave) | Err(_) => Some(id),
+        let (delivery, message) = parts(record);
+        let outcome = executor.handle_message(component, message, deadline.left().saturating_sub(reserve)).await;
+        if let Ok(MessageAction::Delete) = outcome {
+            return None;
         }
+        if let Some(queue) = queue {
+            queue.leave(&delivery, matches!(outcome, Err(MessageFailure::Handler(_)))).await;
+        }
+        Some(delivery.message_id.filter(|id| !id.is_empty()))
     });
     let left: Vec<Option<String>> =
         stream::iter(handled).buffered(INSTANCES as usize).filter_map(std::future::ready).collect().await;
@@ -49,10 +108,17 @@ pub(crate) async fn handle(
     Ok(BatchAnswer { batch_item_failures: batch_item_failures.ok_or(EventError::UnidentifiedFailure)? })
 }
 
-/// A message as Spin's SQS trigger has it.
-fn message(record: SqsMessage) -> Message {
+/// A record as a delivery of the queue, and as a message as Spin's SQS trigger has it.
+fn parts(record: SqsMessage) -> (Delivery, Message) {
+    let receive_count = record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+    let delivery = Delivery {
+        message_id: record.message_id.clone(),
+        queue_arn: record.event_source_arn,
+        receipt_handle: record.receipt_handle,
+        receive_count: receive_count.unwrap_or(1),
+    };
     let message_attributes = attributes(record.message_attributes);
-    Message { id: record.message_id, message_attributes, body: record.body }
+    (delivery, Message { id: record.message_id, message_attributes, body: record.body })
 }
 
 fn attributes(attributes: HashMap<String, SqsMessageAttribute>) -> Vec<MessageAttribute> {

@@ -1,5 +1,9 @@
 //! What the environment of the function tells: the component, and variables that nobody has to set on Lambda.
 
+use std::fmt::Display;
+
+use aws_http::sqs::ReceiveDelays;
+use aws_http::{Credentials, Endpoint};
 use edge_host::Manifest;
 
 /// The environment variable with the name of the function's component.
@@ -16,17 +20,30 @@ const CREDENTIALS: [(&str, &str); 3] = [
 const ENDPOINTS: [(&str, &str); 3] =
     [("dynamodb_endpoint", "dynamodb"), ("sns_endpoint", "sns"), ("eventbridge_endpoint", "events")];
 
+/// The environment variable with the pauses between the deliveries of a message that the function leaves.
+const RECEIVE_DELAYS: &str = "RECEIVE_DELAYS_SECONDS";
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingError {
-    #[error("{0} is not set: give it the name of the component that this function runs, for example intake")]
-    Component(&'static str),
-    #[error("{0} is not set: Lambda sets it to the function's region")]
-    Region(&'static str),
+    #[error("{COMPONENT} is not set: give it the name of the component that this function runs, for example intake")]
+    Component,
+    #[error("{0} is not set: Lambda sets it")]
+    Lambda(&'static str),
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// What the function needs to set when a message that it leaves is delivered again.
+pub(crate) struct Queue {
+    pub(crate) delays: ReceiveDelays,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) region: String,
+    pub(crate) credentials: Credentials,
 }
 
 /// The function's component.
 pub(crate) fn component(environment: impl Fn(&str) -> Option<String>) -> Result<String, SettingError> {
-    given(&environment, COMPONENT).ok_or(SettingError::Component(COMPONENT))
+    given(&environment, COMPONENT).ok_or(SettingError::Component)
 }
 
 /// Values for variables of the manifest that Lambda's own environment has: the region, the credentials of the function's
@@ -37,15 +54,13 @@ pub(crate) fn variables(
     component: &str,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<(String, String)>, SettingError> {
-    let region = given(&environment, "AWS_REGION").ok_or(SettingError::Region("AWS_REGION"))?;
-    let endpoint = given(&environment, "AWS_ENDPOINT_URL");
+    let region = required(&environment, "AWS_REGION")?;
     let mut values = vec![("aws_region".to_owned(), Some(region.clone()))];
     for (part, source) in CREDENTIALS {
         values.push((format!("{component}_{part}"), given(&environment, source)));
     }
     for (name, service) in ENDPOINTS {
-        let of_region = || format!("https://{service}.{region}.amazonaws.com");
-        values.push((name.to_owned(), Some(endpoint.clone().unwrap_or_else(of_region))));
+        values.push((name.to_owned(), Some(endpoint(&environment, service, &region))));
     }
     let is_left = |name: &str| {
         let by_hand = format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase());
@@ -55,13 +70,37 @@ pub(crate) fn variables(
     Ok(values.filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
+/// The queue's settings, where `RECEIVE_DELAYS_SECONDS` is set; without it a message that is left waits for the queue's
+/// visibility timeout.
+pub(crate) fn queue(environment: impl Fn(&str) -> Option<String>) -> Result<Option<Queue>, SettingError> {
+    fn malformed(error: impl Display) -> SettingError {
+        SettingError::Malformed(error.to_string())
+    }
+    let Some(delays) = given(&environment, RECEIVE_DELAYS) else { return Ok(None) };
+    let region = required(&environment, "AWS_REGION")?;
+    let [key, secret] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| required(&environment, name));
+    let credentials = Credentials::from_keys(key?, secret?, given(&environment, "AWS_SESSION_TOKEN"));
+    let endpoint = Endpoint::parse(&endpoint(&environment, "sqs", &region)).map_err(malformed)?;
+    Ok(Some(Queue { delays: delays.parse().map_err(malformed)?, endpoint, region, credentials }))
+}
+
+/// A service's endpoint: `AWS_ENDPOINT_URL`, or AWS's in the region.
+fn endpoint(environment: impl Fn(&str) -> Option<String>, service: &str, region: &str) -> String {
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    given(environment, "AWS_ENDPOINT_URL").unwrap_or_else(|| format!("https://{service}.{region}.{suffix}"))
+}
+
+fn required(environment: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<String, SettingError> {
+    given(environment, name).ok_or(SettingError::Lambda(name))
+}
+
 fn given(environment: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
     environment(name).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
     use std::collections::BTreeMap;
     use std::path::Path;
@@ -112,5 +151,15 @@ mod tests {
     fn a_missing_setting_is_named() {
         assert!(component(|_| Some(String::new())).unwrap_err().to_string().contains("SPIN_COMPONENT is not set"));
         assert!(read(&[]).unwrap_err().to_string().contains("AWS_REGION is not set"));
+        let queue = |delays: &'static str| {
+            queue(move |name| match name {
+                RECEIVE_DELAYS => Some(delays.to_owned()),
+                "AWS_SECRET_ACCESS_KEY" => None,
+                _ => Some("x".to_owned()),
+            })
+        };
+        assert!(queue("").is_ok_and(|queue| queue.is_none()));
+        let Err(error) = queue("5,30") else { panic!("accepted without a secret key") };
+        assert!(error.to_string().contains("AWS_SECRET_ACCESS_KEY is not set"), "{error}");
     }
 }
