@@ -16,9 +16,42 @@ locals {
     "{confirmation.event_source}", local.file.confirmation.event_source
   )
 
-  backplane   = jsondecode(local.text)
-  per_country = { for country in local.countries : country => jsondecode(replace(replace(local.text, "{COUNTRY}", country), "{country}", lower(country))) }
+  # What the file says of everything, and of each country, with the prefix of this environment's names. Sources of events belong to their
+  # bus, and databases and their users to their instance: those need none.
+  named = { for key, file in merge({ all = jsondecode(local.text) }, {
+    for country in local.countries : country => jsondecode(replace(replace(local.text, "{COUNTRY}", country), "{country}", lower(country)))
+    }) : key => merge(file, {
+    table              = merge(file.table, { name = "${var.name_prefix}${file.table.name}" })
+    topic              = merge(file.topic, { name = "${var.name_prefix}${file.topic.name}" })
+    api                = merge(file.api, { name = "${var.name_prefix}${file.api.name}" })
+    country_queue      = merge(file.country_queue, { for part in local.queue_names : part => "${var.name_prefix}${file.country_queue[part]}" })
+    confirmation_queue = merge(file.confirmation_queue, { for part in local.queue_names : part => "${var.name_prefix}${file.confirmation_queue[part]}" })
+    worker             = merge(file.worker, { for part in ["function", "migration_function"] : part => "${var.name_prefix}${file.worker[part]}" })
+    intake             = merge(file.intake, { function = "${var.name_prefix}${file.intake.function}" })
+    confirmation = merge(file.confirmation, {
+      function  = "${var.name_prefix}${file.confirmation.function}"
+      republish = merge(file.confirmation.republish, { rule = "${var.name_prefix}${file.confirmation.republish.rule}" })
+    })
+    bus = merge(file.bus, { for part in ["name", "archive"] : part => "${var.name_prefix}${file.bus[part]}" }, {
+      rule = merge(file.bus.rule, { name = "${var.name_prefix}${file.bus.rule.name}" })
+    })
+    principals = { for name, principal in file.principals : name => merge(principal, {
+      name       = "${var.name_prefix}${principal.name}"
+      statements = concat(try(file.principals[principal.statements_of].statements, []), principal.statements)
+    }) }
+  }) }
+  queue_names = ["name", "dead_letter_queue", "delivery_dead_letter_queue"]
+
+  backplane   = local.named["all"]
+  per_country = { for country in local.countries : country => local.named[country] }
   durations   = local.backplane.durations_seconds
+
+  # The zips have the functions' names without the prefix, so that one build serves every environment. Both of the application's functions
+  # are in one.
+  packages = merge(
+    { application = local.file.intake.function },
+    { for country in local.countries : country => replace(local.file.worker.function, "{country}", lower(country)) },
+  )
 
   # In an event pattern, which belongs to no country, an element with a country's placeholder stands for one a country.
   event_pattern = {
@@ -33,16 +66,13 @@ locals {
 
   # Resources by their logical names in the statements of backplane.json.
   arns = {
-    table                     = module.appointments.table.arn
-    table_index               = "${module.appointments.table.arn}/index/${local.backplane.table.index.name}"
-    topic                     = module.appointments.topic.arn
-    bus                       = module.appointments.bus.arn
-    confirmation_queue        = module.appointments.queues.queue.arn
-    confirmations_destination = module.appointments.destinations.confirmations.arn
-    republish_destination     = module.appointments.destinations.republish.arn
-    # By name, since a role's trust and the right to assume it would else wait for each other.
-    intake_role       = "arn:${local.partition}:iam::${local.account}:role/${local.backplane.principals.intake.name}"
-    confirmation_role = "arn:${local.partition}:iam::${local.account}:role/${local.backplane.principals.confirmation.name}"
+    table                  = module.appointments.table.arn
+    table_index            = "${module.appointments.table.arn}/index/${local.backplane.table.index.name}"
+    topic                  = module.appointments.topic.arn
+    bus                    = module.appointments.bus.arn
+    confirmation_queue     = module.appointments.queues.queue.arn
+    intake_log_group       = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["intake"]}:*"
+    confirmation_log_group = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["confirmation"]}:*"
     # Lambda makes and removes the interfaces; which ones is not known before:
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     network_attachment = "arn:${local.partition}:ec2:${local.region}:${local.account}:*/*"
@@ -101,5 +131,47 @@ locals {
         ]
       } if principal.kind == "country_worker"
     }
+  }
+
+  # Variables of spin.toml for each component, by their names.
+  variables = {
+    intake = merge(local.backplane_variables, {
+      authentication           = "jwt"
+      jwt_issuer               = var.authentication.issuer
+      jwt_audience             = var.authentication.audience
+      jwt_type                 = var.authentication.token_type
+      jwt_max_lifetime_seconds = tostring(var.authentication.max_lifetime_seconds)
+      jwt_insured_id_claim     = var.authentication.insured_id_claim
+      jwt_staff_claim          = var.authentication.staff_claim
+      jwt_staff_value          = var.authentication.staff_value
+      cors_allowed_origins     = join(",", var.cors_allowed_origins)
+      },
+      var.audit_key == null ? {} : { audit_key = var.audit_key },
+      # On one line, as an environment file needs it.
+      var.authentication.keys == null ? {} : { jwt_keys = jsonencode(jsondecode(var.authentication.keys)) },
+      var.authentication.jwks_url == null ? {} : {
+        jwt_jwks_origin = try(regex("^(https://[^/]+)(/.*)$", var.authentication.jwks_url)[0], "")
+        jwt_jwks_path   = try(regex("^(https://[^/]+)(/.*)$", var.authentication.jwks_url)[1], "")
+    })
+    confirmation = merge(local.backplane_variables, {
+      eventbridge_endpoint   = "https://events.${local.region}.${data.aws_partition.current.dns_suffix}"
+      appointments_event_bus = module.appointments.bus.name
+    })
+  }
+  backplane_variables = {
+    aws_region             = local.region
+    dynamodb_endpoint      = "https://dynamodb.${local.region}.${data.aws_partition.current.dns_suffix}"
+    sns_endpoint           = "https://sns.${local.region}.${data.aws_partition.current.dns_suffix}"
+    appointments_table     = module.appointments.table.name
+    appointments_topic_arn = module.appointments.topic.arn
+  }
+
+  environments = {
+    for component, variables in local.variables : component => merge(
+      { for name, value in variables : "SPIN_VARIABLE_${upper(name)}" => value },
+      { SPIN_COMPONENT = component },
+      # What passes between the deliveries of a message that the function leaves.
+      component == "confirmation" ? { RECEIVE_DELAYS_SECONDS = join(",", local.durations.receive_delays) } : {},
+    )
   }
 }

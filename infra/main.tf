@@ -1,16 +1,36 @@
 locals {
-  api_name = "${local.backplane.table.name}-api"
+  databases = { for country in local.countries : country => merge(
+    var.database,
+    { for setting, value in try(var.database_overrides[country], {}) : setting => value if value != null && setting != "instances" },
+    {
+      name      = local.per_country[country].worker.database
+      user      = local.per_country[country].worker.database_user
+      instances = try(var.database_overrides[country].instances, [{ suffix = "" }])
+    },
+  ) }
 
-  database_identifiers = { for country in local.countries : country => replace(local.per_country[country].worker.database, "_", "-") }
+  # A kept instance goes on writing its logs.
+  database_identifiers = { for country, database in local.databases : country => [
+    for instance in database.instances : "${replace("${var.name_prefix}${database.name}", "_", "-")}${instance.suffix}"
+  ] }
 
-  country_log_groups = merge([
-    for country in local.countries : {
-      "worker-${country}"              = "/aws/lambda/${local.per_country[country].worker.function}"
-      "migration-${country}"           = "/aws/lambda/${local.per_country[country].worker.migration_function}"
-      "database-${country}-postgresql" = "/aws/rds/instance/${local.database_identifiers[country]}/postgresql"
-      "database-${country}-upgrade"    = "/aws/rds/instance/${local.database_identifiers[country]}/upgrade"
+  function_log_groups = merge(
+    { for component in ["intake", "confirmation"] : component => "/aws/lambda/${local.backplane[component].function}" },
+    [
+      for country in local.countries : {
+        "worker-${country}"    = "/aws/lambda/${local.per_country[country].worker.function}"
+        "migration-${country}" = "/aws/lambda/${local.per_country[country].worker.migration_function}"
+      }
+    ]...
+  )
+
+  database_log_groups = merge([
+    for identifier in flatten(values(local.database_identifiers)) : {
+      for log in ["postgresql", "upgrade"] : "${identifier}-${log}" => "/aws/rds/instance/${identifier}/${log}"
     }
   ]...)
+
+  reserved_concurrency = { for name, function in var.functions : name => function.reserved_concurrency == -1 ? null : function.reserved_concurrency }
 }
 
 module "network" {
@@ -20,7 +40,7 @@ module "network" {
   cidr                    = var.network.cidr
   availability_zone_count = var.network.availability_zone_count
 
-  # What the functions call from inside; the event source mapping and the logs do not go through the VPC.
+  # What the countries' functions call from inside; the event source mapping and the logs do not go through the VPC.
   endpoints = {
     events = {
       actions   = ["events:PutEvents"]
@@ -30,93 +50,131 @@ module "network" {
       actions   = ["secretsmanager:GetSecretValue"]
       resources = ["arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:rds!db-*"]
     }
+    # A worker sets when a message that it leaves comes again.
+    sqs = {
+      actions   = ["sqs:ChangeMessageVisibility"]
+      resources = [for names in local.per_country : "arn:${local.partition}:sqs:${local.region}:${local.account}:${names.country_queue.name}"]
+    }
   }
 }
 
 module "appointments" {
   source = "./modules/appointments"
 
-  table                   = local.backplane.table
-  topic_name              = local.backplane.topic.name
-  confirmation_queue      = local.backplane.confirmation_queue
-  bus                     = merge(local.backplane.bus, { rule = { name = local.backplane.bus.rule.name, event_pattern = local.event_pattern } })
-  confirmation            = local.backplane.confirmation
-  durations               = local.durations
-  republish_targets       = { for country in local.countries : country => local.per_country[country].confirmation.republish.name }
-  application_url         = var.application_url
-  internal_api_key        = var.internal_api_key
-  confirmation_rate_limit = var.confirmation_rate_limit
-  pipe_log_group_arn      = module.observability.log_groups["pipe"].arn
-  deletion_protection     = var.deletion_protection
-
-  service_roles = {
-    for name, principal in local.backplane.principals : name => {
-      name    = principal.name
-      service = principal.service
-      policy  = local.policies[name]
-    } if principal.kind == "service"
-  }
+  table                     = local.backplane.table
+  tables                    = var.tables
+  topic_name                = local.backplane.topic.name
+  confirmation_queue        = local.backplane.confirmation_queue
+  bus                       = merge(local.backplane.bus, { rule = { name = local.backplane.bus.rule.name, event_pattern = local.event_pattern } })
+  confirmation_event_source = local.backplane.confirmation.event_source
+  durations                 = local.durations
+  deletion_protection       = var.table_deletion_protection
+  keys_deletable            = var.keys_deletable
 }
 
 module "country_worker" {
   source   = "./modules/country-worker"
   for_each = local.countries
 
-  country             = each.key
-  topic_arn           = module.appointments.topic.arn
-  bus_name            = module.appointments.bus.name
-  queue               = local.per_country[each.key].country_queue
-  worker              = local.per_country[each.key].worker
-  durations           = local.durations
-  roles               = local.country_roles[each.key]
-  package             = "${var.packages.directory}/${local.per_country[each.key].worker.function}.zip"
-  architecture        = var.packages.architecture
-  maximum_concurrency = var.worker_maximum_concurrency
-  network             = module.network
+  name_prefix          = var.name_prefix
+  country              = each.key
+  topic_arn            = module.appointments.topic.arn
+  bus_name             = module.appointments.bus.name
+  queue                = local.per_country[each.key].country_queue
+  worker               = local.per_country[each.key].worker
+  durations            = local.durations
+  roles                = local.country_roles[each.key]
+  alias                = local.backplane.function_alias
+  package              = "${var.packages.directory}/${local.packages[each.key]}.zip"
+  architecture         = var.packages.architecture
+  memory_size          = var.functions.worker.memory_mib
+  reserved_concurrency = local.reserved_concurrency.worker
+  maximum_concurrency  = var.functions.worker.maximum_concurrency
+  paused               = contains(var.paused, each.key)
+  network              = module.network
+  database             = local.databases[each.key]
+  keys_deletable       = var.keys_deletable
 
   log_groups = {
     for function in ["worker", "migration"] : function => module.observability.log_groups["${function}-${each.key}"].name
   }
-  database_log_groups = [
-    for log in ["postgresql", "upgrade"] : module.observability.log_groups["database-${each.key}-${log}"].arn
-  ]
+  database_log_groups = flatten([
+    for identifier in local.database_identifiers[each.key] : [
+      for log in ["postgresql", "upgrade"] : module.observability.log_groups["${identifier}-${log}"].arn
+    ]
+  ])
+}
 
-  database = merge(
-    var.database,
-    { for setting, value in try(var.database_overrides[each.key], {}) : setting => value if value != null },
-    {
-      name                = local.per_country[each.key].worker.database
-      user                = local.per_country[each.key].worker.database_user
-      deletion_protection = var.deletion_protection
-    },
-  )
+module "application" {
+  source = "./modules/application"
+
+  package             = "${var.packages.directory}/${local.packages.application}.zip"
+  architecture        = var.packages.architecture
+  alias               = local.backplane.function_alias
+  maximum_concurrency = coalesce(var.functions.confirmation.maximum_concurrency, local.backplane.confirmation.maximum_concurrency)
+  log_groups          = { for component in ["intake", "confirmation"] : component => module.observability.log_groups[component].name }
+
+  functions = {
+    for component, description in { intake = "The public booking API", confirmation = "Applies the countries' outcomes, and publishes again what they left unanswered" } : component => {
+      name                                 = local.backplane[component].function
+      description                          = description
+      policy                               = local.policies[component]
+      environment                          = local.environments[component]
+      memory_mib                           = var.functions[component].memory_mib
+      timeout_seconds                      = local.durations["${component}_timeout"]
+      reserved_concurrency                 = local.reserved_concurrency[component]
+      paused                               = contains(var.paused, component)
+    }
+  }
+
+  confirmation_queue = {
+    arn                     = module.appointments.queues.queue.arn
+    visibility_timeout      = local.durations.visibility_timeout
+    batch_size              = local.backplane.confirmation.batch_size
+    batching_window         = local.durations.batching_window
+    function_response_types = local.backplane.confirmation.function_response_types
+  }
+
+  republish = {
+    interval_seconds = local.durations.republish_interval
+    countries = {
+      for country in local.countries : country => {
+        rule  = local.per_country[country].confirmation.republish.rule
+        input = jsonencode(local.per_country[country].confirmation.republish.input)
+      }
+    }
+  }
+
+  # A command of a new type is read by every country before the API writes one, and a new country has its queue.
+  serve_after = [for worker in module.country_worker : [worker.alias.function_version, worker.subscription.arn]]
 }
 
 module "edge_identity" {
   source = "./modules/edge-identity"
+  count  = length(var.edge_access_keys) == 0 ? 0 : 1
 
-  trust = var.component_trust
-  host = {
-    name   = local.backplane.principals.host.name
-    policy = local.policies["host"]
-  }
-  components = {
-    for name, principal in local.backplane.principals : name => {
-      name   = principal.name
-      policy = local.policies[name]
-    } if principal.kind == "component"
-  }
+  name        = local.backplane.principals.edge.name
+  policy      = local.policies["edge"]
+  access_keys = var.edge_access_keys
 }
 
 module "api_gateway" {
   source = "./modules/api-gateway"
 
-  name                 = local.api_name
+  name                 = local.backplane.api.name
   application_url      = var.application_url
   throttling           = var.api.throttling
+  route_throttling     = var.api.route_throttling
+  detailed_metrics     = var.api.detailed_metrics
   jwt                  = var.api.jwt
   domain               = var.api.domain
   access_log_group_arn = module.observability.log_groups["api"].arn
+
+  function = {
+    name       = module.application.functions["intake"].function_name
+    alias      = module.application.aliases["intake"].name
+    invoke_arn = module.application.aliases["intake"].invoke_arn
+  }
 }
 
 module "observability" {
@@ -126,32 +184,53 @@ module "observability" {
   log_retention_days  = var.log_retention_days
   alarm_actions       = var.alarm_actions
   message_age_seconds = local.durations.visibility_timeout + local.durations.worker_timeout
+  keys_deletable      = var.keys_deletable
 
-  log_groups = merge(local.country_log_groups, {
-    api  = "/aws/vendedlogs/apigateway/${local.api_name}"
-    pipe = "/aws/vendedlogs/pipes/${local.backplane.confirmation.pipe.name}"
-  })
+  log_groups = merge(local.function_log_groups, local.database_log_groups, { api = "/aws/vendedlogs/apigateway/${local.backplane.api.name}" })
 
   queues = concat([local.backplane.confirmation_queue.name], [for names in local.per_country : names.country_queue.name])
   dead_letter_queues = concat(
     [local.backplane.confirmation_queue.dead_letter_queue, local.backplane.confirmation_queue.delivery_dead_letter_queue],
     flatten([for names in local.per_country : [names.country_queue.dead_letter_queue, names.country_queue.delivery_dead_letter_queue]]),
   )
-  functions                  = flatten([for names in local.per_country : [names.worker.function, names.worker.migration_function]])
-  worker_maximum_concurrency = var.worker_maximum_concurrency
-  databases                  = values(local.database_identifiers)
-  pipe = {
-    name         = local.backplane.confirmation.pipe.name
-    source_queue = local.backplane.confirmation_queue.name
-  }
-  rules = {
-    (local.backplane.bus.rule.name) = {
-      EventBusName = local.backplane.bus.name
-      RuleName     = local.backplane.bus.rule.name
+  functions = concat(
+    [local.backplane.intake.function, local.backplane.confirmation.function],
+    flatten([for names in local.per_country : [names.worker.function, names.worker.migration_function]]),
+  )
+  asynchronous_functions     = [local.backplane.confirmation.function]
+  worker_maximum_concurrency = var.functions.worker.maximum_concurrency
+  databases                  = flatten(values(local.database_identifiers))
+  rules = merge(
+    {
+      (local.backplane.bus.rule.name) = {
+        EventBusName = local.backplane.bus.name
+        RuleName     = local.backplane.bus.rule.name
+      }
+    },
+    { for names in local.per_country : names.confirmation.republish.rule => { RuleName = names.confirmation.republish.rule } },
+  )
+  api = { name = local.backplane.api.name, id = module.api_gateway.id }
+
+  error_lines = merge(
+    {
+      for component in ["intake", "confirmation"] : local.backplane[component].function => {
+        log_group = component
+        messages  = local.error_messages[component]
+      }
+    },
+    { for country, names in local.per_country : names.worker.function => { log_group = "worker-${country}", messages = {} } },
+  )
+}
+
+locals {
+  # Lines of level ERROR that ask for something of their own, by the reason that names the alarm; docs/failures.md says what to do about each.
+  error_messages = {
+    intake = {}
+    confirmation = {
+      decided-twice         = "a country decided twice: the first decision stands"
+      cancellation-failed   = "a cancellation could not be processed: an operator has to look"
+      request-given-up      = "request given up: its country never answered"
+      cancellation-given-up = "cancellation given up: its country never answered"
     }
-    (local.backplane.confirmation.republish.rule) = {
-      RuleName = local.backplane.confirmation.republish.rule
-    }
   }
-  api = { name = local.api_name, id = module.api_gateway.id }
 }

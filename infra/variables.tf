@@ -1,52 +1,32 @@
-variable "application_url" {
-  description = "HTTPS URL of the Spin application, without a path, such as https://appointments.example.org. Its certificate must be publicly trusted: EventBridge and API Gateway verify it."
+variable "name_prefix" {
+  description = "What each name begins with, such as staging-, so that two environments live in one account and region."
   type        = string
+  default     = ""
 
   validation {
-    condition     = can(regex("^https://[a-z0-9.-]+(:[0-9]+)?$", var.application_url))
-    error_message = "application_url must be an https URL without a path or a final slash, such as https://appointments.example.org."
-  }
-}
-
-variable "internal_api_key" {
-  description = <<-EOT
-    Key that AWS sends to the application's internal routes. To rotate it without one refused call: put the new key in
-    internal_api_key_previous, and the application takes either (restart it with the new output); then make the new key
-    internal_api_key and the old one internal_api_key_previous; then remove the old one.
-  EOT
-  type        = string
-  sensitive   = true
-
-  validation {
-    condition     = can(regex("^[!-~]{32,512}$", var.internal_api_key))
-    error_message = "internal_api_key must be 32 to 512 printable ASCII characters without spaces, such as from `openssl rand -hex 32`."
-  }
-}
-
-variable "internal_api_key_previous" {
-  description = "Second key that the application takes, while internal_api_key is rotated; null at other times."
-  type        = string
-  sensitive   = true
-  default     = null
-
-  validation {
-    condition     = var.internal_api_key_previous == null || can(regex("^[!-~]{32,512}$", var.internal_api_key_previous))
-    error_message = "internal_api_key_previous must be null, or 32 to 512 printable ASCII characters without spaces."
+    condition     = can(regex("^([a-z][a-z0-9]{0,13}-)?$", var.name_prefix))
+    error_message = "name_prefix must be empty, or a lower-case letter, up to 13 more letters and digits, and a hyphen, such as staging-."
   }
 }
 
 variable "authentication" {
   description = <<-EOT
-    Whose tokens open the booking API: the issuer and the audience that a token names, and the issuer's public keys, its JWKS document
-    with ES256 (P-256) or EdDSA (Ed25519) keys. `insured_id_claim` is the claim with the five digits of the insured person, `staff_scope`
-    the scope with which staff act for others. New keys of the issuer reach the application with its new environment and a restart.
+    Whose tokens open the booking API: the issuer and the audience that a token names, and the issuer's public keys: a JWKS document
+    (`keys`), the https address of one (`jwks_url`), which intake then fetches and keeps for five minutes, or both. RS256, PS256, ES256
+    and EdDSA are verified. `token_type` is the `typ` that a token's header must have (empty: at+jwt, JWT or none), and
+    `max_lifetime_seconds` how long a token may be valid. `insured_id_claim` is the claim with the five digits of the insured person;
+    `staff_claim` and `staff_value` are the claim, and the value in it, with which staff act for others.
   EOT
   type = object({
-    issuer           = string
-    audience         = string
-    keys             = string
-    insured_id_claim = optional(string, "sub")
-    staff_scope      = optional(string, "appointments:staff")
+    issuer               = string
+    audience             = string
+    keys                 = optional(string)
+    jwks_url             = optional(string)
+    token_type           = optional(string, "")
+    max_lifetime_seconds = optional(number, 86400)
+    insured_id_claim     = optional(string, "sub")
+    staff_claim          = optional(string, "scope")
+    staff_value          = optional(string, "appointments:staff")
   })
 
   validation {
@@ -54,43 +34,77 @@ variable "authentication" {
     error_message = "authentication.issuer must be an https URL, and authentication.audience must not be empty."
   }
   validation {
-    condition = try(anytrue([
-      for key in jsondecode(var.authentication.keys).keys : contains(["P-256", "Ed25519"], try(key.crv, ""))
+    condition     = var.authentication.keys != null || var.authentication.jwks_url != null
+    error_message = "authentication needs keys or jwks_url."
+  }
+  validation {
+    condition = var.authentication.keys == null || try(anytrue([
+      for key in jsondecode(var.authentication.keys).keys : contains(["RSA", "EC", "OKP"], key.kty) && contains(["P-256", "Ed25519", ""], try(key.crv, ""))
     ]), false)
-    error_message = "authentication.keys must be a JWKS document, {\"keys\": [...]}, with a key on P-256 (ES256) or Ed25519 (EdDSA): intake verifies no other."
+    error_message = "authentication.keys must be a JWKS document, {\"keys\": [...]}, with an RSA key (RS256, PS256) or one on P-256 (ES256) or Ed25519 (EdDSA): intake verifies no other."
   }
   validation {
-    condition     = !strcontains(var.authentication.keys, "\"d\"")
-    error_message = "authentication.keys must hold public keys alone: a member \"d\" is a private key."
+    condition     = var.authentication.keys == null || try(!strcontains(var.authentication.keys, "\"d\""), true)
+    error_message = "authentication.keys must hold public keys alone: a field \"d\" is a private key."
   }
   validation {
-    condition     = length(var.authentication.insured_id_claim) > 0 && can(regex("^[!-~]+$", var.authentication.staff_scope))
-    error_message = "authentication.insured_id_claim must not be empty, and authentication.staff_scope must be one scope without spaces."
+    condition     = var.authentication.jwks_url == null || can(regex("^https://[a-z0-9.-]+(:[0-9]+)?/.*$", var.authentication.jwks_url))
+    error_message = "authentication.jwks_url must be an https URL with a path, such as https://issuer.example.org/.well-known/jwks.json."
+  }
+  validation {
+    condition     = alltrue([for name in ["insured_id_claim", "staff_claim", "staff_value"] : length(var.authentication[name]) > 0]) && var.authentication.max_lifetime_seconds > 0
+    error_message = "authentication: insured_id_claim, staff_claim and staff_value must not be empty, and max_lifetime_seconds must be positive."
   }
 }
 
-variable "component_trust" {
-  description = <<-EOT
-    How the host of the application gets the components' rights: `oidc` (the ARN of an IAM OIDC provider, the audience, the
-    exact subjects), `services` (AWS services that run it), or `iam_users`, which creates users with long-lived access keys
-    for hosts that can do neither; the keys are outputs, and stand in the state. `iam_user_keys` labels each user's keys, the
-    newest last: docs/deploy.md rotates them by it.
-  EOT
-  type = object({
-    oidc = optional(object({
-      provider_arn = string
-      audience     = string
-      subjects     = list(string)
-    }))
-    services      = optional(set(string), [])
-    iam_users     = optional(bool, false)
-    iam_user_keys = optional(list(string), ["first"])
-  })
-  default = { services = ["ecs-tasks.amazonaws.com"] }
+variable "audit_key" {
+  description = "Key of the hashes by which intake's audit lines name people (docs/privacy.md), such as from `openssl rand -hex 32`; null names nobody. It is among the function's settings, and in the state."
+  type        = string
+  sensitive   = true
+  default     = null
 
   validation {
-    condition     = contains([1, 2], length(var.component_trust.iam_user_keys))
-    error_message = "component_trust.iam_user_keys must be one or two labels: IAM gives a user two keys at most."
+    condition     = var.audit_key == null || can(regex("^[!-~]{32,512}$", var.audit_key))
+    error_message = "audit_key must be null, or 32 to 512 printable ASCII characters without spaces."
+  }
+}
+
+variable "cors_allowed_origins" {
+  description = "Origins of web pages that may call the API from a browser, such as https://citas.example.org. The application answers for them, not the gateway."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for origin in var.cors_allowed_origins : origin == "*" || can(regex("^https?://[a-z0-9.-]+(:[0-9]+)?$", origin))])
+    error_message = "cors_allowed_origins must be origins, a scheme and a host without a path or a final slash, or * for any."
+  }
+}
+
+variable "application_url" {
+  description = <<-EOT
+    HTTPS URL, without a path, of a Spin application with intake that runs elsewhere, which API Gateway then calls in place of the
+    function, such as https://appointments.example.org. Its certificate must be publicly trusted. Null calls the function.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.application_url == null || can(regex("^https://[a-z0-9.-]+(:[0-9]+)?$", var.application_url))
+    error_message = "application_url must be null, or an https URL without a path or a final slash, such as https://appointments.example.org."
+  }
+}
+
+variable "edge_access_keys" {
+  description = <<-EOT
+    Labels of the access keys with which intake runs elsewhere (docs/deploy.md), the newest last; none makes no user. The keys are in the
+    output `edge_environment` and in the state. To rotate them, add a label, give the application the new output, and remove the old label.
+  EOT
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.edge_access_keys) <= 2
+    error_message = "edge_access_keys must be two labels at most: IAM gives a user no more keys."
   }
 }
 
@@ -106,35 +120,93 @@ variable "countries" {
 }
 
 variable "packages" {
-  description = "The workers' zips: the folder in which each is named like its function (appointment-pe.zip), and the instruction set for which they were built, arm64 or x86_64."
+  description = "The functions' zips: the folder in which each is named like its function as in backplane.json (appointment-pe.zip), and the instruction set for which they were built, arm64 or x86_64."
   type = object({
     directory    = string
     architecture = optional(string, "arm64")
   })
 }
 
-variable "database" {
-  description = "The database on RDS that each country gets. Storage is in GiB and grows by itself up to the maximum."
+variable "functions" {
+  description = <<-EOT
+    Sizes of the functions: `intake` serves the API, `confirmation` consumes the outcomes and publishes again what a country left
+    unanswered, and each country has a `worker`. `reserved_concurrency` is a function's part of the account's concurrency, and its limit.
+    -1 reserves nothing: a new account may have too little to give (AWS keeps 100 for functions without a reservation).
+    `maximum_concurrency`, how many batches of its queue a function works on at once, must stay below; that of confirmation is
+    backplane.json's unless it is given here. A worker takes a database connection for each.
+  EOT
   type = object({
-    engine_version            = optional(string, "17")
-    instance_class            = optional(string, "db.t4g.small")
-    allocated_storage_gib     = optional(number, 20)
-    max_allocated_storage_gib = optional(number, 200)
-    multi_az                  = optional(bool, true)
-    backup_retention_days     = optional(number, 14)
+    intake       = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 200) }), {})
+    confirmation = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 20), maximum_concurrency = optional(number) }), {})
+    worker       = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 25), maximum_concurrency = optional(number, 20) }), {})
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for function in values(var.functions) : function.reserved_concurrency == -1 || function.reserved_concurrency >= 1])
+    error_message = "functions: reserved_concurrency must be at least 1, or -1 for none; var.paused switches a function off."
+  }
+}
+
+variable "paused" {
+  description = <<-EOT
+    What does nothing for now, while something is restored (docs/restore.md): `intake` answers no request, `confirmation` takes no outcome
+    and publishes nothing again, and a country's code is its worker, which takes no message. Messages wait in their queues.
+  EOT
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.paused, concat(["intake", "confirmation"], jsondecode(file("${path.module}/backplane.json")).countries))) == 0
+    error_message = "paused must hold intake, confirmation, or countries of backplane.json in upper case."
+  }
+}
+
+variable "database" {
+  description = <<-EOT
+    The database on RDS that each country gets. Storage is in GiB and grows by itself up to the maximum. `engine_version` may be a major
+    version; a change of it needs `allow_major_version_upgrade`, and neither is done before the maintenance window without
+    `apply_immediately`. A database leaves a final snapshot, also where it is not protected, unless `final_snapshot` is false. Restoring a
+    country is a matter of `instances` in `database_overrides`: docs/restore.md.
+  EOT
+  type = object({
+    engine_version              = optional(string, "17")
+    instance_class              = optional(string, "db.t4g.small")
+    allocated_storage_gib       = optional(number, 20)
+    max_allocated_storage_gib   = optional(number, 200)
+    multi_az                    = optional(bool, true)
+    backup_retention_days       = optional(number, 14)
+    deletion_protection         = optional(bool, true)
+    final_snapshot              = optional(bool, true)
+    apply_immediately           = optional(bool, false)
+    allow_major_version_upgrade = optional(bool, false)
   })
   default = {}
 }
 
 variable "database_overrides" {
-  description = "What differs from var.database for a country, by its code."
+  description = "What differs from var.database for a country, by its code, and the country's instances, of which the last one serves: docs/restore.md."
   type = map(object({
-    engine_version            = optional(string)
-    instance_class            = optional(string)
-    allocated_storage_gib     = optional(number)
-    max_allocated_storage_gib = optional(number)
-    multi_az                  = optional(bool)
-    backup_retention_days     = optional(number)
+    engine_version              = optional(string)
+    instance_class              = optional(string)
+    allocated_storage_gib       = optional(number)
+    max_allocated_storage_gib   = optional(number)
+    multi_az                    = optional(bool)
+    backup_retention_days       = optional(number)
+    deletion_protection         = optional(bool)
+    final_snapshot              = optional(bool)
+    apply_immediately           = optional(bool)
+    allow_major_version_upgrade = optional(bool)
+    instances = optional(list(object({
+      suffix              = optional(string, "")
+      deletion_protection = optional(bool)
+      snapshot_identifier = optional(string)
+      point_in_time = optional(object({
+        source_identifier            = optional(string)
+        source_automated_backups_arn = optional(string)
+        time                         = optional(string)
+      }))
+    })), [{}])
   }))
   default = {}
 
@@ -144,10 +216,29 @@ variable "database_overrides" {
   }
 }
 
-variable "deletion_protection" {
-  description = "Whether table and databases are protected against deletion, and the databases leave a final snapshot."
+variable "tables" {
+  description = "The tables, of which the last one serves; more than one only while the table is restored: docs/restore.md."
+  type = list(object({
+    suffix              = optional(string, "")
+    deletion_protection = optional(bool)
+    restore             = optional(object({ source_name = string, time = optional(string) }))
+  }))
+  default = [{}]
+}
+
+variable "table_deletion_protection" {
+  description = "Whether the table is protected against deletion; a country's database has its own switch."
   type        = bool
   default     = true
+}
+
+variable "keys_deletable" {
+  description = <<-EOT
+    Whether the keys may be deleted, after 30 days. Final snapshots, backups and the kept tables are lost with their keys, so that
+    `terraform destroy` stops at the keys unless this was applied before.
+  EOT
+  type        = bool
+  default     = false
 }
 
 variable "network" {
@@ -159,27 +250,18 @@ variable "network" {
   default = {}
 }
 
-variable "worker_maximum_concurrency" {
-  description = "How many batches a country's worker works on at once; each one takes a database connection."
-  type        = number
-  default     = 20
-}
-
-variable "confirmation_rate_limit" {
-  description = "Requests a second that the pipe sends to the application at most."
-  type        = number
-  default     = 300
-}
-
 variable "api" {
   description = <<-EOT
-    API Gateway in front of the application: throttling of each route, an RS256 issuer whose tokens the gateway verifies too (leave it
-    null: the application verifies tokens in every case, and knows ES256 and EdDSA only, docs/adr/0020-bearer-tokens.md), and a domain name with its ACM certificate.
+    The API: throttling of each route, and what differs for a path (`route_throttling`); metrics of each route, for which CloudWatch
+    charges (`detailed_metrics`); an RS256 issuer whose tokens the gateway verifies too (leave it null: the application verifies tokens in
+    every case); and a name of its own, with its ACM certificate or with a hosted zone of Route 53, in which certificate and records are made.
   EOT
   type = object({
-    throttling = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })
-    jwt        = optional(object({ issuer = string, audience = list(string), algorithm = string }))
-    domain     = optional(object({ name = string, certificate_arn = string }))
+    throttling       = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })
+    route_throttling = optional(map(object({ rate_per_second = number, burst = number })), {})
+    detailed_metrics = optional(bool, false)
+    jwt              = optional(object({ issuer = string, audience = list(string), algorithm = string }))
+    domain           = optional(object({ name = string, certificate_arn = optional(string), zone_id = optional(string) }))
   })
   default = {}
 }

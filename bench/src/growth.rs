@@ -16,7 +16,7 @@ use appointment::{
 };
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts, Transport, TransportError};
-use backplane::{Applied, AppointmentsTable, PageRequest, RepublishSchedule, pending_shards};
+use backplane::{Applied, AppointmentsTable, PageRequest, PendingShards, RepublishSchedule, TURN};
 use bytes::Bytes;
 use local_stack::backplane::{Backplane, Table};
 use local_stack::process::{Process, free_port, on_path};
@@ -155,9 +155,9 @@ async fn table(
     for (operation, at) in [(NOTHING_DUE, long_ago), (DUE, later)] {
         let mut times = Vec::new();
         turns.clear();
-        for shard in pending_shards(Country::Peru) {
+        for shard in PendingShards::default().waiting(Country::Peru) {
             let began = Instant::now();
-            let due = table.due(&shard, at, PAGE).await?;
+            let due = table.due(&shard, at, PAGE, None).await?;
             times.push(milliseconds(began));
             turns.extend(due.appointments);
         }
@@ -168,9 +168,11 @@ async fn table(
     let mut times = Vec::new();
     for turn in &turns {
         let began = Instant::now();
-        let taken = table.take_turn(turn, turn.attempt + 1, next).await?;
+        let until = later + TURN;
+        let taken = table.take_turn(turn, until).await?.is_some()
+            && table.set_turn(&turn.clone().after_turn(until), turn.attempt + 1, next).await?;
         times.push(milliseconds(began));
-        ensure!(taken.is_some(), "a command that was due was not to be had");
+        ensure!(taken, "a command that was due was not to be had");
     }
     summed_up(REPUBLICATION, times, store.cost())?;
 

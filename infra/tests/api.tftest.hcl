@@ -1,14 +1,12 @@
-# The public API, and what watches over everything.
+# The public API: what it calls, whom it lets in, and its name.
 
 mock_provider "aws" {
   source = "./tests/mocks"
 }
 
 variables {
-  application_url  = "https://appointments.example.org"
-  internal_api_key = "0123456789abcdef0123456789abcdef"
-  packages         = { directory = "tests/fixtures" }
-  countries        = ["CL", "PE"]
+  packages  = { directory = "tests/fixtures" }
+  countries = ["CL", "PE"]
   authentication = {
     issuer   = "https://issuer.example.org"
     audience = "appointments"
@@ -18,21 +16,37 @@ variables {
 
 run "routes" {
   assert {
-    condition = { for route, target in module.api_gateway.routes : route => target.uri } == {
-      "ANY /appointments"                             = "https://appointments.example.org/appointments"
-      "ANY /appointments/{insuredId}"                 = "https://appointments.example.org/appointments/{insuredId}"
-      "ANY /appointments/{insuredId}/{appointmentId}" = "https://appointments.example.org/appointments/{insuredId}/{appointmentId}"
-      "ANY /appointment"                              = "https://appointments.example.org/appointment"
-      "ANY /appointment/{insuredId}"                  = "https://appointments.example.org/appointment/{insuredId}"
-      "ANY /appointment/{insuredId}/{appointmentId}"  = "https://appointments.example.org/appointment/{insuredId}/{appointmentId}"
-      "ANY /health"                                   = "https://appointments.example.org/health"
-      "ANY /openapi.yaml"                             = "https://appointments.example.org/openapi.yaml"
-    }
-    error_message = "The routes are the contract's, each to the same path of the application; there is no default and no greedy route."
+    condition = toset(keys(module.api_gateway.routes)) == toset([
+      "ANY /appointments", "ANY /appointments/{insuredId}", "ANY /appointments/{insuredId}/{appointmentId}",
+      "ANY /appointment", "ANY /appointment/{insuredId}", "ANY /appointment/{insuredId}/{appointmentId}",
+      "ANY /health", "ANY /openapi.yaml", "$default",
+    ])
+    error_message = "The routes are the contract's, and what is none of them goes to the application too, which answers 404."
+  }
+  # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+  assert {
+    condition = alltrue([
+      for route in module.api_gateway.routes : route.integration.integration_type == "AWS_PROXY" && route.integration.payload_format_version == "2.0"
+      && route.integration.integration_uri == module.application.aliases["intake"].invoke_arn
+    ])
+    error_message = "Each route calls the function that serves the API, at its alias."
   }
   assert {
-    condition     = !anytrue([for route, target in module.api_gateway.routes : strcontains(route, "internal") || strcontains(target.uri, "internal")])
-    error_message = "The internal routes are not reachable through the gateway."
+    condition = alltrue([
+      for permission in [module.api_gateway.permission] : permission.principal == "apigateway.amazonaws.com" && permission.action == "lambda:InvokeFunction"
+      && permission.function_name == module.application.functions["intake"].function_name && permission.qualifier == module.application.aliases["intake"].name
+      && permission.source_arn == "${module.api_gateway.execution_arn}/*/*"
+    ])
+    error_message = "This API, and no other, may call the alias."
+  }
+  assert {
+    condition     = alltrue([for route in module.api_gateway.routes : route.integration.timeout_milliseconds > 10000 + 4000])
+    error_message = "The gateway waits longer than a client may ask the application to wait (Prefer: wait=10)."
+  }
+  # Else the gateway answers preflights itself: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+  assert {
+    condition     = length(coalesce(module.api_gateway.cors_configuration, [])) == 0 && alltrue([for route in keys(module.api_gateway.routes) : startswith(route, "ANY ") || route == "$default"])
+    error_message = "A preflight reaches the application, on each path."
   }
   assert {
     condition     = alltrue([for route in module.api_gateway.routes : route.authorization == "NONE"])
@@ -43,10 +57,40 @@ run "routes" {
     error_message = "Requests are throttled."
   }
   assert {
+    condition     = !module.api_gateway.stage.throttling.detailed_metrics_enabled && length(module.api_gateway.stage.route_throttling) == 0
+    error_message = "Metrics of each route, for which CloudWatch charges, are off by default."
+  }
+  assert {
     condition = strcontains(module.api_gateway.stage.access_log_format, "$context.routeKey") && !anytrue([
       for field in ["$context.path", "$context.identity", "$context.authorizer", "$context.domainName"] : strcontains(module.api_gateway.stage.access_log_format, field)
     ])
     error_message = "The access log holds the route, never the path, which holds a person's code, nor who called."
+  }
+}
+
+run "application_elsewhere" {
+  variables {
+    application_url  = "https://appointments.example.org"
+    edge_access_keys = ["first"]
+  }
+
+  assert {
+    condition = alltrue([
+      for route, target in module.api_gateway.routes : target.integration.integration_type == "HTTP_PROXY"
+      && trimprefix(target.integration.integration_uri, "https://appointments.example.org") == (route == "$default" ? "" : split(" ", route)[1])
+    ]) && length(module.api_gateway.routes) == 9
+    error_message = "Each route calls the same path of the application elsewhere."
+  }
+  assert {
+    condition     = module.api_gateway.permission == null
+    error_message = "The gateway may not call the function that it does not call."
+  }
+  assert {
+    condition = (
+      output.edge_environment.appointments_table == module.application.functions["intake"].environment[0].variables.SPIN_VARIABLE_APPOINTMENTS_TABLE
+      && output.edge_environment.appointments_topic_arn == module.application.functions["intake"].environment[0].variables.SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN
+    )
+    error_message = "The application elsewhere shares table and topic with the function."
   }
 }
 
@@ -56,65 +100,78 @@ run "authorizer" {
   }
 
   assert {
-    condition     = [for route, target in module.api_gateway.routes : route if target.authorization == "NONE"] == ["ANY /health", "ANY /openapi.yaml"]
+    condition     = toset([for route, target in module.api_gateway.routes : route if target.authorization == "NONE" && startswith(route, "ANY ")]) == toset(["ANY /health", "ANY /openapi.yaml"])
     error_message = "Health and the API's description ask for no token, and nothing else does."
   }
   assert {
-    condition     = alltrue([for route, target in module.api_gateway.routes : target.authorization == "JWT" if !contains(["ANY /health", "ANY /openapi.yaml"], route)])
+    condition = alltrue([
+      for route, target in module.api_gateway.routes : target.authorization == "JWT" if startswith(route, "ANY ") && !contains(["ANY /health", "ANY /openapi.yaml"], route)
+    ])
     error_message = "Each other route asks for a token."
+  }
+  # "Use the ANY method to match all methods that you haven't defined for a resource":
+  # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+  assert {
+    condition = alltrue([
+      for route in keys(module.api_gateway.routes) : module.api_gateway.routes["OPTIONS ${split(" ", route)[1]}"].authorization == "NONE" if route != "$default"
+    ])
+    error_message = "A preflight, which has no token, still reaches the application."
   }
 }
 
-run "alarms" {
+run "throttling_of_a_route" {
+  variables {
+    api = { route_throttling = { "/appointments" = { rate_per_second = 50, burst = 100 } }, detailed_metrics = true }
+  }
+
   assert {
-    condition = alltrue([
-      for queue in flatten([
-        for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) : [queues.dead_letter.name, queues.undelivered.name]
-      ]) : try(module.observability.alarms["${queue}-not-empty"] == "AWS/SQS ApproximateNumberOfMessagesVisible", false)
-    ])
-    error_message = "Each dead-letter queue has an alarm."
+    condition = [for setting in module.api_gateway.stage.route_throttling : [setting.route_key, setting.throttling_rate_limit, setting.throttling_burst_limit, setting.detailed_metrics_enabled]] == [
+      ["ANY /appointments", 50, 100, true]
+    ]
+    error_message = "A route can have limits of its own."
+  }
+  assert {
+    condition     = module.api_gateway.stage.throttling.throttling_rate_limit == 200 && module.api_gateway.stage.throttling.detailed_metrics_enabled
+    error_message = "The other routes keep theirs."
+  }
+}
+
+run "own_name_in_a_hosted_zone" {
+  variables {
+    api = { domain = { name = "citas.example.org", zone_id = "Z0123456789" } }
+  }
+
+  assert {
+    condition     = output.api_endpoint == "https://citas.example.org" && module.api_gateway.domain.name == "citas.example.org"
+    error_message = "The API has its own name."
   }
   assert {
     condition = alltrue([
-      for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) :
-      try(module.observability.alarms["${queues.queue.name}-age"] == "AWS/SQS ApproximateAgeOfOldestMessage", false)
-    ])
-    error_message = "Each queue has an alarm on the age of its oldest message."
+      for record in module.api_gateway.domain.records : record.alias[0].name == output.api_domain_target.name && record.alias[0].zone_id == output.api_domain_target.hosted_zone_id
+      if length(record.alias) > 0
+    ]) && length(module.api_gateway.domain.records) == 2
+    error_message = "The name leads to the gateway, and a second record proves to ACM whose it is."
+  }
+}
+
+run "own_name_with_a_certificate" {
+  variables {
+    api = { domain = { name = "citas.example.org", certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1" } }
+  }
+
+  assert {
+    condition     = module.api_gateway.domain.certificate_arn == "arn:aws:acm:us-east-1:123456789012:certificate/1" && length(module.api_gateway.domain.records) == 0
+    error_message = "A given certificate is used, and no record is made."
   }
   assert {
-    condition = alltrue(flatten([
-      for worker in module.country_worker : [
-        for function in worker.functions : [
-          for kind in ["errors", "throttles"] : contains(keys(module.observability.alarms), "${function.function_name}-${kind}")
-        ]
-      ]
-    ]))
-    error_message = "Each function has alarms on errors and throttles."
+    condition     = output.api_domain_target.name != null
+    error_message = "The output says where the name has to lead."
   }
+}
+
+run "no_name_of_its_own" {
   assert {
-    condition = alltrue([
-      for kind in ["stopped", "executionfailed", "executionthrottled", "executiontimeout"] : contains(keys(module.observability.alarms), "${module.appointments.pipe.name}-${kind}")
-    ])
-    error_message = "The pipe has alarms on failures, and on standing still."
-  }
-  assert {
-    condition = alltrue(flatten([
-      for worker in module.country_worker : [
-        for kind in ["cpu", "storage", "connections"] : contains(keys(module.observability.alarms), "${worker.database.identifier}-${kind}")
-      ]
-    ]))
-    error_message = "Each database has alarms."
-  }
-  assert {
-    condition     = alltrue([for group in module.observability.log_groups : group.retention_in_days == 365])
-    error_message = "Each log group forgets after a year."
-  }
-  assert {
-    condition = alltrue(flatten([
-      for country, worker in module.country_worker : [
-        for name, function in worker.functions : function.logging_config[0].log_group == module.observability.log_groups["${name}-${country}"].name
-      ]
-    ]))
-    error_message = "Each function writes to its log group."
+    condition     = output.api_domain_target == null && output.api_endpoint != null && module.api_gateway.domain.name == null
+    error_message = "Without a name the API has its execute-api address."
   }
 }

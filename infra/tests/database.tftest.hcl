@@ -5,10 +5,8 @@ mock_provider "aws" {
 }
 
 variables {
-  application_url  = "https://appointments.example.org"
-  internal_api_key = "0123456789abcdef0123456789abcdef"
-  packages         = { directory = "tests/fixtures" }
-  countries        = ["CL", "PE"]
+  packages  = { directory = "tests/fixtures" }
+  countries = ["CL", "PE"]
   authentication = {
     issuer   = "https://issuer.example.org"
     audience = "appointments"
@@ -74,7 +72,7 @@ run "network" {
     error_message = "Each of two zones has a subnet."
   }
   assert {
-    condition     = keys(module.network.endpoint_policies) == ["events", "secretsmanager"]
+    condition     = keys(module.network.endpoint_policies) == ["events", "secretsmanager", "sqs"]
     error_message = "There are no endpoints but those that the functions call."
   }
   assert {
@@ -84,6 +82,13 @@ run "network" {
       ]
     ]))
     error_message = "Endpoints serve this account."
+  }
+  assert {
+    condition = [for statement in jsondecode(module.network.endpoint_policies["sqs"]).Statement : { actions = statement.Action, resources = statement.Resource }] == [{
+      actions   = ["sqs:ChangeMessageVisibility"]
+      resources = ["arn:aws:sqs:us-east-1:123456789012:SQS_CL", "arn:aws:sqs:us-east-1:123456789012:SQS_PE"]
+    }]
+    error_message = "Through SQS's endpoint a worker sets when a message comes again, and does nothing else."
   }
 }
 
@@ -102,43 +107,148 @@ run "overrides" {
   }
 }
 
-run "architecture_mismatch" {
-  command = plan
-
-  module {
-    source = "./modules/country-worker"
-  }
-
+run "what_a_database_leaves" {
   variables {
-    country      = "PE"
-    topic_arn    = "arn:aws:sns:us-east-1:123456789012:topic"
-    bus_name     = "bus"
-    package      = "tests/fixtures/appointment-pe.zip"
-    architecture = "x86_64"
-    log_groups   = { worker = "/aws/lambda/worker", migration = "/aws/lambda/migration" }
-    network      = { vpc_id = "vpc-1", private_subnet_ids = ["subnet-1", "subnet-2"], endpoints_security_group_id = "sg-1" }
-    roles        = { worker = { name = "worker", statements = [] }, migration = { name = "migration", statements = [] } }
-    worker       = { function = "worker", migration_function = "migration", batch_size = 10, function_response_types = ["ReportBatchItemFailures"] }
-    queue = {
-      name                       = "queue"
-      dead_letter_queue          = "dead"
-      delivery_dead_letter_queue = "undelivered"
-      max_receive_count          = 8
-      subscription               = { raw_message_delivery = true, filter_policy = { countryISO = ["PE"] } }
+    database           = { deletion_protection = false }
+    database_overrides = { PE = { deletion_protection = true, final_snapshot = false, apply_immediately = true } }
+  }
+
+  assert {
+    condition = { for country, worker in module.country_worker : country => [worker.databases[""].deletion_protection, worker.databases[""].skip_final_snapshot] } == {
+      CL = [false, false]
+      PE = [true, true]
     }
-    durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 600, 600, 600], worker_timeout = 30, migration_timeout = 300, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
-    database = {
-      name                      = "appointments_pe"
-      user                      = "worker"
-      engine_version            = "17"
-      instance_class            = "db.t4g.small"
-      allocated_storage_gib     = 20
-      max_allocated_storage_gib = 200
-      multi_az                  = false
-      backup_retention_days     = 14
-      deletion_protection       = false
+    error_message = "A database is protected for its country, and leaves a final snapshot unless told otherwise, protected or not."
+  }
+  assert {
+    condition     = module.country_worker["CL"].databases[""].final_snapshot_identifier == "appointments-cl-final"
+    error_message = "The snapshot is named after its database."
+  }
+  assert {
+    condition     = { for country, worker in module.country_worker : country => worker.databases[""].apply_immediately } == { CL = false, PE = true }
+    error_message = "Changes wait for the maintenance window unless told otherwise."
+  }
+}
+
+run "protected_by_default" {
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : worker.databases[""].deletion_protection && !worker.databases[""].skip_final_snapshot
+      && !worker.databases[""].apply_immediately && !worker.databases[""].allow_major_version_upgrade
+    ])
+    error_message = "By default a database is protected, leaves a snapshot, and does not change in the middle of the day."
+  }
+}
+
+run "major_version" {
+  variables {
+    database           = { engine_version = "17" }
+    database_overrides = { PE = { engine_version = "18", allow_major_version_upgrade = true } }
+  }
+
+  assert {
+    condition     = { for country, worker in module.country_worker : country => worker.database.parameter_group_family } == { CL = "postgres17", PE = "postgres18" }
+    error_message = "The major version is a country's setting, and brings its parameter group along."
+  }
+}
+
+run "restored_to_a_point_in_time" {
+  variables {
+    paused = ["PE"]
+    database_overrides = {
+      PE = { instances = [{}, { suffix = "-20261125", point_in_time = { source_identifier = "appointments-pe", time = "2026-11-25T10:00:00Z" } }] }
     }
   }
 
-  expect_failures = [aws_lambda_function.this]
+  assert {
+    condition = module.country_worker["PE"].database.identifier == "appointments-pe-20261125" && (
+      module.country_worker["PE"].functions.worker.environment[0].variables.DATABASE_HOST == module.country_worker["PE"].database.address
+    )
+    error_message = "The functions use the restored database."
+  }
+  assert {
+    condition = alltrue([
+      for point in [module.country_worker["PE"].databases["-20261125"].restore_to_point_in_time[0]] :
+      point.source_db_instance_identifier == "appointments-pe" && point.restore_time == "2026-11-25T10:00:00Z" && point.use_latest_restorable_time == null
+    ])
+    error_message = "It is made from the earlier one's backups, as of the time."
+  }
+  assert {
+    condition     = keys(module.country_worker["PE"].databases) == ["", "-20261125"] && module.country_worker["PE"].databases[""].identifier == "appointments-pe"
+    error_message = "The earlier database stays, unchanged."
+  }
+  assert {
+    condition     = module.country_worker["PE"].migration.triggers.database == module.country_worker["PE"].database.resource_id
+    error_message = "The migrations run on the restored database, before the worker serves from it."
+  }
+  assert {
+    condition = alltrue([
+      for identifier in ["appointments-pe", "appointments-pe-20261125"] : contains(keys(module.observability.alarms), "${identifier}-storage")
+      && module.observability.log_groups["${identifier}-postgresql"].name == "/aws/rds/instance/${identifier}/postgresql"
+    ])
+    error_message = "Both are watched, and have their log groups before RDS would make them."
+  }
+  assert {
+    condition     = { for country, worker in module.country_worker : country => worker.event_source_mapping.enabled } == { CL = true, PE = false }
+    error_message = "A paused country takes no message, and the other goes on."
+  }
+}
+
+run "restored_from_a_snapshot" {
+  variables {
+    database_overrides = { PE = { instances = [{ suffix = "-2", snapshot_identifier = "appointments-pe-final" }] } }
+  }
+
+  assert {
+    condition = module.country_worker["PE"].databases["-2"].snapshot_identifier == "appointments-pe-final" && (
+      length(module.country_worker["PE"].databases["-2"].restore_to_point_in_time) == 0
+    )
+    error_message = "A database is made from a snapshot where the earlier one is gone."
+  }
+}
+
+run "restored_table" {
+  variables {
+    tables = [{ deletion_protection = false }, { suffix = "-20261125", restore = { source_name = "appointments", time = "2026-11-25T10:00:00Z" } }]
+    paused = ["intake", "confirmation"]
+  }
+
+  assert {
+    condition = alltrue([
+      for table in [module.appointments.tables["-20261125"]] : table.name == "appointments-20261125" && table.restore_source_name == "appointments"
+      && table.restore_date_time == "2026-11-25T10:00:00Z" && table.restore_to_latest_time == null
+      && table.ttl[0].enabled && table.point_in_time_recovery[0].enabled && table.deletion_protection_enabled
+    ])
+    error_message = "A table is restored under a new name, with what a restore does not bring along: expiry, recovery and protection."
+  }
+  assert {
+    condition     = module.appointments.table.name == "appointments-20261125" && !module.appointments.tables[""].deletion_protection_enabled
+    error_message = "The last table serves; the earlier one can be unprotected, to be removed."
+  }
+  assert {
+    condition = alltrue([
+      for component in ["intake", "confirmation"] : module.application.functions[component].environment[0].variables.SPIN_VARIABLE_APPOINTMENTS_TABLE == "appointments-20261125"
+    ])
+    error_message = "The functions use it."
+  }
+  assert {
+    condition = module.application.functions["intake"].reserved_concurrent_executions == 0 && !module.application.event_source_mapping.enabled && alltrue([
+      for rule in module.application.republish_rules : rule.state == "DISABLED"
+    ])
+    error_message = "While it is restored nothing writes."
+  }
+}
+
+run "restored_to_the_latest" {
+  variables {
+    tables             = [{}, { suffix = "-2", restore = { source_name = "appointments" } }]
+    database_overrides = { PE = { instances = [{}, { suffix = "-2", point_in_time = { source_identifier = "appointments-pe" } }] } }
+  }
+
+  assert {
+    condition = module.appointments.tables["-2"].restore_to_latest_time && (
+      module.country_worker["PE"].databases["-2"].restore_to_point_in_time[0].use_latest_restorable_time
+    )
+    error_message = "Without a time it is the latest."
+  }
 }

@@ -6,10 +6,8 @@ mock_provider "aws" {
 }
 
 variables {
-  application_url  = "https://appointments.example.org"
-  internal_api_key = "0123456789abcdef0123456789abcdef"
-  packages         = { directory = "tests/fixtures" }
-  countries        = ["CL", "PE"]
+  packages  = { directory = "tests/fixtures" }
+  countries = ["CL", "PE"]
   authentication = {
     issuer   = "https://issuer.example.org"
     audience = "appointments"
@@ -45,10 +43,6 @@ run "keys" {
     error_message = "The topic is encrypted with its key."
   }
   assert {
-    condition     = module.appointments.connection.kms_key_identifier == module.appointments.keys["connection"].arn
-    error_message = "The internal API key is encrypted with its key."
-  }
-  assert {
     condition = alltrue([
       for worker in module.country_worker : worker.database.storage_encrypted && worker.database.kms_key_id == worker.keys["database"].arn
       && worker.database.master_user_secret_kms_key_id == worker.keys["secret"].arn
@@ -62,6 +56,30 @@ run "keys" {
 }
 
 run "key_policies" {
+  # "The user who specifies the customer managed key to encrypt the secret must have permissions": kms:DescribeKey, kms:Decrypt,
+  # kms:GenerateDataKey, kms:CreateGrant. RDS calls KMS with the caller's rights.
+  # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html#rds-secrets-manager-permissions
+  assert {
+    condition = alltrue(flatten([
+      for worker in module.country_worker : [
+        for action in ["kms:DescribeKey", "kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"] : anytrue([
+          for statement in jsondecode(worker.keys["secret"].policy).Statement :
+          contains(statement.Action, action) && contains(try(statement.Condition.StringEquals["kms:ViaService"], []), "rds.us-east-1.amazonaws.com")
+          && statement.Principal == { AWS = "arn:aws:iam::123456789012:root" }
+        ])
+      ]
+    ]))
+    error_message = "RDS may make the secret of the master password with the rights of whoever makes the database; without kms:CreateGrant the first apply ends there."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for key in concat(values(module.appointments.keys), flatten([for worker in module.country_worker : values(worker.keys)])) : [
+        for statement in jsondecode(key.policy).Statement : try(statement.Condition.Bool["kms:GrantIsForAWSResource"], "") == "true"
+        if contains(statement.Action, "kms:CreateGrant")
+      ]
+    ]))
+    error_message = "Grants are for AWS services alone."
+  }
   assert {
     condition = alltrue([
       for worker in module.country_worker : length([
@@ -113,16 +131,41 @@ run "key_policies" {
   }
 }
 
+run "keys_outlive_their_data" {
+  # https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html: a window of 7 to 30 days.
+  assert {
+    condition = alltrue([
+      for key in concat(values(module.appointments.keys), flatten([for worker in module.country_worker : values(worker.keys)]), [module.observability.key]) :
+      key.deletion_window_in_days == 30 && !strcontains(key.policy, "kms:ScheduleKeyDeletion")
+    ])
+    error_message = "By default nobody may delete a key: its snapshots and backups would be lost with it."
+  }
+}
+
+run "keys_of_a_trial" {
+  variables {
+    keys_deletable = true
+  }
+
+  assert {
+    condition = alltrue([
+      for key in concat(values(module.appointments.keys), flatten([for worker in module.country_worker : values(worker.keys)]), [module.observability.key]) :
+      strcontains(key.policy, "kms:ScheduleKeyDeletion")
+    ])
+    error_message = "A trial can be taken down whole."
+  }
+}
+
 run "rights_to_keys" {
   # Principal, what its policy lets it do, on which key, through which service.
   assert {
     condition = alltrue([
       for use in [
-        { policy = module.edge_identity.policies["intake"], key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
-        { policy = module.edge_identity.policies["intake"], key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
-        { policy = module.edge_identity.policies["confirmation"], key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
-        { policy = module.edge_identity.policies["confirmation"], key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
-        { policy = module.appointments.role_policies["pipe"], key = "queue", service = "sqs", actions = ["kms:Decrypt"] },
+        { policy = module.application.role_policies["intake"], key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.application.role_policies["intake"], key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.application.role_policies["confirmation"], key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.application.role_policies["confirmation"], key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] },
+        { policy = module.application.role_policies["confirmation"], key = "queue", service = "sqs", actions = ["kms:Decrypt"] },
         ] : length([
           for statement in jsondecode(use.policy).Statement : statement
           if length(setsubtract(use.actions, statement.Action)) == 0 && statement.Resource == [module.appointments.keys[use.key].arn]

@@ -5,10 +5,8 @@ mock_provider "aws" {
 }
 
 variables {
-  application_url  = "https://appointments.example.org"
-  internal_api_key = "0123456789abcdef0123456789abcdef"
-  packages         = { directory = "tests/fixtures" }
-  countries        = ["CL", "PE"]
+  packages  = { directory = "tests/fixtures" }
+  countries = ["CL", "PE"]
   authentication = {
     issuer   = "https://issuer.example.org"
     audience = "appointments"
@@ -16,25 +14,28 @@ variables {
   }
 }
 
-run "components" {
+run "functions" {
   assert {
-    condition = jsonencode({ for name, policy in module.edge_identity.policies : name => sort(distinct(flatten(jsondecode(policy).Statement[*].Action))) }) == jsonencode({
+    condition = jsonencode({ for name, policy in module.application.role_policies : name => sort(distinct(flatten(jsondecode(policy).Statement[*].Action))) }) == jsonencode({
       intake = [
         "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
+        "logs:CreateLogStream", "logs:PutLogEvents",
         "sns:Publish",
       ]
       confirmation = [
         "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "events:PutEvents",
         "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
+        "logs:CreateLogStream", "logs:PutLogEvents",
         "sns:Publish",
+        "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
       ]
     })
-    error_message = "The components have the rights that they need, and no others."
+    error_message = "The functions have the rights that they need, and no others."
   }
   assert {
     condition = alltrue([
-      for statement in jsondecode(module.edge_identity.policies["confirmation"]).Statement :
+      for statement in jsondecode(module.application.role_policies["confirmation"]).Statement :
       statement.Condition == { StringEqualsIfExists = { "events:source" = ["appointments.confirmation"] } }
       if contains(statement.Action, "events:PutEvents")
     ])
@@ -42,14 +43,56 @@ run "components" {
   }
   assert {
     condition = alltrue([
-      for statement in jsondecode(module.edge_identity.policies["confirmation"]).Statement :
+      for statement in jsondecode(module.application.role_policies["confirmation"]).Statement :
       statement.Resource == ["${module.appointments.table.arn}/index/pending"] if contains(statement.Action, "dynamodb:Query")
     ])
     error_message = "The confirmation component queries the index only, never a person's list."
   }
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(module.application.role_policies["confirmation"]).Statement : statement.Resource == [module.appointments.queues.queue.arn]
+      if anytrue([for action in statement.Action : startswith(action, "sqs:")])
+    ])
+    error_message = "It consumes the confirmation queue, and no other."
+  }
+  assert {
+    condition = alltrue([
+      for component in ["intake", "confirmation"] : alltrue([
+        for statement in jsondecode(module.application.role_policies[component]).Statement :
+        statement.Resource == ["arn:aws:logs:us-east-1:123456789012:log-group:${module.observability.log_groups[component].name}:*"]
+        if contains(statement.Action, "logs:PutLogEvents")
+      ])
+    ])
+    error_message = "Each function writes to its own log group."
+  }
+  assert {
+    condition = alltrue([
+      for component, function in module.application.functions : function.role != null
+      && length([for name in keys(function.environment[0].variables) : name if strcontains(name, "ACCESS_KEY") || strcontains(name, "SECRET") || strcontains(name, "TOKEN")]) == 0
+    ])
+    error_message = "A function's credentials come from its role, never from its settings."
+  }
 }
 
 run "countries" {
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : jsonencode({ for name, policy in worker.role_policies : name => sort(distinct(flatten(jsondecode(policy).Statement[*].Action))) }) == jsonencode({
+        worker = [
+          "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+          "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+          "events:PutEvents", "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "rds-db:connect",
+          "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
+        ]
+        migration = [
+          "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+          "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+          "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "secretsmanager:GetSecretValue",
+        ]
+      })
+    ])
+    error_message = "A country's functions have the rights that they need, and no others."
+  }
   assert {
     condition = alltrue([
       for country, worker in module.country_worker : alltrue([
@@ -91,10 +134,13 @@ run "countries" {
 }
 
 run "no_wildcards" {
+  variables {
+    edge_access_keys = ["first"]
+  }
   assert {
     condition = alltrue(flatten([
       for policy in concat(
-        values(module.edge_identity.policies), values(module.appointments.role_policies),
+        [module.edge_identity[0].policy], values(module.application.role_policies),
         flatten([for worker in module.country_worker : values(worker.role_policies)]), values(module.network.endpoint_policies),
       ) : [for statement in jsondecode(policy).Statement : [for action in statement.Action : !strcontains(action, "*")]]
     ]))
@@ -103,7 +149,7 @@ run "no_wildcards" {
   assert {
     condition = alltrue(flatten([
       for policy in concat(
-        values(module.edge_identity.policies), values(module.appointments.role_policies),
+        [module.edge_identity[0].policy], values(module.application.role_policies),
         flatten([for worker in module.country_worker : values(worker.role_policies)]), values(module.network.endpoint_policies),
         ) : [
         for statement in jsondecode(policy).Statement : [
@@ -119,138 +165,59 @@ run "no_wildcards" {
   }
 }
 
-run "services" {
-  assert {
-    condition = alltrue(flatten([
-      for name, destination in { pipe = "confirmations", republisher = "republish" } : length([
-        for statement in jsondecode(module.appointments.role_policies[name]).Statement : statement
-        if statement.Action == ["events:InvokeApiDestination"] && statement.Resource == [module.appointments.destinations[destination].arn]
-      ]) == 1
-    ]))
-    error_message = "Pipe and schedule call their own destination, and not the other's."
-  }
+run "trusts" {
   assert {
     condition = alltrue([
-      for name, service in { pipe = "pipes.amazonaws.com", republisher = "events.amazonaws.com" } :
-      jsondecode(module.appointments.role_trusts[name]).Statement == [{
-        Sid       = "AssumeForThisAccount"
-        Effect    = "Allow"
-        Principal = { Service = service }
-        Action    = "sts:AssumeRole"
-        Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
-      }]
+      for trust in concat(values(module.application.role_trusts), flatten([for worker in module.country_worker : values(worker.role_trusts)])) :
+      jsondecode(trust).Statement == [{ Sid = "AssumeByLambda", Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }]
     ])
-    error_message = "The service assumes the role for this account only, and nobody else does."
-  }
-  assert {
-    condition = alltrue(flatten([
-      for worker in module.country_worker : [
-        for trust in worker.role_trusts : jsondecode(trust).Statement[*].Principal == [{ Service = "lambda.amazonaws.com" }]
-      ]
-    ]))
     error_message = "Lambda, and nobody else, assumes a function's role."
   }
 }
 
-run "hosting_task" {
+run "nobody_at_the_edge" {
   assert {
-    condition = keys(module.edge_identity.roles) == ["confirmation", "intake"] && alltrue([
-      for role in module.edge_identity.roles : jsondecode(role.trust).Statement == [{
-        Sid       = "AssumeByHost"
-        Effect    = "Allow"
-        Principal = { AWS = module.edge_identity.host_role.arn }
-        Action    = "sts:AssumeRole"
-      }]
-    ])
-    error_message = "By default the host's role, and nobody else, assumes a component's role."
-  }
-  assert {
-    condition = jsondecode(module.edge_identity.host_role.trust).Statement == [{
-      Sid       = "AssumeByHostingTask"
-      Effect    = "Allow"
-      Principal = { Service = ["ecs-tasks.amazonaws.com"] }
-      Action    = "sts:AssumeRole"
-      Condition = { StringEquals = { "aws:SourceAccount" = "123456789012" } }
-    }]
-    error_message = "A hosting task of this account, and nobody else, gets the host's role."
-  }
-  assert {
-    condition = jsondecode(module.edge_identity.host_role.policy).Statement == [{
-      Sid      = "ActAsComponents"
-      Effect   = "Allow"
-      Action   = ["sts:AssumeRole"]
-      Resource = ["arn:aws:iam::123456789012:role/appointments-intake", "arn:aws:iam::123456789012:role/appointments-confirmation"]
-    }]
-    error_message = "The host may act as a component, and nothing else."
-  }
-  assert {
-    condition     = length(module.edge_identity.users) == 0
+    condition     = length(module.edge_identity) == 0 && output.edge_environment == {}
     error_message = "There is no IAM user that nobody asked for."
   }
 }
 
-run "oidc" {
+run "edge" {
   variables {
-    component_trust = {
-      oidc = {
-        provider_arn = "arn:aws:iam::123456789012:oidc-provider/oidc.example.org/cluster"
-        audience     = "sts.amazonaws.com"
-        subjects     = ["system:serviceaccount:appointments:spin"]
-      }
-    }
+    edge_access_keys = ["first"]
   }
 
   assert {
-    condition = alltrue([
-      for role in module.edge_identity.roles : jsondecode(role.trust).Statement[0].Condition.StringEquals == {
-        "oidc.example.org/cluster:aud" = "sts.amazonaws.com"
-        "oidc.example.org/cluster:sub" = ["system:serviceaccount:appointments:spin"]
-      } && length(jsondecode(role.trust).Statement) == 1
-    ])
-    error_message = "A role is assumed with a token for the audience and the exact subject."
+    condition = jsondecode(module.edge_identity[0].policy).Statement == [
+      for statement in jsondecode(module.application.role_policies["intake"]).Statement : statement if statement.Sid != "WriteLogs"
+    ]
+    error_message = "At the edge intake may do what it may do as a function, but for the function's log."
   }
   assert {
-    condition     = module.edge_identity.host_role == null
-    error_message = "Where no AWS service runs the application, there is no role of a host."
+    condition     = module.edge_identity[0].user == "appointments-edge" && module.edge_identity[0].access_key_labels == ["first"]
+    error_message = "There is one user with one key."
   }
 }
 
-run "users_on_request" {
+run "rotation_of_the_edges_keys" {
   variables {
-    component_trust = { iam_users = true }
+    edge_access_keys = ["2026-05", "2026-11"]
   }
 
   assert {
-    condition     = module.edge_identity.users == { confirmation = "appointments-confirmation", intake = "appointments-intake" }
-    error_message = "Users are created where they are asked for, one a component."
-  }
-  assert {
-    condition     = length(module.edge_identity.roles) == 0
-    error_message = "Without a trusted party there is no role."
+    condition = output.edge_environment.intake_access_key_id == module.edge_identity[0].access_key.id && (
+      toset(module.edge_identity[0].access_key_labels) == toset(["2026-05", "2026-11"])
+    )
+    error_message = "While two keys are valid, the output gives the newest, and the old one stays until its label is removed."
   }
 }
 
-run "rotation_of_user_keys" {
-  variables {
-    component_trust = { iam_users = true, iam_user_keys = ["2026-05", "2026-11"] }
-  }
-
-  assert {
-    condition     = length(module.edge_identity.access_keys) == 2 && output.intake_access_key_id == module.edge_identity.access_keys["intake"].id
-    error_message = "While two keys are valid, the outputs give one for each component."
-  }
-  assert {
-    condition     = toset(module.edge_identity.access_key_labels) == toset(["confirmation/2026-05", "confirmation/2026-11", "intake/2026-05", "intake/2026-11"])
-    error_message = "The old key stays until its label is removed."
-  }
-}
-
-run "too_many_user_keys" {
+run "too_many_keys" {
   command = plan
 
   variables {
-    component_trust = { iam_users = true, iam_user_keys = ["a", "b", "c"] }
+    edge_access_keys = ["a", "b", "c"]
   }
 
-  expect_failures = [var.component_trust]
+  expect_failures = [var.edge_access_keys]
 }

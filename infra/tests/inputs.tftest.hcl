@@ -5,10 +5,8 @@ mock_provider "aws" {
 }
 
 variables {
-  application_url  = "https://appointments.example.org"
-  internal_api_key = "0123456789abcdef0123456789abcdef"
-  packages         = { directory = "tests/fixtures" }
-  countries        = ["CL", "PE"]
+  packages  = { directory = "tests/fixtures" }
+  countries = ["CL", "PE"]
   authentication = {
     issuer   = "https://issuer.example.org"
     audience = "appointments"
@@ -74,26 +72,6 @@ run "url_with_a_path" {
   }
 
   expect_failures = [var.application_url]
-}
-
-run "short_key" {
-  command = plan
-
-  variables {
-    internal_api_key = "short"
-  }
-
-  expect_failures = [var.internal_api_key]
-}
-
-run "short_previous_key" {
-  command = plan
-
-  variables {
-    internal_api_key_previous = "short"
-  }
-
-  expect_failures = [var.internal_api_key_previous]
 }
 
 run "cidr_that_is_none" {
@@ -202,6 +180,7 @@ run "authorizer_without_rsa" {
 
   variables {
     name                 = "test"
+    function             = { name = "test", alias = "alias", invoke_arn = "arn" }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     jwt                  = { issuer = "https://issuer.example.org", audience = ["appointments"], algorithm = "ES256" }
   }
@@ -218,27 +197,12 @@ run "authorizer_without_audience" {
 
   variables {
     name                 = "test"
+    function             = { name = "test", alias = "alias", invoke_arn = "arn" }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     jwt                  = { issuer = "https://issuer.example.org", audience = [], algorithm = "RS256" }
   }
 
   expect_failures = [var.jwt]
-}
-
-run "internal_path" {
-  command = plan
-
-  module {
-    source = "./modules/api-gateway"
-  }
-
-  variables {
-    name                 = "test"
-    access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
-    paths                = ["/internal/confirmations"]
-  }
-
-  expect_failures = [var.paths]
 }
 
 run "greedy_path" {
@@ -250,45 +214,12 @@ run "greedy_path" {
 
   variables {
     name                 = "test"
+    function             = { name = "test", alias = "alias", invoke_arn = "arn" }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     paths                = ["/{proxy+}"]
   }
 
   expect_failures = [var.paths]
-}
-
-run "nobody_trusted" {
-  command = plan
-
-  module {
-    source = "./modules/edge-identity"
-  }
-
-  variables {
-    host       = { name = "host", policy = "{}" }
-    components = { intake = { name = "test", policy = "{}" } }
-    trust      = {}
-  }
-
-  expect_failures = [var.trust]
-}
-
-run "any_subject" {
-  command = plan
-
-  module {
-    source = "./modules/edge-identity"
-  }
-
-  variables {
-    host       = { name = "host", policy = "{}" }
-    components = { intake = { name = "test", policy = "{}" } }
-    trust = {
-      oidc = { provider_arn = "arn:aws:iam::123456789012:oidc-provider/oidc.example.org", audience = "sts.amazonaws.com", subjects = ["*"] }
-    }
-  }
-
-  expect_failures = [var.trust]
 }
 
 run "one_country" {
@@ -336,7 +267,40 @@ run "keys_of_another_algorithm" {
   command = plan
 
   variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-521\",\"x\":\"AQAB\",\"y\":\"AQAB\"}]}" }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "rsa_keys" {
+  command = plan
+
+  variables {
     authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}]}" }
+  }
+
+  assert {
+    condition     = can(local.variables["intake"].jwt_keys)
+    error_message = "RSA keys are taken."
+  }
+}
+
+run "no_keys" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments" }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "address_of_keys_without_tls" {
+  command = plan
+
+  variables {
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "http://issuer.example.org/keys" }
   }
 
   expect_failures = [var.authentication]
@@ -352,12 +316,112 @@ run "private_key" {
   expect_failures = [var.authentication]
 }
 
-run "two_staff_scopes" {
+run "no_staff_value" {
   command = plan
 
   variables {
-    authentication = { issuer = "https://issuer.example.org", audience = "appointments", keys = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}", staff_scope = "one two" }
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "https://issuer.example.org/keys", staff_value = "" }
   }
 
   expect_failures = [var.authentication]
+}
+
+run "origin_with_a_path" {
+  command = plan
+
+  variables {
+    cors_allowed_origins = ["https://citas.example.org/"]
+  }
+
+  expect_failures = [var.cors_allowed_origins]
+}
+
+run "prefix_in_capitals" {
+  command = plan
+
+  variables {
+    name_prefix = "Staging-"
+  }
+
+  expect_failures = [var.name_prefix]
+}
+
+run "function_switched_off_by_its_size" {
+  command = plan
+
+  variables {
+    functions = { intake = { reserved_concurrency = 0 } }
+  }
+
+  expect_failures = [var.functions]
+}
+
+run "pausing_what_there_is_not" {
+  command = plan
+
+  variables {
+    paused = ["worker"]
+  }
+
+  expect_failures = [var.paused]
+}
+
+run "throttling_of_an_unknown_route" {
+  command = plan
+
+  module {
+    source = "./modules/api-gateway"
+  }
+
+  variables {
+    name                 = "test"
+    function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
+    route_throttling     = { "/elsewhere" = { rate_per_second = 1, burst = 1 } }
+  }
+
+  expect_failures = [var.route_throttling]
+}
+
+run "certificate_and_hosted_zone" {
+  command = plan
+
+  module {
+    source = "./modules/api-gateway"
+  }
+
+  variables {
+    name                 = "test"
+    function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
+    domain               = { name = "citas.example.org", certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1", zone_id = "Z0123456789" }
+  }
+
+  expect_failures = [var.domain]
+}
+
+run "one_key_twice" {
+  command = plan
+
+  module {
+    source = "./modules/edge-identity"
+  }
+
+  variables {
+    name        = "test"
+    policy      = "{}"
+    access_keys = ["first", "first"]
+  }
+
+  expect_failures = [var.access_keys]
+}
+
+run "short_audit_key" {
+  command = plan
+
+  variables {
+    audit_key = "short"
+  }
+
+  expect_failures = [var.audit_key]
 }

@@ -1,14 +1,12 @@
-# Topic, queues, bus, pipe and schedule: what would lose or misdirect a message without anybody being told.
+# Topic, queues, bus, functions and schedule: what would lose or misdirect a message without anybody being told.
 
 mock_provider "aws" {
   source = "./tests/mocks"
 }
 
 variables {
-  application_url  = "https://appointments.example.org"
-  internal_api_key = "0123456789abcdef0123456789abcdef"
-  packages         = { directory = "tests/fixtures" }
-  countries        = ["CL", "PE"]
+  packages  = { directory = "tests/fixtures" }
+  countries = ["CL", "PE"]
   authentication = {
     issuer   = "https://issuer.example.org"
     audience = "appointments"
@@ -81,9 +79,9 @@ run "retries" {
     condition = alltrue([
       for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) :
       jsondecode(queues.queue.redrive_policy).deadLetterTargetArn == queues.dead_letter.arn
-      && jsondecode(queues.queue.redrive_policy).maxReceiveCount == 5
+      && jsondecode(queues.queue.redrive_policy).maxReceiveCount == 8
     ])
-    error_message = "After five receives a message goes to the dead-letter queue."
+    error_message = "After eight receives a message goes to the dead-letter queue."
   }
   assert {
     condition = alltrue(flatten([
@@ -114,9 +112,9 @@ run "event_source_mapping" {
   assert {
     condition = alltrue([
       for worker in module.country_worker : worker.event_source_mapping.event_source_arn == worker.queues.queue.arn
-      && worker.event_source_mapping.function_name == worker.functions.worker.arn
+      && worker.event_source_mapping.function_name == worker.alias.arn
     ])
-    error_message = "The worker consumes its country's queue."
+    error_message = "The worker's alias consumes its country's queue."
   }
   assert {
     condition = alltrue([
@@ -126,8 +124,11 @@ run "event_source_mapping" {
     error_message = "Batches of ten, which is one PutEvents, without waiting for more."
   }
   assert {
-    condition     = alltrue([for worker in module.country_worker : worker.event_source_mapping.scaling_config[0].maximum_concurrency == 20])
-    error_message = "The number of batches at once, and so of database connections, is limited."
+    condition = alltrue([
+      for worker in module.country_worker : worker.event_source_mapping.scaling_config[0].maximum_concurrency == 20
+      && worker.functions.worker.reserved_concurrent_executions == 25 && worker.event_source_mapping.enabled
+    ])
+    error_message = "The number of batches at once, and so of database connections, is limited, and Lambda keeps room for all of them."
   }
   assert {
     condition = alltrue([
@@ -146,13 +147,32 @@ run "event_source_mapping" {
     ])
     error_message = "The migrations run from the worker's own zip, and again with each new one."
   }
-  # An order leaves no trace in a plan.
+}
+
+# A version that is published keeps code and environment; the alias names the one that serves.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-versions.html
+run "a_worker_never_runs_before_its_migration" {
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : worker.functions.worker.publish && worker.functions.migration.publish
+      && worker.alias.function_version == worker.functions.worker.version && worker.migration.qualifier == worker.functions.migration.version
+    ])
+    error_message = "Each deployment is a version; the migrations are those of the version that is to serve."
+  }
+  # An order leaves no trace in a plan. A migration that fails ends the apply before the alias moves: "Lambda function returned error".
   assert {
     condition = strcontains(
-      split("resource \"aws_lambda_event_source_mapping\"", file("${path.module}/modules/country-worker/main.tf"))[1],
+      split("resource \"aws_lambda_alias\" \"worker\"", file("${path.module}/modules/country-worker/function.tf"))[1],
       "depends_on = [aws_lambda_invocation.migration]"
     )
-    error_message = "No request is taken from the queue before the migrations have run."
+    error_message = "The alias moves when the migrations are done, and not before."
+  }
+  assert {
+    condition = strcontains(
+      split("resource \"aws_lambda_alias\" \"this\"", file("${path.module}/modules/application/main.tf"))[1],
+      "depends_on = [var.serve_after]"
+    ) && strcontains(file("${path.module}/main.tf"), "serve_after = [for worker in module.country_worker : [worker.alias.function_version, worker.subscription.arn]]")
+    error_message = "The application's new versions serve after the workers', which read what they write."
   }
 }
 
@@ -201,50 +221,76 @@ run "outcomes" {
 
 run "confirmation" {
   assert {
-    condition = module.appointments.pipe.source == module.appointments.queues.queue.arn && (
-      module.appointments.pipe.target == module.appointments.destinations.confirmations.arn
+    condition = alltrue([
+      for mapping in [module.application.event_source_mapping] : mapping.event_source_arn == module.appointments.queues.queue.arn
+      && mapping.function_name == module.application.aliases["confirmation"].arn && mapping.enabled
+    ])
+    error_message = "The confirmation queue is consumed by the function's alias."
+  }
+  assert {
+    condition     = module.application.event_source_mapping.function_response_types == toset(["ReportBatchItemFailures"])
+    error_message = "Without the partial-batch response one bad message repeats, and finally buries, the nine beside it."
+  }
+  assert {
+    condition     = module.application.event_source_mapping.batch_size == 10 && module.application.event_source_mapping.maximum_batching_window_in_seconds == 0
+    error_message = "Batches of ten, without waiting for more."
+  }
+  # The schedule calls the same function: one call for each country must fit beside the batches.
+  assert {
+    condition = (
+      module.application.event_source_mapping.scaling_config[0].maximum_concurrency == local.backplane.confirmation.maximum_concurrency
+      && module.application.event_source_mapping.scaling_config[0].maximum_concurrency + 2 <= module.application.functions["confirmation"].reserved_concurrent_executions
     )
-    error_message = "The pipe goes from the confirmation queue to the confirmation component."
+    error_message = "Lambda keeps room for all batches, and for the schedule."
   }
   assert {
-    condition     = module.appointments.pipe.source_parameters[0].sqs_queue_parameters[0].batch_size == 1
-    error_message = "One message a request, so that one answer is about one message."
+    condition     = module.appointments.queues.queue.visibility_timeout_seconds >= 6 * module.application.functions["confirmation"].timeout
+    error_message = "A message stays hidden for at least six function time-outs (AWS Lambda, \"Using Lambda with Amazon SQS\")."
   }
   assert {
-    condition     = module.appointments.pipe.target_parameters[0].input_template == "<$.body>"
-    error_message = "The request's body is the message's body, unchanged."
-  }
-  assert {
-    condition     = module.appointments.pipe.log_configuration[0].include_execution_data == null
-    error_message = "The pipe's log holds no message."
-  }
-  assert {
-    condition = module.appointments.destinations.confirmations.invocation_endpoint == "https://appointments.example.org/internal/confirmations" && (
-      module.appointments.destinations.republish.invocation_endpoint == "https://appointments.example.org/internal/republish"
-    )
-    error_message = "The destinations are the application's internal routes."
-  }
-  assert {
-    condition = module.appointments.destinations.confirmations.connection_arn == module.appointments.connection.arn && (
-      module.appointments.destinations.republish.connection_arn == module.appointments.connection.arn
-    ) && module.appointments.connection.header == "x-api-key"
-    error_message = "Both send the internal API key."
-  }
-  assert {
-    condition     = module.appointments.republish_rule.schedule_expression == "rate(1 minute)" && module.appointments.republish_rule.event_bus_name == null
-    error_message = "The republisher is called every minute, from the default bus, the only one that has schedules."
-  }
-  assert {
-    condition = { for country, target in module.appointments.republish_targets : country => target.input } == {
-      CL = jsonencode({ countryISO = "CL" })
-      PE = jsonencode({ countryISO = "PE" })
+    condition = {
+      for component, function in module.application.functions : component => [function.function_name, function.runtime, function.timeout, function.publish]
+      } == {
+      intake       = ["appointment", "provided.al2023", local.durations.intake_timeout, true]
+      confirmation = ["appointment-update", "provided.al2023", local.durations.confirmation_timeout, true]
     }
-    error_message = "Each country is a call of its own, with its own input."
+    error_message = "There are two native functions, each deployment a version."
+  }
+  assert {
+    condition = module.application.functions["intake"].source_code_hash == module.application.functions["confirmation"].source_code_hash && alltrue([
+      for component, alias in module.application.aliases : alias.function_version == module.application.functions[component].version && alias.name == local.backplane.function_alias
+    ])
+    error_message = "Both are one zip, and are called by an alias that names the version."
+  }
+}
+
+run "schedule" {
+  assert {
+    condition = jsonencode({ for country, rule in module.application.republish_rules : country => [rule.name, rule.schedule_expression, rule.state, rule.event_bus_name] }) == jsonencode({
+      CL = ["republish-cl", "rate(1 minute)", "ENABLED", null]
+      PE = ["republish-pe", "rate(1 minute)", "ENABLED", null]
+    })
+    error_message = "Each country has a rule, every minute, on the default bus, the only one that has schedules."
+  }
+  assert {
+    condition = { for country, target in module.application.republish_targets : country => [target.input, target.arn, target.rule] } == {
+      for country in ["CL", "PE"] : country => [jsonencode({ countryISO = country }), module.application.aliases["confirmation"].arn, "republish-${lower(country)}"]
+    }
+    error_message = "Each country is a call of its own to the function's alias, with its own input."
   }
   assert {
     condition = alltrue([
-      for target in module.appointments.republish_targets : target.retry_policy[0].maximum_retry_attempts == 0
-      && target.arn == module.appointments.destinations.republish.arn
+      for country, permission in module.application.republish_permissions : permission.principal == "events.amazonaws.com"
+      && permission.qualifier == module.application.aliases["confirmation"].name && permission.source_arn == module.application.republish_rules[country].arn
+      && permission.source_account == "123456789012"
+    ]) && length(module.application.republish_permissions) == 2
+    error_message = "The rule, and nobody else, may call the alias."
+  }
+  # "By default, Lambda retries the function two more times": https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+  assert {
+    condition = alltrue([
+      for repetition in [module.application.republish_repetition] : repetition.maximum_retry_attempts == 0 && repetition.maximum_event_age_in_seconds == 60
+      && repetition.qualifier == module.application.aliases["confirmation"].name
     ])
     error_message = "A call that failed is not repeated: the next minute brings the next one."
   }

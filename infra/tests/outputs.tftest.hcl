@@ -1,14 +1,12 @@
-# The outputs are variables of spin.toml.
+# What the outputs and the functions' environment tell: variables of spin.toml, by their names.
 
 mock_provider "aws" {
   source = "./tests/mocks"
 }
 
 variables {
-  application_url  = "https://appointments.example.org"
-  internal_api_key = "0123456789abcdef0123456789abcdef"
-  packages         = { directory = "tests/fixtures" }
-  countries        = ["CL", "PE"]
+  packages  = { directory = "tests/fixtures" }
+  countries = ["CL", "PE"]
   authentication = {
     issuer   = "https://issuer.example.org"
     audience = "appointments"
@@ -19,23 +17,17 @@ variables {
 run "names" {
   command = plan
 
+  variables {
+    audit_key      = "0123456789abcdef0123456789abcdef"
+    authentication = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "https://issuer.example.org/.well-known/jwks.json" }
+  }
+
   assert {
     condition = length(setsubtract(
-      flatten(regexall("(?m)^output \"(\\w+)\"", file("${path.module}/outputs.tf"))),
+      nonsensitive(flatten([for variables in local.variables : keys(variables)])),
       flatten(regexall("(?m)^(\\w+) = \\{ ?(?:default|required)", split("[[trigger", split("[variables]", file("${path.module}/../spin.toml"))[1])[0])),
     )) == 0
-    error_message = "Each output is a variable of the application."
-  }
-  assert {
-    condition = length(setsubtract(
-      flatten(regexall("(?m)^(\\w+) = \\{[^}]*required = true", split("[[trigger", split("[variables]", file("${path.module}/../spin.toml"))[1])[0])),
-      flatten(regexall("(?m)^output \"(\\w+)\"", file("${path.module}/outputs.tf"))),
-    )) == 0
-    error_message = "Each variable that the application requires is an output."
-  }
-  assert {
-    condition     = length(flatten(regexall("(?m)^(\\w+) = \\{[^}]*required = true", file("${path.module}/../spin.toml")))) >= 6
-    error_message = "The required variables are found in spin.toml."
+    error_message = "Each name is a variable of the application."
   }
   assert {
     condition = alltrue([
@@ -47,74 +39,164 @@ run "names" {
   }
 }
 
-run "values" {
+run "required_at_the_edge" {
   variables {
-    component_trust = { iam_users = true }
+    edge_access_keys = ["first"]
   }
 
   assert {
-    condition = {
-      aws_region             = output.aws_region
-      dynamodb_endpoint      = output.dynamodb_endpoint
-      sns_endpoint           = output.sns_endpoint
-      eventbridge_endpoint   = output.eventbridge_endpoint
-      appointments_table     = output.appointments_table
-      appointments_topic_arn = output.appointments_topic_arn
-      appointments_event_bus = output.appointments_event_bus
-      } == {
-      aws_region             = "us-east-1"
-      dynamodb_endpoint      = "https://dynamodb.us-east-1.amazonaws.com"
-      sns_endpoint           = "https://sns.us-east-1.amazonaws.com"
-      eventbridge_endpoint   = "https://events.us-east-1.amazonaws.com"
-      appointments_table     = "appointments"
-      appointments_topic_arn = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
-      appointments_event_bus = "appointments"
+    condition = length(setsubtract(
+      [
+        for name in flatten(regexall("(?m)^(\\w+) = \\{[^}]*required = true", split("[[trigger", split("[variables]", file("${path.module}/../spin.toml"))[1])[0])) : name
+        if !startswith(name, "confirmation_")
+      ],
+      keys(output.edge_environment),
+    )) == 0
+    error_message = "The environment of an edge deployment has each variable that intake requires."
+  }
+  assert {
+    condition     = length(regexall("(?m)^\\w+ = \\{[^}]*required = true", file("${path.module}/../spin.toml"))) >= 3
+    error_message = "The required variables are found in spin.toml."
+  }
+  assert {
+    condition = nonsensitive({ for name, value in output.edge_environment : name => value if !endswith(name, "_key") && !endswith(name, "_key_id") }) == {
+      aws_region               = "us-east-1"
+      dynamodb_endpoint        = "https://dynamodb.us-east-1.amazonaws.com"
+      sns_endpoint             = "https://sns.us-east-1.amazonaws.com"
+      appointments_table       = "appointments"
+      appointments_topic_arn   = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
+      authentication           = "jwt"
+      jwt_issuer               = "https://issuer.example.org"
+      jwt_audience             = "appointments"
+      jwt_keys                 = jsonencode(jsondecode(var.authentication.keys))
+      jwt_type                 = ""
+      jwt_max_lifetime_seconds = "86400"
+      jwt_insured_id_claim     = "sub"
+      jwt_staff_claim          = "scope"
+      jwt_staff_value          = "appointments:staff"
+      cors_allowed_origins     = ""
     }
-    error_message = "The outputs lead the application to this backplane."
+    error_message = "It leads to this backplane, always checks tokens, and stands on lines of its own."
   }
   assert {
-    condition = {
-      authentication       = output.authentication
-      jwt_issuer           = output.jwt_issuer
-      jwt_audience         = output.jwt_audience
-      jwt_keys             = jsondecode(output.jwt_keys)
-      jwt_insured_id_claim = output.jwt_insured_id_claim
-      jwt_staff_scope      = output.jwt_staff_scope
-      } == {
-      authentication       = "jwt"
-      jwt_issuer           = "https://issuer.example.org"
-      jwt_audience         = "appointments"
-      jwt_keys             = jsondecode(var.authentication.keys)
-      jwt_insured_id_claim = "sub"
-      jwt_staff_scope      = "appointments:staff"
-    } && !strcontains(output.jwt_keys, "\n")
-    error_message = "What is deployed always checks tokens; the keys stand on one line, as an environment file needs them."
-  }
-  assert {
-    condition     = output.internal_api_key == var.internal_api_key && output.internal_api_key_previous == null
-    error_message = "The application takes the key that AWS sends."
-  }
-  assert {
-    condition = alltrue([
-      for key in [output.intake_access_key_id, output.intake_secret_access_key, output.confirmation_access_key_id, output.confirmation_secret_access_key] :
-      try(length(key) > 0, false)
-    ]) && output.intake_access_key_id != output.confirmation_access_key_id
-    error_message = "With IAM users, each component has its own access key."
-  }
-  assert {
-    condition = alltrue([
-      for secret in ["intake_access_key_id", "intake_secret_access_key", "confirmation_access_key_id", "confirmation_secret_access_key", "internal_api_key", "internal_api_key_previous"] :
-      can(regex("output \"${secret}\" \\{[^}]*sensitive *= true", file("${path.module}/outputs.tf")))
-    ])
-    error_message = "Secrets are marked sensitive."
+    condition     = issensitive(output.edge_environment)
+    error_message = "It is marked sensitive, since it holds an access key."
   }
 }
 
-run "no_keys_with_roles" {
+run "environment_of_the_functions" {
+  variables {
+    cors_allowed_origins = ["https://citas.example.org", "https://staff.example.org"]
+    authentication       = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "https://issuer.example.org/.well-known/jwks.json" }
+  }
+
+  assert {
+    condition = {
+      for component, function in module.application.functions : component => {
+        for name, value in function.environment[0].variables : name => value if !contains(["TYPE", "MAX_LIFETIME_SECONDS", "INSURED_ID_CLAIM", "STAFF_CLAIM", "STAFF_VALUE"], trimprefix(name, "SPIN_VARIABLE_JWT_"))
+      }
+      } == {
+      intake = {
+        SPIN_COMPONENT                       = "intake"
+        SPIN_VARIABLE_AWS_REGION             = "us-east-1"
+        SPIN_VARIABLE_DYNAMODB_ENDPOINT      = "https://dynamodb.us-east-1.amazonaws.com"
+        SPIN_VARIABLE_SNS_ENDPOINT           = "https://sns.us-east-1.amazonaws.com"
+        SPIN_VARIABLE_APPOINTMENTS_TABLE     = "appointments"
+        SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
+        SPIN_VARIABLE_AUTHENTICATION         = "jwt"
+        SPIN_VARIABLE_JWT_ISSUER             = "https://issuer.example.org"
+        SPIN_VARIABLE_JWT_AUDIENCE           = "appointments"
+        SPIN_VARIABLE_JWT_JWKS_ORIGIN        = "https://issuer.example.org"
+        SPIN_VARIABLE_JWT_JWKS_PATH          = "/.well-known/jwks.json"
+        SPIN_VARIABLE_CORS_ALLOWED_ORIGINS   = "https://citas.example.org,https://staff.example.org"
+      }
+      confirmation = {
+        SPIN_COMPONENT                       = "confirmation"
+        RECEIVE_DELAYS_SECONDS               = join(",", local.durations.receive_delays)
+        SPIN_VARIABLE_AWS_REGION             = "us-east-1"
+        SPIN_VARIABLE_DYNAMODB_ENDPOINT      = "https://dynamodb.us-east-1.amazonaws.com"
+        SPIN_VARIABLE_SNS_ENDPOINT           = "https://sns.us-east-1.amazonaws.com"
+        SPIN_VARIABLE_EVENTBRIDGE_ENDPOINT   = "https://events.us-east-1.amazonaws.com"
+        SPIN_VARIABLE_APPOINTMENTS_TABLE     = "appointments"
+        SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
+        SPIN_VARIABLE_APPOINTMENTS_EVENT_BUS = "appointments"
+      }
+    }
+    error_message = "Each function has its component's variables, and no other's."
+  }
+}
+
+run "audit_key" {
+  variables {
+    audit_key        = "0123456789abcdef0123456789abcdef"
+    edge_access_keys = ["first"]
+  }
+
+  assert {
+    condition = nonsensitive(module.application.functions["intake"].environment[0].variables.SPIN_VARIABLE_AUDIT_KEY) == "0123456789abcdef0123456789abcdef" && (
+      nonsensitive(output.edge_environment.audit_key) == "0123456789abcdef0123456789abcdef"
+    )
+    error_message = "Intake has the audit key, as a function and at the edge, so that both write the same hashes."
+  }
+  assert {
+    condition     = !can(module.application.functions["confirmation"].environment[0].variables.SPIN_VARIABLE_AUDIT_KEY)
+    error_message = "Confirmation has not."
+  }
+}
+
+run "two_environments_in_one_account" {
+  variables {
+    name_prefix      = "staging-"
+    edge_access_keys = ["first"]
+  }
+
   assert {
     condition = alltrue([
-      for key in [output.intake_access_key_id, output.intake_secret_access_key, output.confirmation_access_key_id, output.confirmation_secret_access_key] : key == null
+      for name in concat(
+        [module.appointments.table.name, module.appointments.topic.name, module.appointments.bus.name, module.appointments.rule.name, module.appointments.archive.name],
+        flatten([for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) : [for queue in queues : queue.name]]),
+        flatten([for functions in concat(values(module.country_worker)[*].functions, [module.application.functions]) : [for function in functions : function.function_name]]),
+        [for rule in module.application.republish_rules : rule.name],
+        [for worker in module.country_worker : worker.database.identifier],
+        [module.edge_identity[0].user, module.observability.dashboard],
+        keys(module.observability.alarms),
+      ) : startswith(name, "staging-")
     ])
-    error_message = "Without IAM users there is no key to put out: the host fetches a role's."
+    error_message = "Names begin with the prefix."
+  }
+  assert {
+    condition = alltrue([
+      for group in module.observability.log_groups : strcontains(group.name, "/staging-")
+    ])
+    error_message = "So do those of the log groups, after what AWS begins them with."
+  }
+  assert {
+    condition = alltrue([
+      for alias in concat(
+        [for key in module.appointments.keys : key.alias], flatten([for worker in module.country_worker : [for key in worker.keys : key.alias]]), [module.observability.key.alias]
+      ) : startswith(alias, "alias/staging-")
+    ])
+    error_message = "So do the keys' aliases."
+  }
+  assert {
+    condition = alltrue([
+      for role in concat(values(module.application.roles), flatten([for worker in module.country_worker : values(worker.roles)])) : startswith(role, "staging-")
+    ])
+    error_message = "So do the roles."
+  }
+  assert {
+    condition     = jsondecode(module.appointments.rule.event_pattern).source == ["appointments.worker.CL", "appointments.worker.PE"]
+    error_message = "Sources of events belong to their bus, and have none: the components know them."
+  }
+  assert {
+    condition = alltrue([
+      for country, worker in module.country_worker : worker.functions.worker.environment[0].variables.DATABASE_NAME == "appointments_${lower(country)}"
+      && worker.functions.worker.environment[0].variables.EVENT_BUS_NAME == "staging-appointments"
+    ])
+    error_message = "Databases belong to their instance, and have none; the bus has."
+  }
+  assert {
+    condition     = output.edge_environment.appointments_table == "staging-appointments"
+    error_message = "Intake at the edge finds the table of its environment."
   }
 }

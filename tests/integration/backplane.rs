@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use appointment::{Country, STATUS_CHANGED_SOURCE};
+use ::backplane::{GivenUpSchedule, PendingShards, TURN};
+use appointment::{Country, STATUS_CHANGED_SOURCE, Timestamp};
 use aws_http::Credentials;
 use aws_http::sqs::ReceiveDelays;
 use local_stack::aws::Aws;
-use local_stack::backplane::{Backplane, FILE, PrincipalKind};
+use local_stack::backplane::{Backplane, Durations, FILE, PrincipalKind};
 use local_stack::database::Database;
 use local_stack::ministack::{ACCOUNT, Ministack};
 use local_stack::provision::{Provisioned, provision};
@@ -49,11 +50,6 @@ fn an_outage_of_half_an_hour_fails_nobody() {
         for outage in [by_functions, by_queue].map(Duration::from_secs) {
             assert!(outage > Duration::from_secs(30 * 60), "{queue} gives up after {outage:?}");
         }
-        let given_up = durations.republish_delays.iter().sum::<u64>();
-        assert!(
-            given_up > u64::from(receives) * durations.visibility_timeout,
-            "the republisher gives up after {given_up} s, before {queue} does"
-        );
     }
 }
 
@@ -77,6 +73,52 @@ fn a_blip_of_ten_seconds_costs_less_than_a_minute() {
     assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(600)), "{pauses:?}");
     let poison: Duration = (1..=delays.max_receive_count()).map(|receive| delays.after_poison(receive)).sum();
     assert!(poison <= Duration::from_secs(60), "poison is in the dead-letter queue after {poison:?}");
+}
+
+/// How long a message can be under way in a queue whose consumer runs, failures included.
+fn longest_in_a_queue(durations: &Durations, receives: u32) -> u64 {
+    let by_functions: u64 = durations.receive_delays.iter().sum();
+    let by_queue = u64::from(receives) * durations.visibility_timeout;
+    by_functions.max(by_queue) + u64::from(receives) * durations.worker_timeout.max(durations.confirmation_timeout)
+}
+
+/// Nobody is told `failed` as long as a decision can be under way: through the country's queue, EventBridge and
+/// SQS_CONFIRMATION. Then its country is asked for as long as a dead letter can bring one about.
+#[test]
+fn nothing_is_given_up_that_is_under_way() {
+    let backplane = backplane();
+    let durations = &backplane.durations;
+    let confirmation = longest_in_a_queue(durations, backplane.confirmation_queue.max_receive_count);
+    for country in backplane.countries() {
+        let under_way =
+            longest_in_a_queue(durations, country.max_receive_count) + durations.event_delivery + confirmation;
+        let given_up = durations.republish_delays.iter().sum::<u64>();
+        assert!(given_up > under_way, "given up after {given_up} s, with a decision under way for {under_way} s");
+    }
+    assert_eq!(durations.given_up_interval, 3600);
+    let schedule: GivenUpSchedule = durations.given_up_schedule_setting().parse().unwrap();
+    let now = Timestamp::from_unix_milliseconds(0);
+    let turns = (1..).take_while(|attempt| schedule.after(*attempt, now).is_some()).count() as u64;
+    assert_eq!(turns * durations.given_up_interval, durations.dead_letter_retention);
+    let rules = std::fs::read_to_string(workspace().join("infra/modules/appointments/main.tf")).unwrap();
+    let delivery = format!("maximum_event_age_in_seconds = {}", durations.event_delivery);
+    assert!(rules.contains(&delivery), "main.tf lets EventBridge deliver for another time than {FILE}");
+}
+
+/// What was published is left to its queue: it comes again only when the queue would long have delivered it. A command that
+/// nobody published, since intake died after its write, waits no longer than that.
+#[test]
+fn republishing_feeds_no_overload_and_repairs_a_crash_within_45_minutes() {
+    let durations = backplane().durations;
+    let first = durations.republish_delays[0];
+    let backlog = 10 * 60;
+    assert!(first >= 3 * backlog, "a backlog of ten minutes is published twice");
+    let outage: u64 = durations.receive_delays.iter().sum();
+    assert!(first >= outage, "what fails for {outage} s is published twice");
+    let turn = TURN.as_secs();
+    assert!(first + durations.republish_interval + turn <= 45 * 60, "a crash is repaired after more than 45 minutes");
+    assert!(durations.republish_interval <= 60, "a publication that failed comes again within a minute");
+    assert!(durations.republish_delays.is_sorted());
 }
 
 #[test]
@@ -134,8 +176,14 @@ fn the_applications_defaults_are_the_backplanes() {
     let manifest: toml::Table = manifest.parse().unwrap();
     let default = |variable: &str| manifest["variables"][variable]["default"].as_str().unwrap().to_owned();
     let backplane = backplane();
-    let delays: Vec<String> = backplane.durations.republish_delays.iter().map(u64::to_string).collect();
-    assert_eq!(default("republish_delays_seconds"), delays.join(","));
+    let durations = &backplane.durations;
+    assert_eq!(default("republish_delays_seconds"), durations.republish_delays_setting());
+    assert_eq!(default("given_up_schedule_seconds"), durations.given_up_schedule_setting());
+    for variable in ["pending_shards_written", "pending_shards_read"] {
+        let shards: PendingShards = default(variable).parse().unwrap();
+        assert_eq!(default(variable), backplane.table.index.shards.to_string());
+        assert_eq!(shards, PendingShards::default());
+    }
     assert_eq!(default("appointments_table"), backplane.table.name);
     assert_eq!(default("appointments_event_bus"), backplane.bus.name);
 }

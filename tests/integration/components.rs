@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::raw_double::RawDouble;
-use crate::served::Served;
+use crate::served::{Lines, Served};
 
 const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:000000000000:appointment-commands";
 
@@ -39,6 +39,8 @@ impl Sent {
         (serde_json::from_str(&form["Message"]).unwrap(), form)
     }
 }
+
+const SNS_ANSWER: &str = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
 
 /// Stands in a scripted body for the appointment id of the request that it answers.
 pub(crate) const OWN_ID: &str = "{own appointment id}";
@@ -107,7 +109,7 @@ async fn answer(
     });
     let (status, text) = scripted.unwrap_or_else(|| {
         let text = match operation.as_str() {
-            "Publish" => "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
+            "Publish" => SNS_ANSWER,
             "PutEvents" => r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#,
             _ => "{}",
         };
@@ -151,19 +153,38 @@ pub(crate) async fn call(
 }
 
 /// The component confirmation, whose host calls it in process.
-pub(crate) struct Confirmation(Executor);
+pub(crate) struct Confirmation {
+    executor: Executor,
+    /// What it logged so far.
+    pub(crate) lines: Lines,
+}
 
 impl Confirmation {
     /// Over one double.
-    async fn over(double: &Double) -> Self {
+    pub(crate) async fn over(double: &Double) -> Self {
         Self::start(&double.url, "AKIDCONFIRMATION", "confirmation-secret", None).await
     }
 
     /// With AWS at one endpoint, and with these credentials.
     pub(crate) async fn start(endpoint: &str, key: &str, secret: &str, session: Option<&str>) -> Self {
+        Self::start_with(endpoint, key, secret, session, &[]).await
+    }
+
+    /// As [`Self::start`], with these values of variables in place of the manifest's.
+    pub(crate) async fn start_with(
+        endpoint: &str,
+        key: &str,
+        secret: &str,
+        session: Option<&str>,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let _ = component("confirmation");
         let manifest = Manifest::from_file(workspace().join("spin.toml")).unwrap().only("confirmation").unwrap();
-        let mut builder = EdgeHost::builder(manifest).cache_folder(target_folder().join("edge-host-cache"));
+        let lines = Lines::default();
+        let kept = Arc::clone(&lines);
+        let mut builder = EdgeHost::builder(manifest)
+            .cache_folder(target_folder().join("edge-host-cache"))
+            .log(Arc::new(move |line| kept.lock().unwrap().push(line.to_string())));
         for (name, value) in [
             ("dynamodb_endpoint", endpoint),
             ("sns_endpoint", endpoint),
@@ -172,24 +193,27 @@ impl Confirmation {
             ("confirmation_access_key_id", key),
             ("confirmation_secret_access_key", secret),
             ("confirmation_session_token", session.unwrap_or_default()),
-        ] {
-            builder = builder.variable(name, value);
+        ]
+        .iter()
+        .chain(variables)
+        {
+            builder = builder.variable(*name, *value);
         }
         let application = tokio::task::spawn_blocking(|| builder.load()).await.unwrap().unwrap();
-        Self(Executor::new(Arc::new(application)))
+        Self { executor: Executor::new(Arc::new(application)), lines }
     }
 
     /// Hands over a message of the queue; whether it is done with.
     pub(crate) async fn deliver(&self, body: &str) -> bool {
         let message = Message { id: None, message_attributes: Vec::new(), body: Some(body.to_owned()) };
-        let action = self.0.handle_message("confirmation", message, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
+        let action = self.executor.handle_message("confirmation", message, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
         matches!(action, MessageAction::Delete)
     }
 
-    async fn call(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
         let request = Request::builder().method(method).uri(format!("http://confirmation.spin.internal{path}"));
         let request = request.header("content-type", "application/json").body(Bytes::from(body.to_owned())).unwrap();
-        let response = self.0.call("confirmation", request, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
+        let response = self.executor.call("confirmation", request, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
         (response.status(), serde_json::from_slice(response.body()).unwrap())
     }
 }
@@ -358,7 +382,17 @@ async fn a_fault_of_a_dependency_loses_nothing_at_intake() {
     let host_without_topic = host(&double).await;
     let (status, _, _) = call(&host_without_topic, Method::POST, "/appointments", &[JSON], BOOKING).await;
     assert_eq!(status, StatusCode::ACCEPTED);
-    assert_eq!(double.operations(), ["PutItem", "Publish", "Publish", "Publish"]);
+    // What is not published is due at once, unless it was taken after all.
+    assert_eq!(double.operations(), ["PutItem", "Publish", "Publish", "Publish", "UpdateItem"]);
+    let sent = double.sent.lock().unwrap();
+    let (written, due) = (sent[0].json(), sent[4].json());
+    assert_eq!(due["UpdateExpression"], "SET pendingSince = :now");
+    assert_eq!(due["ConditionExpression"], "#status = :status AND pendingSince = :since");
+    assert_eq!(due["ExpressionAttributeValues"][":since"], written["Item"]["pendingSince"]);
+    assert_eq!(due["ExpressionAttributeValues"][":status"], json!({"S": "pending"}));
+    let instant = |value: &Value| value["S"].as_str().unwrap().parse::<appointment::Timestamp>().unwrap();
+    let (now, since) = (&due["ExpressionAttributeValues"][":now"], &written["Item"]["pendingSince"]);
+    assert!(instant(now) < instant(since), "{now}, not {since}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,12 +408,12 @@ async fn health_answers_without_a_call() {
 pub(crate) type Scripted = (u16, String);
 
 /// The private route of the component confirmation.
-const REPUBLISH: &str = "/internal/republish";
+pub(crate) const REPUBLISH: &str = "/internal/republish";
 
 pub(crate) const ID: &str = "01890f3e-6b7c-7cc2-98c4-dc0c0c07398f";
 pub(crate) const EVENT_ID: &str = "6f2f7a54-7b0f-5d63-9d57-0a5c3d0e8f11";
 
-fn completed() -> String {
+pub(crate) fn completed() -> String {
     json!({
         "source": "appointments.worker.PE",
         "detail-type": "AppointmentCompleted",
@@ -392,12 +426,18 @@ fn completed() -> String {
     .to_string()
 }
 
-pub(crate) fn row(status: &str, last_event_id: &str) -> Value {
+/// A row that the event brought to its status.
+pub(crate) fn row(status: &str, event_id: &str) -> Value {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let step = |status: &str| json!({"status": {"S": status}, "at": {"S": "2026-11-24T09:30:00.000Z"}});
+    let mut last = step(status);
+    last["eventId"] = json!({"S": event_id});
+    last["traceparent"] = json!({"S": trace});
     json!({
+        "history": {"L": [{"M": step("pending")}, {"M": last}]},
         "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "scheduleId": {"N": "100"},
         "countryISO": {"S": "PE"}, "status": {"S": status}, "createdAt": {"S": "2026-11-24T09:29:59.000Z"},
-        "updatedAt": {"S": "2026-11-24T09:30:00.000Z"}, "lastEventId": {"S": last_event_id},
-        "traceparent": {"S": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+        "updatedAt": {"S": "2026-11-24T09:30:00.000Z"}, "lastEventId": {"S": event_id}, "traceparent": {"S": trace},
     })
 }
 
@@ -443,7 +483,8 @@ async fn an_outcome_is_applied_once_and_announced() {
         if let Some(event) = sent.get(1).filter(|sent| sent.operation == "PutEvents") {
             let entry: Value = serde_json::from_str(&event.body).unwrap();
             let detail: Value = serde_json::from_str(entry["Entries"][0]["Detail"].as_str().unwrap()).unwrap();
-            assert_eq!((detail["eventId"].as_str(), detail["status"].as_str()), (Some(EVENT_ID), Some("completed")));
+            let told = json!([detail["eventId"], detail["status"], detail["sequence"]]);
+            assert_eq!(told, json!([EVENT_ID, "completed", 2]), "{name}");
         }
     }
 }
@@ -488,47 +529,50 @@ async fn the_republisher_refuses_what_is_not_its_schedule() {
     assert!(double.operations().is_empty());
 }
 
-/// Each shard's one row is handled as its status and its attempt say; `spin.toml` has seven delays, so that the seventh turn
-/// gives up in place of publishing.
+/// Each shard's one row is handled as its status and its attempt say. `spin.toml` has four shards, read with those of what was
+/// given up, and six delays, so that the sixth turn gives up in place of publishing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_command_is_published_again_or_given_up() {
-    let indexed = |status: &str, attempt: u32| {
+    const SHARDS: usize = 9;
+    let indexed = |shard: &str, status: &str, attempt: u32| {
         let row = json!({
             "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "status": {"S": status},
-            "pendingShard": {"S": "PE#0"}, "pendingSince": {"S": "2026-11-24T09:30:00.000Z"},
+            "pendingShard": {"S": shard}, "pendingSince": {"S": "2026-11-24T09:30:00.000Z"},
             "pendingAttempt": {"N": attempt.to_string()},
         });
         (200, json!({"Items": [row]}).to_string())
     };
-    let taken = |status: &str| (200, json!({"Attributes": row(status, EVENT_ID)}).to_string());
-    let full = (200, json!({"Items": [], "LastEvaluatedKey": {"sk": {"S": "x"}}}).to_string());
+    let not_processed = backplane::not_processed_event_id(ID.parse().unwrap()).to_string();
+    let taken = |status: &str| (200, json!({"Attributes": row(status, &not_processed)}).to_string());
+    let sns = (200, SNS_ANSWER.to_owned());
+    let (waiting, given_up) = ("PE#0", "PE#0#given_up");
+    let nameless = (200, json!({"Items": [{"status": {"S": "pending"}}]}).to_string());
     let fault = (500, r#"{"__type":"InternalServerError"}"#.to_owned());
-    let publish: &[&str] = &["Query", "UpdateItem", "Publish"];
+    let publish: &[&str] = &["Query", "UpdateItem", "Publish", "UpdateItem"];
     let fail: &[&str] = &["Query", "UpdateItem", "PutEvents", "UpdateItem"];
-    let cases: Vec<(&str, Scripted, Scripted, &[&str], Value)> = vec![
-        ("request", indexed("pending", 0), taken("pending"), publish, json!([4, 0, false])),
-        ("cancellation", indexed("cancelling", 5), taken("cancelling"), publish, json!([4, 0, false])),
-        (
-            "moved meanwhile",
-            indexed("pending", 0),
-            condition_failed(None),
-            &["Query", "UpdateItem"],
-            json!([0, 0, false]),
-        ),
-        ("last turn", indexed("pending", 6), taken("failed"), fail, json!([0, 4, false])),
-        ("run that died", indexed("failed", 7), taken("failed"), fail, json!([0, 4, false])),
-        (
-            "cancellation's last turn",
-            indexed("cancelling", 6),
-            taken("cancelling"),
-            &["Query", "UpdateItem", "UpdateItem"],
-            json!([0, 4, false]),
-        ),
-        ("more than a page", full, taken("pending"), &["Query"], json!([0, 0, true])),
-        ("no table", fault, taken("pending"), &["Query", "Query", "Query"], Value::Null),
+    let unpublished: &[&str] = &["Query", "UpdateItem", "Publish", "Publish", "Publish", "UpdateItem"];
+    let leave: &[&str] = &["Query", "UpdateItem", "UpdateItem"];
+    let gone = condition_failed(None);
+    #[rustfmt::skip]
+    let cases: Vec<(&str, Scripted, Scripted, Scripted, &[&str], Value, Option<&str>)> = vec![
+        ("request", indexed(waiting, "pending", 0), taken("pending"), sns.clone(), publish, json!([9, 0, false]), Some("1")),
+        ("cancellation", indexed(waiting, "cancelling", 4), taken("cancelling"), sns.clone(), publish, json!([9, 0, false]), Some("5")),
+        ("moved meanwhile", indexed(waiting, "pending", 0), gone, sns.clone(), &["Query", "UpdateItem"], json!([0, 0, false]), None),
+        ("topic is away", indexed(waiting, "pending", 2), taken("pending"), (500, String::new()), unpublished, json!([0, 0, false]), Some("2")),
+        ("last turn", indexed(waiting, "pending", 5), taken("failed"), sns.clone(), fail, json!([0, 9, false]), Some("0")),
+        ("run that died", indexed(waiting, "failed", 5), taken("failed"), sns.clone(), fail, json!([0, 9, false]), Some("0")),
+        ("cancellation's last turn", indexed(waiting, "cancelling", 5), taken("cancelling"), sns.clone(), leave, json!([0, 9, false]), Some("0")),
+        ("decision", indexed(given_up, "failed", 0), taken("failed"), sns.clone(), publish, json!([9, 0, false]), Some("1")),
+        ("last decision", indexed("given_up", "failed", 335), taken("failed"), sns.clone(), publish, json!([9, 0, false]), Some("336")),
+        ("given up for too long", indexed(given_up, "failed", 336), taken("failed"), sns.clone(), leave, json!([0, 0, false]), None),
+        ("later version's", indexed(waiting, "no_show", 0), taken("no_show"), sns.clone(), &["Query", "UpdateItem"], json!([0, 0, false]), None),
+        ("not to be read", nameless, taken("pending"), sns.clone(), &["Query"], json!([0, 0, false]), None),
+        ("no table", fault, taken("pending"), sns, &["Query", "Query", "Query"], Value::Null, None),
     ];
-    for (name, query, update, operations, expected) in cases {
-        let double = Double::start(&[("Query", query.0, query.1), ("UpdateItem", update.0, update.1)]).await;
+    for (name, query, update, topic, operations, expected, attempt) in cases {
+        let script =
+            [("Query", query.0, query.1), ("UpdateItem", update.0, update.1), ("Publish", topic.0, topic.1.clone())];
+        let double = Double::start(&script).await;
         let confirmation = Confirmation::over(&double).await;
         let (status, report) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
         if expected.is_null() {
@@ -537,28 +581,38 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
             let told = json!([report["published"], report["givenUp"], report["more"]]);
             assert_eq!((status.as_u16(), told), (200, expected), "{name}");
         }
-        assert_eq!(double.operations(), operations.repeat(4), "{name}: the same in each of the four shards");
+        let mut wanted = operations.repeat(SHARDS);
+        wanted.sort_unstable();
+        let mut made = double.operations();
+        made.sort_unstable();
+        assert_eq!(made, wanted, "{name}: the same in each of the shards");
         let sent = double.sent.lock().unwrap();
         assert!(sent.iter().all(|sent| sent.headers["authorization"].to_str().unwrap().contains("AKIDCONFIRMATION")));
         let shards: BTreeSet<String> = sent
             .iter()
             .filter(|sent| sent.operation == "Query")
-            .map(|sent| {
-                serde_json::from_str::<Value>(&sent.body).unwrap()["ExpressionAttributeValues"][":shard"]["S"]
-                    .to_string()
-            })
+            .map(|sent| sent.json()["ExpressionAttributeValues"][":shard"]["S"].as_str().unwrap().to_owned())
             .collect();
-        assert_eq!(shards.len(), 4, "{name}");
+        let all = (0..4).flat_map(|number| [format!("PE#{number}"), format!("PE#{number}#given_up")]);
+        let all: BTreeSet<String> = all.chain(["given_up".to_owned()]).collect();
+        assert_eq!(shards, all, "{name}");
         for update in sent.iter().filter(|sent| sent.operation == "UpdateItem") {
-            let update: Value = serde_json::from_str(&update.body).unwrap();
+            let update = update.json();
             let condition = update["ConditionExpression"].as_str().unwrap();
             assert!(condition.starts_with("pendingShard = :shard AND pendingSince = :since"), "{name}: {condition}");
+            assert_ne!(update["ExpressionAttributeValues"][":status"]["S"], "no_show", "{name}");
         }
+        let counted = sent.iter().rev().find(|sent| sent.operation == "UpdateItem").map(Sent::json);
+        let counted =
+            counted.and_then(|update| update["ExpressionAttributeValues"][":attempt"]["N"].as_str().map(str::to_owned));
+        assert_eq!(counted.as_deref(), attempt, "{name}: only what was published counts");
         if let Some(message) = sent.iter().find(|sent| sent.operation == "Publish") {
-            let form: HashMap<_, _> = form_urlencoded::parse(message.body.as_bytes()).into_owned().collect();
-            let message: Value = serde_json::from_str(&form["Message"]).unwrap();
-            let expected = if name == "cancellation" { "cancellation_requested" } else { "requested" };
-            assert_eq!(message["type"], format!("appointment.{expected}"), "{name}");
+            let expected = match name {
+                "cancellation" => "cancellation_requested",
+                "decision" | "last decision" => "decision_requested",
+                _ => "requested",
+            };
+            assert_eq!(message.published().0["type"], format!("appointment.{expected}"), "{name}");
         }
     }
 }

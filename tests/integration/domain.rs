@@ -81,12 +81,19 @@ fn values_are_checked_by_their_only_constructors() {
         ],
     );
     let statuses = ["pending", "failed", "completed", "rejected", "cancelling", "cancelled"];
-    check::<Status>(&statuses.map(Value::from), &[json!("Pending"), json!("canceled"), json!("")]);
+    // A value that a later version wrote is passed on.
+    let (long, unknown) = ("x".repeat(48), [json!("Pending"), json!("no_show"), json!("x".repeat(47))]);
+    let no_values = [json!(""), json!(long), json!(1), json!(null)];
+    check::<Status>(&statuses.map(Value::from), &no_values);
+    check::<Status>(&unknown, &[]);
     let reasons = ["slot_taken", "already_booked", "processing_failed", "not_processed"];
-    check::<Reason>(&reasons.map(Value::from), &[json!("slotTaken"), json!("")]);
+    check::<Reason>(&reasons.map(Value::from), &no_values);
+    check::<Reason>(&unknown, &[]);
     // The forms that the databases and the paths hold are the same as those in JSON.
-    assert_eq!(Status::ALL.map(Status::as_str), statuses);
-    assert_eq!(Reason::ALL.map(Reason::as_str), reasons);
+    assert_eq!(Status::ALL.each_ref().map(Status::as_str), statuses);
+    assert_eq!(Reason::ALL.each_ref().map(Reason::as_str), reasons);
+    // What a client asks for has to be known.
+    assert!(["Pending", "no_show", ""].iter().all(|text| text.parse::<Status>().is_err()));
     for text in statuses {
         assert_eq!(text.parse::<Status>().unwrap().to_string(), text);
     }
@@ -340,7 +347,7 @@ fn messages_are_written_as_the_design_says_and_read_strictly() {
 
     check::<OutcomeDetail>(&[detail("PE", None), detail("CL", Some("slot_taken"))], &spoilt(&detail("PE", None)));
     let changed = json!({
-        "version": 1, "eventId": "6ba7b810-9dad-51d1-80b4-00c04fd430c8", "appointmentId": ID, "insuredId": "00123",
+        "version": 1, "eventId": "6ba7b810-9dad-51d1-80b4-00c04fd430c8", "sequence": 2, "appointmentId": ID, "insuredId": "00123",
         "scheduleId": 100, "countryISO": "PE", "status": "rejected", "reason": "slot_taken", "occurredAt": INSTANT,
         "traceparent": TRACEPARENT,
     });
@@ -398,4 +405,40 @@ fn a_trace_keeps_its_id_from_hop_to_hop() {
     let child = context.child([7; 8]);
     assert_eq!(child.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(child.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0707070707070707-01");
+}
+
+/// The table of every enumeration that is stored or sent, with what each reader makes of a value that it does not know: here
+/// those of the state machine and of the messages to the edge; `truth` has the table's and the answers'.
+#[test]
+fn a_value_of_a_later_version_moves_nowhere() {
+    let later = Status::from_stored("no_show").unwrap();
+    assert_eq!((later.as_str(), later.is_unknown(), later.awaits_country()), ("no_show", true, false));
+    for event in StatusEvent::ALL {
+        let expected = match event {
+            StatusEvent::CancellationRequested => Transition::Refused,
+            _ => Transition::Stays,
+        };
+        assert_eq!(later.on(event), expected, "{event:?}");
+        assert!(event.moves_from().all(|status| !status.is_unknown()), "{event:?}");
+    }
+    let envelope = |kind: &str, detail: Value| {
+        let envelope = json!({"source": "appointments.worker.PE", "detail-type": kind, "detail": detail, "new": [1]});
+        serde_json::from_value::<Envelope<OutcomeDetail>>(envelope).ok().map(OutcomeEvent::try_from)
+    };
+    let with = |member: &str, value: Value| {
+        let mut detail = detail("PE", Some("slot_taken"));
+        detail[member] = value;
+        detail
+    };
+    // A reason is passed on, an added member is not in the way.
+    let rejected = envelope("AppointmentRejected", with("reason", json!("clinic_closed"))).unwrap().unwrap();
+    assert_eq!(rejected.status_event(), StatusEvent::Rejected);
+    assert_eq!(rejected.detail.reason.unwrap().as_str(), "clinic_closed");
+    assert!(envelope("AppointmentRejected", with("channel", json!("app"))).unwrap().is_ok());
+    // What an event of another type, version, command or country means cannot be known: it is left to the queue.
+    assert_eq!(envelope("AppointmentMoved", detail("PE", None)), Some(Err(InvalidOutcomeEvent::UnknownDetailType)));
+    for (member, value) in [("version", json!(2)), ("command", json!("appointment.moved")), ("countryISO", json!("BR"))]
+    {
+        assert_eq!(envelope("AppointmentRejected", with(member, value)), None, "{member}");
+    }
 }

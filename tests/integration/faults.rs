@@ -14,7 +14,7 @@ use tests::workspace;
 use tokio::sync::OnceCell;
 
 use crate::fault_proxy::Action;
-use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, body, fresh_slot, history, insured, post};
+use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, body, fresh_slot, history, insured, is_given_up, post};
 
 const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#);
 const THROTTLED: Action = Action::Answer(400, r#"{"__type":"ThrottlingException"}"#);
@@ -166,7 +166,7 @@ async fn giving_up_is_visible_and_announced() {
         let _republisher = faulty.arm("confirmation", "Publish", slot, XML_FAULT, ALWAYS);
         let announcement = faulty.arm("confirmation", "PutEvents", slot, FAULT, lost_announcements);
         let booking = faulty.book(slot).await;
-        let row = faulty.until(&booking, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
+        let row = faulty.until(&booking, "given up", is_given_up).await;
         assert_eq!((&row["status"]["S"], &row["reason"]["S"]), (&json!("failed"), &json!("not_processed")));
         assert_eq!(history(&row), ["pending", "failed"]);
         let listed = faulty.listed(&booking.insured, slot).await;
@@ -181,6 +181,70 @@ async fn giving_up_is_visible_and_announced() {
         faulty.until_logged(&["request given up", &booking.id.to_string(), r#""level":"ERROR""#]).await;
     }))
     .await;
+}
+
+/// The way of the outcome is stopped for longer than anybody waits, so that a slot that is booked is shown as `failed`; its
+/// country's decision makes it right, by itself. What nobody decided is refused for good, and never booked late.
+#[tokio::test]
+async fn what_was_given_up_is_made_right_by_its_countrys_decision() {
+    let faulty = Faulty::start("decisions", |durations| {
+        durations.republish_delays = vec![4, 1, 1, 1, 1, 1];
+        durations.given_up_interval = 2;
+    })
+    .await;
+    let services = faulty.stack.services();
+    let bus = &services.backplane().bus;
+    let rule = json!({"Name": bus.rule.name, "EventBusName": bus.name});
+    let (decided, undecided) = (fresh_slot(), fresh_slot());
+    let silent = ["intake", "confirmation"].map(|who| faulty.arm(who, "Publish", undecided, XML_FAULT, ALWAYS));
+    services.aws().events("DisableRule", &rule).await.unwrap();
+    let (booked, lost) = (faulty.book(decided).await, faulty.book(undecided).await);
+    for booking in [&booked, &lost] {
+        let row = faulty.until(booking, "given up", is_given_up).await;
+        assert_eq!((&row["status"]["S"], &row["reason"]["S"]), (&json!("failed"), &json!("not_processed")));
+    }
+    assert_eq!(faulty.decisions(decided).await, [(booked.id.to_string(), "booked".to_owned())], "all the while");
+    assert_eq!(faulty.decisions(undecided).await, [], "nobody knows of it");
+
+    services.aws().events("EnableRule", &rule).await.unwrap();
+    silent.iter().for_each(|armed| armed.heal());
+    let row = faulty.until_completed(&booked).await;
+    assert_eq!(history(&row), ["pending", "failed", "completed"]);
+    assert!(row.get("reason").is_none() && row.get("pendingShard").is_none(), "{row}");
+    let row = faulty.until(&lost, "rejected", |row| row["status"]["S"] == "rejected").await;
+    assert_eq!((history(&row), &row["reason"]["S"]), (vec!["pending", "failed", "rejected"], &json!("not_processed")));
+    assert!(row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(faulty.decisions(undecided).await, [(lost.id.to_string(), "rejected".to_owned())], "never booked");
+    faulty.until_announced(&booked, &["failed", "completed"]).await;
+    faulty.until_announced(&lost, &["failed", "rejected"]).await;
+    for booking in [&booked, &lost] {
+        let sequences: Vec<_> = faulty.announcements(booking).iter().map(|event| event["sequence"].clone()).collect();
+        assert!(sequences.iter().all(|sequence| *sequence == 2 || *sequence == 3), "{sequences:?}");
+    }
+}
+
+/// An outcome is applied, but not announced, and then the person cancels: it is announced all the same, and as it was.
+#[tokio::test]
+async fn an_outcome_that_the_person_overtook_is_announced_as_it_was() {
+    let faulty = faulty().await;
+    let booking = faulty.book_unannounced().await;
+    let outcome = booking.outcome(Outcome::Completed);
+    assert_eq!(faulty.cancel(&booking).await, StatusCode::ACCEPTED);
+    let row = faulty.until(&booking, "cancelled", |row| row["status"]["S"] == "cancelled").await;
+    assert_eq!(history(&row), ["pending", "completed", "cancelling", "cancelled"]);
+    // The queue may have given up meanwhile, so that it is delivered by hand; twice, which tells the same.
+    for _ in 0..2 {
+        assert!(faulty.deliver(&outcome).await);
+    }
+    faulty.until_announced(&booking, &["completed", "cancelled"]).await;
+    let announced = faulty.announcements(&booking);
+    let completed: Vec<_> = announced.iter().filter(|event| event["status"] == "completed").collect();
+    assert!(completed.len() >= 2 && completed.iter().all(|event| *event == completed[0]), "{announced:#?}");
+    let entry = &row["history"]["L"][1]["M"];
+    assert_eq!((&completed[0]["eventId"], &completed[0]["sequence"]), (&entry["eventId"]["S"], &json!(2)));
+    assert_eq!(completed[0]["occurredAt"], entry["at"]["S"]);
+    let cancelled = announced.iter().find(|event| event["status"] == "cancelled").unwrap();
+    assert_eq!(cancelled["sequence"], 4, "what the person did is not announced, and counts");
 }
 
 /// More rows than one call reads of a shard can never be published; a younger one behind them still gets its turn.

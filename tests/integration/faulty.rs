@@ -145,13 +145,49 @@ impl Faulty {
 
     /// The `AppointmentStatusChanged` about an appointment that EventBridge took: status and event id of each.
     pub(crate) fn announced(&self, booking: &Booking) -> Vec<(String, String)> {
+        let text = |detail: &Value, member: &str| detail[member].as_str().unwrap().to_owned();
+        let details = self.announcements(booking);
+        details.iter().map(|detail| (text(detail, "status"), text(detail, "eventId"))).collect()
+    }
+
+    /// As [`Self::announced`], whole.
+    pub(crate) fn announcements(&self, booking: &Booking) -> Vec<Value> {
         let calls = self.proxy.taken("PutEvents", &booking.id.to_string());
         let details = calls.iter().map(|call| {
             let call: Value = serde_json::from_str(call).unwrap();
-            serde_json::from_str::<Value>(call["Entries"][0]["Detail"].as_str().unwrap()).unwrap()
+            serde_json::from_str(call["Entries"][0]["Detail"].as_str().unwrap()).unwrap()
         });
-        let text = |detail: &Value, member: &str| detail[member].as_str().unwrap().to_owned();
-        details.map(|detail| (text(&detail, "status"), text(&detail, "eventId"))).collect()
+        details.collect()
+    }
+
+    /// Waits until each of these statuses of an appointment is announced.
+    pub(crate) async fn until_announced(&self, booking: &Booking, statuses: &[&str]) {
+        let started = Instant::now();
+        loop {
+            let announced = self.announced(booking);
+            if statuses.iter().all(|status| announced.iter().any(|(told, _)| told == status)) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{} is announced as {announced:?}", booking.id);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Books, and lets the announcement of the outcome fail once.
+    pub(crate) async fn book_unannounced(&self) -> Booking {
+        let slot = fresh_slot();
+        let armed = self.arm(
+            "confirmation",
+            "PutEvents",
+            slot,
+            Action::Answer(500, r#"{"__type":"InternalServerError"}"#),
+            ALWAYS,
+        );
+        let booking = self.book(slot).await;
+        self.until_completed(&booking).await;
+        armed.has_happened().await;
+        armed.heal();
+        booking
     }
 
     /// Invokes the function behind SQS_CONFIRMATION with a batch of one outcome, as its event source mapping does; whether
@@ -216,4 +252,9 @@ impl Booking {
 
 pub(crate) fn history(row: &Value) -> Vec<&str> {
     row["history"]["L"].as_array().unwrap().iter().map(|entry| entry["M"]["status"]["S"].as_str().unwrap()).collect()
+}
+
+/// Whether a row is in a shard for what was given up.
+pub(crate) fn is_given_up(row: &Value) -> bool {
+    row["pendingShard"]["S"].as_str().is_some_and(|shard| shard.ends_with("#given_up"))
 }

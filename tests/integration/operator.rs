@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use appointment::{AppointmentMessage, Command, Country, Outcome, Version1};
 use aws_http::Credentials;
 use http::StatusCode;
 use local_stack::Services;
-use local_stack::forget::forget;
+use local_stack::account::Account;
+use local_stack::forget::{forget, tombstone_lifetime};
 use local_stack::http::Http;
 use local_stack::postgres::connect;
-use local_stack::redrive::Account;
+use local_stack::redrive::Moved;
+use regex::Regex;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use crate::fault_proxy::{Action, Fault};
-use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history};
+use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history, is_given_up};
 
 const XML_FAULT: Action =
     Action::Answer(500, "<ErrorResponse><Error><Code>InternalError</Code></Error></ErrorResponse>");
@@ -34,14 +37,18 @@ async fn messages_in(services: &Services, queue: &str) -> u64 {
 }
 
 /// The country cannot decide, so that the original is in its dead-letter queue; or nobody can publish, so that a request and a
-/// cancellation are in the shard `given_up`. Once the causes are gone, all of them come to their end.
+/// cancellation were given up. Once the causes are gone, all of them come to their end: the person was told that the request
+/// which was given up failed, and may have booked elsewhere, so that it is refused for good.
 #[tokio::test]
 async fn what_was_given_up_completes_after_a_redrive() {
     let faulty = Faulty::start("redrive", |durations| {
         durations.visibility_timeout = 2;
         durations.worker_timeout = 2;
         // The first publication has failed for good before it is repeated.
+        durations.receive_delays = vec![1; 7];
         durations.republish_delays = vec![20, 1, 1, 1, 1, 1, 1];
+        // Nobody asks but the operator.
+        durations.given_up_interval = 3600;
     })
     .await;
     let services = faulty.stack.services();
@@ -65,9 +72,9 @@ async fn what_was_given_up_completes_after_a_redrive() {
         assert!(started.elapsed() < PATIENCE, "the original is not in {}", peru.dead_letter_queue);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let row = faulty.until(&other, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
+    let row = faulty.until(&other, "given up", is_given_up).await;
     assert_eq!(row["reason"]["S"], "not_processed", "{row}");
-    let row = faulty.until(&cancelled, "given up", |row| row["pendingShard"]["S"] == "given_up").await;
+    let row = faulty.until(&cancelled, "given up", is_given_up).await;
     assert_eq!(history(&row), ["pending", "completed", "cancelling"], "the status stays");
     // The line that raises the alarm.
     faulty.until_logged(&["cancellation given up", &cancelled.id.to_string(), r#""level":"ERROR""#]).await;
@@ -75,54 +82,86 @@ async fn what_was_given_up_completes_after_a_redrive() {
     execute(services, "PE", "ALTER TABLE appointments DROP CONSTRAINT undecidable".to_owned()).await;
     silent.iter().chain(&mute).for_each(|armed| armed.heal());
     let account = Account::emulator(services.endpoint(), backplane);
-    let redriven = account.redrive(backplane).await.unwrap();
+    let dry = account.redrive(backplane, true).await.unwrap();
+    assert_eq!(dry.published, 2, "{dry:?}");
+    assert!(matches!(dry.queues[&peru.dead_letter_queue], Moved::WouldMove { messages: 1.. }), "{dry:?}");
+    let redriven = account.redrive(backplane, false).await.unwrap();
     assert_eq!(redriven.published, 2, "{redriven:?}");
-    assert!(redriven.messages[&peru.dead_letter_queue] >= Some(1), "{redriven:?}");
-    for booking in [&one, &other] {
-        let row = faulty.until_completed(booking).await;
-        assert_eq!(history(&row), ["pending", "failed", "completed"]);
-        assert!(row.get("reason").is_none() && row.get("pendingShard").is_none(), "{row}");
-        assert_eq!(faulty.decisions(booking.slot).await, [(booking.id.to_string(), "booked".to_owned())]);
-    }
+    assert!(
+        matches!(redriven.queues[&peru.dead_letter_queue], Moved::Done { put_back: 1.., dropped: 0 }),
+        "{redriven:?}"
+    );
+    let row = faulty.until_completed(&one).await;
+    assert_eq!(history(&row), ["pending", "failed", "completed"]);
+    assert!(row.get("reason").is_none() && row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(faulty.decisions(one.slot).await, [(one.id.to_string(), "booked".to_owned())]);
+    let row = faulty.until(&other, "rejected", |row| row["status"]["S"] == "rejected").await;
+    assert_eq!(history(&row), ["pending", "failed", "rejected"]);
+    assert!(row["reason"]["S"] == "not_processed" && row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(faulty.decisions(other.slot).await, [(other.id.to_string(), "rejected".to_owned())]);
     let row = faulty.until(&cancelled, "cancelled", |row| row["status"]["S"] == "cancelled").await;
     assert!(row.get("pendingShard").is_none(), "{row}");
     assert_eq!(messages_in(services, &peru.dead_letter_queue).await, 0);
-    let again = account.redrive(backplane).await.unwrap();
-    assert_eq!((again.published, again.messages.values().flatten().sum::<u64>()), (0, 0), "nothing is left");
+    let again = account.redrive(backplane, false).await.unwrap();
+    let nothing = Moved::Done { put_back: 0, dropped: 0 };
+    assert!(again.published == 0 && again.queues.values().all(|moved| *moved == nothing), "{again:?}");
 }
 
-/// On AWS SQS moves the messages by itself; the emulator lacks that operation, so that its answer is the proxy's.
+/// On AWS SQS moves the messages by itself; the emulator lacks that operation, so that its answer is the proxy's. A move that
+/// is refused, because one is under way, holds up none of the others.
 #[tokio::test]
-async fn on_aws_sqs_is_asked_to_move_the_messages() {
+async fn on_aws_sqs_is_asked_to_move_the_messages_and_a_refusal_holds_up_no_other_queue() {
     let faulty = Faulty::start("redrive-aws", |_| {}).await;
     let services = faulty.stack.services();
     let endpoint = faulty.proxy.serve(services.endpoint().clone(), "operator").await;
     let dead_letters = ["SQS_PE_DLQ", "SQS_CL_DLQ", "SQS_CONFIRMATION_DLQ"];
     let tasks = dead_letters.map(|queue| {
         let about = format!("\"arn:aws:sqs:us-east-1:000000000000:{queue}\"");
-        let action = Action::Answer(200, r#"{"TaskHandle":"task"}"#);
+        let busy =
+            r#"{"__type":"com.amazonaws.sqs#UnsupportedOperation","message":"There is already a task running."}"#;
+        let action = match queue {
+            "SQS_PE_DLQ" => Action::Answer(400, busy),
+            _ => Action::Answer(200, r#"{"TaskHandle":"task"}"#),
+        };
         faulty.proxy.arm(Fault { caller: "operator", operation: "StartMessageMoveTask", about, action, times: ALWAYS })
     });
     let credentials = Credentials::from_keys("test", "test", None);
-    let account = Account::of_topic(services.topic_arn(), credentials.clone(), Some(&endpoint)).unwrap();
-    let redriven = account.redrive(services.backplane()).await.unwrap();
+    let of_topic = |arn: &str| Account::of_topic(arn, credentials.clone(), Some(&endpoint), services.backplane());
+    let account = of_topic(services.topic_arn()).unwrap();
+    let redriven = account.redrive(services.backplane(), false).await.unwrap();
     assert!(tasks.iter().all(|task| task.happened() == 1));
-    let expected: BTreeMap<String, Option<u64>> = dead_letters.map(|queue| (queue.to_owned(), None)).into();
-    assert_eq!((redriven.messages, redriven.published), (expected, 0));
-    let wrong = Account::of_topic("appointment-commands", credentials, None).err().unwrap().to_string();
-    assert!(wrong.contains("appointments_topic_arn"), "{wrong}");
+    let Moved::Refused(why) = &redriven.queues["SQS_PE_DLQ"] else { panic!("{redriven:?}") };
+    assert!(why.contains("already a task running"), "{why}");
+    assert_eq!([&redriven.queues["SQS_CL_DLQ"], &redriven.queues["SQS_CONFIRMATION_DLQ"]], [&Moved::Started; 2]);
+    assert!(redriven.is_partial() && redriven.published == 0, "{redriven:?}");
+    for wrong in ["appointment-commands", "arn:aws:sns:us-east-1:000000000000:another"] {
+        let error = of_topic(wrong).err().unwrap().to_string();
+        assert!(error.contains("appointments_topic_arn"), "{error}");
+    }
 }
 
+/// A person is erased while a command of theirs is in a dead-letter queue, and their outcomes in another: neither the redrive
+/// nor anything late brings them back, nobody is alarmed, and they may book again.
 #[tokio::test]
-async fn a_person_is_forgotten_in_the_table_and_in_every_country() {
-    let faulty = Faulty::start("forget", |durations| durations.republish_delays = vec![15; 7]).await;
+async fn a_person_is_forgotten_in_the_table_and_in_every_country_and_no_redrive_brings_them_back() {
+    let faulty = Faulty::start("forget", |durations| {
+        durations.visibility_timeout = 2;
+        durations.worker_timeout = 2;
+        durations.receive_delays = vec![1; 7];
+        durations.republish_delays = vec![600; 7];
+    })
+    .await;
     let services = faulty.stack.services();
     let backplane = services.backplane();
+    let peru = backplane.countries().next().unwrap();
+    let account = Account::emulator(services.endpoint(), backplane);
     let urls: BTreeMap<String, String> = backplane
         .countries()
         .map(|country| (country.code.clone(), services.database_url(&country.code).unwrap().to_owned()))
         .collect();
-    let forget = async |who: &str| forget(who.parse().unwrap(), services.endpoint(), backplane, &urls).await;
+    let forget = async |who: &str, dry_run: bool| {
+        forget(&account, backplane, &urls, who.parse().unwrap(), dry_run).await.unwrap()
+    };
     let (person, bystander) = ("00123".to_owned(), "00124".to_owned());
     let slots = [fresh_slot() & !1, fresh_slot() | 1];
     let mut bookings = Vec::new();
@@ -139,23 +178,77 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country() {
     });
     let key = json!({"TableName": backplane.table.name, "Item": key});
     services.aws().dynamodb("PutItem", &key).await.unwrap();
-
-    let waiting_slot = fresh_slot();
-    let silent = faulty.arm("intake", "Publish", waiting_slot, XML_FAULT, ALWAYS);
-    let waiting = faulty.book_for(&person, waiting_slot).await;
-    let refused = forget(&person).await.unwrap_err().to_string();
-    assert!(refused.contains("1 appointments still await") && !refused.contains(&person), "{refused}");
-    assert_eq!(faulty.decisions(slots[0]).await.len(), 1, "nothing was erased");
-    silent.heal();
-    // The republisher's turn.
-    faulty.until_completed(&waiting).await;
-
-    let forgotten = forget(&person).await.unwrap();
-    assert_eq!((forgotten.appointments, forgotten.idempotency_keys), (3, 1), "{forgotten:?}");
-    assert_eq!(forgotten.decisions.values().sum::<u64>(), 3, "{forgotten:?}");
-    for slot in slots.into_iter().chain([waiting_slot]) {
-        assert_eq!(faulty.decisions(slot).await, [], "slot {slot}");
+    let undecidable = fresh_slot() & !1;
+    let constraint =
+        format!("ALTER TABLE appointments ADD CONSTRAINT undecidable CHECK (schedule_id <> {undecidable})");
+    execute(services, "PE", constraint).await;
+    let dead = faulty.book_for(&person, undecidable).await;
+    let started = Instant::now();
+    while messages_in(services, &peru.dead_letter_queue).await == 0 {
+        assert!(started.elapsed() < PATIENCE, "the command is not in {}", peru.dead_letter_queue);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    execute(services, "PE", "ALTER TABLE appointments DROP CONSTRAINT undecidable".to_owned()).await;
+
+    let dry = forget(&person, true).await;
+    assert_eq!(faulty.decisions(slots[0]).await.len(), 1, "a dry run erases nothing");
+    let forgotten = forget(&person, false).await;
+    assert_eq!(dry, forgotten, "a dry run says what would be");
+    assert_eq!((forgotten.appointments, forgotten.idempotency_keys), (3, 1), "{forgotten:?}");
+    assert_eq!(forgotten.decisions.values().sum::<u64>(), 2, "{forgotten:?}");
+    let again = forget(&person, false).await;
+    assert_eq!((again.appointments, again.decisions.values().sum::<u64>()), (0, 0), "{again:?}");
+
+    // The command in the dead-letter queue is dropped; one that came before the redrive, and late outcomes, are too.
+    let redriven = account.redrive(backplane, false).await.unwrap();
+    assert!(
+        matches!(redriven.queues[&peru.dead_letter_queue], Moved::Done { put_back: 0, dropped: 1.. }),
+        "{redriven:?}"
+    );
+    let command = AppointmentMessage {
+        version: Version1,
+        command: Command::Request,
+        event_id: AppointmentMessage::event_id(dead.id, Command::Request),
+        appointment_id: dead.id,
+        insured_id: person.parse().unwrap(),
+        schedule_id: dead.slot.try_into().unwrap(),
+        country: Country::Peru,
+        occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap(),
+    };
+    let send = json!({"QueueUrl": services.queue_url(&peru.queue).unwrap(), "MessageBody": command.to_json()});
+    services.aws().sqs("SendMessage", &send).await.unwrap();
+    for booking in bookings.iter().chain([&dead]) {
+        let event = booking.outcome(Outcome::Completed);
+        let entry = json!({
+            "EventBusName": backplane.bus.name, "Source": event["source"], "DetailType": event["detail-type"],
+            "Detail": event["detail"].to_string(),
+        });
+        services.aws().events("PutEvents", &json!({"Entries": [entry]})).await.unwrap();
+    }
+    let dropped = ["command of an erased appointment dropped", "outcome of an erased appointment dropped"];
+    let expected = [(&dead, dropped[0]), (&dead, dropped[1]), (&bookings[0], dropped[1]), (&bookings[1], dropped[1])];
+    let started = Instant::now();
+    for (booking, text) in expected {
+        let about = |line: &String| line.contains(&booking.id.to_string()) && line.contains(text);
+        while !lines_of(services).iter().any(about) {
+            assert!(started.elapsed() < PATIENCE, "no line of {}: {text}", booking.id);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    let confirmation = &backplane.confirmation_queue;
+    for queue in [&confirmation.name, &confirmation.dead_letter_queue] {
+        while messages_in(services, queue).await > 0 {
+            assert!(started.elapsed() < PATIENCE, "{queue} still holds an outcome");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    for booking in bookings.iter().chain([&dead]) {
+        assert_eq!(faulty.decisions(booking.slot).await, [], "slot {}", booking.slot);
+        assert_eq!(faulty.row(booking).await, Value::Null);
+    }
+    let poison = "message cannot be taken";
+    assert!(!lines_of(services).iter().any(|line| line.contains(poison)), "nobody is alarmed");
     let list = async |who: &str| -> Value {
         let answer = Http::default().get(&format!("{}/appointments/{who}", faulty.stack.url())).await.unwrap();
         serde_json::from_slice(answer.body()).unwrap()
@@ -164,15 +257,38 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country() {
     assert_eq!(list(&bystander).await["appointments"].as_array().unwrap().len(), 1, "others are not touched");
     assert_eq!(faulty.decisions(other.slot).await.len(), 1, "others are not touched");
 
-    let logs = std::fs::read_dir(services.logs()).unwrap();
-    for log in logs.map(|entry| entry.unwrap().path()) {
-        // PostgreSQL's own log and the emulator's are no part of what is deployed.
-        if log.ends_with("postgres.log") || log.ends_with("ministack.log") {
-            continue;
-        }
-        let text = std::fs::read_to_string(&log).unwrap();
-        let named =
-            text.lines().find(|line| line.contains(&format!("\"{person}\"")) || line.contains(&format!("/{person}")));
-        assert_eq!(named, None, "{} names the person", log.display());
+    // The slots are free again, for others and for the person, who is like anybody else.
+    for (who, slot) in [(&person, slots[0]), (&bystander, slots[1]), (&person, undecidable)] {
+        faulty.until_completed(&faulty.book_for(who, slot).await).await;
     }
+
+    // What stays holds an id and an expiry.
+    let scanned = services.aws().dynamodb("Scan", &json!({"TableName": backplane.table.name})).await.unwrap();
+    let tombstones: Vec<&Value> =
+        scanned["Items"].as_array().unwrap().iter().filter(|item| item["sk"]["S"] == "erased").collect();
+    assert_eq!(tombstones.len(), 3, "{tombstones:?}");
+    let latest = std::time::SystemTime::now() + tombstone_lifetime(&backplane.durations);
+    let latest = latest.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for tombstone in tombstones {
+        let names: Vec<&String> = tombstone.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["expiresAt", "insuredId", "sk"], "{tombstone}");
+        assert!(!tombstone.to_string().contains(&format!("\"{person}\"")), "{tombstone}");
+        let expires_at: u64 = tombstone["expiresAt"]["N"].as_str().unwrap().parse().unwrap();
+        assert!(expires_at <= latest && expires_at + 600 > latest, "{tombstone}");
+    }
+    let dead_letter_retention = 2 * backplane.durations.dead_letter_retention;
+    assert!(tombstone_lifetime(&backplane.durations).as_secs() > dead_letter_retention, "longer than both queues");
+
+    let named = Regex::new(&format!(r#"[/"]{person}\b"#)).unwrap();
+    let lines = lines_of(services);
+    assert_eq!(lines.iter().find(|line| named.is_match(line)), None, "a line names the person");
+}
+
+/// The lines of every log of what is deployed: not PostgreSQL's own, nor the emulator's.
+fn lines_of(services: &Services) -> Vec<String> {
+    let logs = std::fs::read_dir(services.logs()).unwrap().map(|entry| entry.unwrap().path());
+    let deployed = logs.filter(|log| !log.ends_with("postgres.log") && !log.ends_with("ministack.log"));
+    deployed
+        .flat_map(|log| std::fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// When the prices were looked up, and where. They were not read from AWS's own pages, which were out of reach.
 const PRICES_AS_OF: &str = "list prices in USD for us-east-1, as public price guides of March to September 2026 quote them, without \
-    taxes, free tiers and discounts";
+    taxes, free tiers and discounts; db.m7g.large is the price for MySQL, PostgreSQL's is a few percent more";
 
 /// A list price.
 #[derive(Clone, Copy)]
@@ -39,10 +39,10 @@ const LAMBDA: Price = million("Lambda", "invocations", 0.20);
 const LAMBDA_TIME: Price = one("Lambda, arm64", "GB-seconds", 0.000_013_333_4);
 const EVENTS: Price = million("EventBridge, custom events", "events", 1.00);
 const ARCHIVE: Price = one("EventBridge, archiving", "GB", 0.10);
-const PIPES: Price = million("EventBridge Pipes", "requests", 0.40);
-const DESTINATIONS: Price = million("EventBridge, API destinations", "calls", 0.20);
 const LOGS: Price = one("CloudWatch Logs, ingestion", "GB", 0.50);
 const DATABASE: Price = one("RDS PostgreSQL db.t4g.small, one instance", "hours", 0.032);
+const MEDIUM: Price = one("RDS PostgreSQL db.t4g.medium, one instance", "hours", 0.065);
+const LARGE: Price = one("RDS PostgreSQL db.m7g.large, one instance", "hours", 0.168);
 const DATABASE_STORAGE: Price = one("RDS, gp3 storage", "GB a month", 0.115);
 const ENDPOINT: Price = one("VPC interface endpoint, one zone", "hours", 0.01);
 const KEY: Price = one("KMS, customer-managed key", "keys a month", 1.00);
@@ -50,10 +50,7 @@ const KEY_USE: Price = million("KMS", "requests", 3.00);
 const ALARM: Price = one("CloudWatch alarm, each metric", "metrics a month", 0.10);
 const DASHBOARD: Price = one("CloudWatch dashboard", "dashboards a month", 3.00);
 const SECRET: Price = one("Secrets Manager", "secrets a month", 0.40);
-const CPU: Price = one("Fargate, arm64", "vCPU hours", 0.032_38);
-const MEMORY: Price = one("Fargate, arm64, memory", "GB hours", 0.003_56);
-const BALANCER: Price = one("Application Load Balancer, one capacity unit used", "hours", 0.0225 + 0.008);
-const ADDRESS: Price = one("public IPv4 address", "hours", 0.005);
+const METRIC: Price = one("CloudWatch, custom and detailed metrics", "metrics a month", 0.30);
 
 /// What one booking uses of something, where bookings come one by one and where ten come in a batch.
 struct Use {
@@ -76,6 +73,8 @@ const fn batch(price: Price, each: f64, a_batch: f64, why: &'static str) -> Use 
 fn a_booking() -> [Use; 12] {
     [
         same(HTTP_API, 3.0, "one `POST`, and the person looks at the list twice"),
+        same(LAMBDA, 3.0, "intake, for each request"),
+        same(LAMBDA_TIME, 3.0 * 0.25 * 0.015, "256 MiB for 15 ms, an assumption"),
         same(
             WRITES,
             5.0 + 2.0,
@@ -86,18 +85,15 @@ fn a_booking() -> [Use; 12] {
         same(SNS, 1.0, "the request; deliveries to SQS are free"),
         batch(
             SQS,
-            1.0 + 3.0,
             2.0,
-            "the country's queue: a delivery for each booking, a receipt and a deletion for each batch; the confirmation queue: all \
-             three for each",
+            4.0,
+            "the country's queue and the confirmation queue: a delivery for each booking, a receipt and a deletion for each batch",
         ),
-        batch(LAMBDA, 0.0, 1.0, "an invocation for each batch"),
-        batch(LAMBDA_TIME, 0.0, 0.25 * 0.05, "256 MiB for 50 ms, an assumption"),
+        batch(LAMBDA, 0.0, 2.0, "worker and confirmation, for each batch"),
+        batch(LAMBDA_TIME, 0.0, 2.0 * 0.25 * 0.05, "256 MiB for 50 ms each, an assumption"),
         same(EVENTS, 2.0, "the outcome, and `AppointmentStatusChanged`"),
         same(ARCHIVE, 2e-6, "both events, 1 KB each"),
-        same(PIPES, 1.0, "one outcome a request"),
-        same(DESTINATIONS, 1.0, "the same"),
-        same(LOGS, 2e-6, "2 KB: the lines of intake, worker, confirmation and API Gateway"),
+        same(LOGS, 4e-6, "4 KB: the lines of the functions, what Lambda adds to each call, and API Gateway's"),
     ]
 }
 
@@ -112,31 +108,40 @@ const fn standing(price: Price, pieces: f64, why: &'static str) -> Standing {
     Standing { price, pieces, why }
 }
 
-fn backplane() -> [Standing; 9] {
+/// The metrics that the alarms for two countries watch: Terraform's tests count them too (`infra/tests/alarms.tftest.hcl`).
+const ALARM_METRICS: f64 = 43.0;
+
+/// The same with every size of the databases.
+fn for_every_size() -> [Standing; 7] {
     [
-        standing(DATABASE, 2.0 * 2.0 * HOURS, "two countries, two availability zones"),
-        standing(DATABASE_STORAGE, 2.0 * 2.0 * 20.0, "20 GB for each"),
-        standing(ENDPOINT, 2.0 * 2.0 * HOURS, "EventBridge and Secrets Manager, two zones"),
-        standing(KEY, 5.0 + 3.0 * 2.0, "table, topic, queue, connection, logs; three for each country"),
         standing(KEY_USE, 0.1 * MILLION, "SQS, SNS and DynamoDB reuse a data key for minutes"),
-        standing(ALARM, 31.0, "30 alarms of `infra/modules/observability`, one of them on two metrics"),
+        standing(ALARM, ALARM_METRICS, "41 alarms of `infra/modules/observability`, two of them on two metrics"),
         standing(DASHBOARD, 1.0, "in the same module"),
         standing(SECRET, 2.0, "the databases' master passwords"),
-        standing(
-            SQS,
-            3.0 * 5.0 * 3.0 * 60.0 * HOURS,
-            "five long polls of 20 s at each of three queues, by Lambda and by the pipe",
-        ),
+        standing(SQS, 3.0 * 5.0 * 3.0 * 60.0 * HOURS, "five long polls of 20 s at each of three queues, by Lambda"),
+        standing(LAMBDA, 2.0 * 60.0 * HOURS, "the schedule's calls, one a minute for each country"),
+        standing(READS, 2.0 * 60.0 * HOURS * 4.0 * 0.5, "what they read in the index: four queries each"),
     ]
 }
 
-fn fargate() -> [Standing; 5] {
+fn defaults() -> [Standing; 4] {
     [
-        standing(CPU, 2.0 * 0.5 * HOURS, "two tasks of half a vCPU; a booking takes about 1 ms of it"),
-        standing(MEMORY, 2.0 * HOURS, "1 GB each, room for two Spin processes"),
-        standing(BALANCER, HOURS, "HTTPS with a public certificate"),
-        standing(ADDRESS, 4.0 * HOURS, "two of the tasks, two of the balancer"),
-        standing(SECRET, 1.0, "the internal API key"),
+        standing(DATABASE, 2.0 * 2.0 * HOURS, "two countries, two availability zones"),
+        standing(DATABASE_STORAGE, 2.0 * 2.0 * 20.0, "20 GB for each"),
+        standing(ENDPOINT, 3.0 * 2.0 * HOURS, "EventBridge, Secrets Manager and SQS, two zones"),
+        standing(KEY, 4.0 + 3.0 * 2.0, "table, topic, queue, logs; three for each country"),
+    ]
+}
+
+/// `infra/examples/production`. A Multi-AZ instance has two zones, however many the network has.
+fn production() -> [Standing; 6] {
+    [
+        standing(LARGE, 2.0 * HOURS, "Peru, two availability zones"),
+        standing(MEDIUM, 2.0 * HOURS, "Chile, two availability zones"),
+        standing(DATABASE_STORAGE, 2.0 * (100.0 + 20.0), "100 GB for Peru, 20 GB for Chile, in each zone"),
+        standing(ENDPOINT, 3.0 * 3.0 * HOURS, "EventBridge, Secrets Manager and SQS, three zones"),
+        standing(KEY, 4.0 + 3.0 * 2.0 + 1.0, "as above, and the topic of alarms"),
+        standing(METRIC, 9.0 * 6.0, "`detailed_metrics`: six of each of nine routes, where all are called"),
     ]
 }
 
@@ -181,20 +186,28 @@ pub(crate) fn page() -> String {
         "| **together** | | | **{spread:.2}** | **{busy:.2}** | |\n\n\
          A million rows of 1 KB that are kept cost {:.2} USD a month more in the table.\n\n\
          ## A month without a booking\n\n\
-         Two countries with the defaults of `infra/`.\n\n",
+         Two countries.\n\n",
         TABLE.of(1.0)
     );
-    let backplane = standing_table(&mut page, &backplane());
-    page.push_str("\n### With the application on Fargate\n\n");
-    let fargate = standing_table(&mut page, &fargate());
+    let every = standing_table(&mut page, &for_every_size());
+    page.push_str("\nTo that come, with the defaults of `infra/`:\n\n");
+    let defaults = standing_table(&mut page, &defaults());
+    page.push_str("\nOr, with `infra/examples/production`:\n\n");
+    let production = standing_table(&mut page, &production());
     let _ = write!(
         page,
-        "\nOn Akamai Functions and on a cluster of your own (SpinKube) that part is another bill.\n\n\
+        "\nA metric that a filter makes of a log line is charged for the hours in which it has a value: nothing while nothing fails. \
+         Backups beyond the size of the databases are charged too: 35 days of them, as the production example keeps, cost as much as \
+         their changes.\n\n\
+         Where intake runs elsewhere (Akamai Functions, SpinKube) that is another bill, and its three calls of a function are not on \
+         this one.\n\n\
          ## Example\n\n\
-         A million bookings a month, two countries, Fargate: {:.2} to {:.2} USD.\n\n\
+         A million bookings a month: {:.2} to {:.2} USD with the defaults, {:.2} to {:.2} USD with the production example.\n\n\
          ## Prices\n\n| what | USD | for |\n| --- | --: | --- |\n",
-        busy + backplane + fargate,
-        spread + backplane + fargate,
+        busy + every + defaults,
+        spread + every + defaults,
+        busy + every + production,
+        spread + every + production,
     );
     for price in [
         HTTP_API,
@@ -207,10 +220,10 @@ pub(crate) fn page() -> String {
         LAMBDA_TIME,
         EVENTS,
         ARCHIVE,
-        PIPES,
-        DESTINATIONS,
         LOGS,
         DATABASE,
+        MEDIUM,
+        LARGE,
         DATABASE_STORAGE,
         ENDPOINT,
         KEY,
@@ -218,10 +231,7 @@ pub(crate) fn page() -> String {
         ALARM,
         DASHBOARD,
         SECRET,
-        CPU,
-        MEMORY,
-        BALANCER,
-        ADDRESS,
+        METRIC,
     ] {
         let each = if price.pieces > 1.0 { "a million " } else { "" };
         let _ = writeln!(page, "| {} | {} | {each}{} |", price.what, price.usd, price.unit);
@@ -265,7 +275,7 @@ mod tests {
         assert!((HTTP_API.of(3.0 * MILLION) - 3.0).abs() < 1e-9);
         assert!((DATABASE.of(2.0 * HOURS) - 46.72).abs() < 1e-9);
         // Ten in a batch share its receipt and its deletion.
-        let [_, _, _, _, queue, ..] = a_booking();
-        assert!((queue.spread - 6.0).abs() < 1e-9 && (queue.busy - 4.2).abs() < 1e-9);
+        let [_, _, _, _, _, _, queue, ..] = a_booking();
+        assert!((queue.spread - 6.0).abs() < 1e-9 && (queue.busy - 2.4).abs() < 1e-9);
     }
 }

@@ -4,7 +4,9 @@ mod bench;
 mod cost;
 mod demo;
 mod forget;
+mod operator;
 mod package;
+mod reconcile;
 mod redrive;
 mod spin_env;
 mod terraform;
@@ -96,17 +98,59 @@ enum Task {
         /// sqs:StartMessageMoveTask and what it requires, dynamodb:Query, dynamodb:GetItem and sns:Publish.
         #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
         aws: Option<String>,
+        /// Only say how much there is to put back.
+        #[arg(long)]
+        dry_run: bool,
     },
-    /// Erase one insured person's data from the local stack: table, idempotency keys, country databases.
+    /// Erase one insured person's data: country databases, table, idempotency keys.
     ///
-    /// docs/privacy.md says where else personal data lies and for how long, and how a person is erased on AWS. A booked slot
-    /// of the person becomes free. Refused while an appointment of the person awaits its country.
+    /// What is booked is cancelled first, so that its slot becomes free. What is still on its way, or in a dead-letter queue,
+    /// does not bring the person back, and does not stop the erasure. docs/privacy.md says where else personal data lies and
+    /// for how long. Without --aws it works on the local stack that `up` or `demo --keep` left running.
     Forget {
         /// The person's code: five digits.
         insured_id: appointment::InsuredId,
         /// The port of the local stack's application.
         #[arg(long, default_value_t = 3000)]
         port: u16,
+        /// Work on AWS: the ARN of the topic (Terraform's output `appointments_topic_arn`), which tells account and region.
+        ///
+        /// Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need dynamodb:Query,
+        /// dynamodb:PutItem and dynamodb:DeleteItem. DATABASE_URL_PE and so on name each country's database, as its owner.
+        #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
+        aws: Option<String>,
+        /// Only say how much there is to erase.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// After a country's database was restored to an earlier time: re-enter the decisions that it has forgotten.
+    ///
+    /// Stops the event source mapping of the country's queue, lets outcomes in flight arrive (dead letters of the confirmation
+    /// queue are put back, and the bus's archive is replayed from --restored-to on), re-enters each decision that the table
+    /// shows and the database lacks, and starts the mapping. Nothing is announced. What contradicts, such as a slot that two
+    /// appointments hold, is told and left alone; then the command ends with a failure. Safe to repeat. docs/failures.md
+    /// says when. Without --aws it works on the local stack that `up` or `demo --keep` left running.
+    Reconcile {
+        /// The country: PE or CL.
+        #[arg(long)]
+        country: appointment::Country,
+        /// The time to which the database was restored, for example 2026-11-24T09:30:00.000Z.
+        #[arg(long)]
+        restored_to: appointment::Timestamp,
+        /// The port of the local stack's application.
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+        /// Work on AWS: the ARN of the topic (Terraform's output `appointments_topic_arn`), which tells account and region.
+        ///
+        /// Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need dynamodb:Scan,
+        /// lambda:ListEventSourceMappings, lambda:GetEventSourceMapping, lambda:UpdateEventSourceMapping,
+        /// events:StartReplay, events:DescribeReplay, sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:StartMessageMoveTask and
+        /// what that requires. DATABASE_URL_PE or _CL names the restored database, as its owner.
+        #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
+        aws: Option<String>,
+        /// Only say what the database lacks. The mapping is not stopped, and nothing in flight is waited for.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Measure the system against what people would use instead, and against the limit.
     ///
@@ -219,8 +263,13 @@ async fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::SpinEnv(options) => spin_env::run(&root, &options),
-        Task::Redrive { port, aws } => redrive::run(&root, port, aws.as_deref()).await,
-        Task::Forget { insured_id, port } => forget::run(&root, port, insured_id).await,
+        Task::Redrive { port, aws, dry_run } => redrive::run(&root, port, aws.as_deref(), dry_run).await,
+        Task::Forget { insured_id, port, aws, dry_run } => {
+            forget::run(&root, port, aws.as_deref(), insured_id, dry_run).await
+        }
+        Task::Reconcile { country, restored_to, port, aws, dry_run } => {
+            reconcile::run(&root, port, aws.as_deref(), country, restored_to, dry_run).await
+        }
         Task::Bench { quick, arguments } => bench::run(&root, quick, &arguments),
         Task::Test { host, arguments } => test::run(&root, host.into(), &arguments),
         Task::Package(package) => package::run(&root, &package).map(|()| ExitCode::SUCCESS),

@@ -3,42 +3,37 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use aws_http::{Credentials, Endpoint};
+use anyhow::Result;
+use local_stack::account::Account;
 use local_stack::backplane::Backplane;
-use local_stack::redrive::Account;
+use local_stack::redrive::Moved;
 use local_stack::running::RunningStack;
 
-pub(crate) async fn run(root: &Path, port: u16, topic_arn: Option<&str>) -> Result<ExitCode> {
+use crate::operator;
+
+pub(crate) async fn run(root: &Path, port: u16, topic_arn: Option<&str>, dry_run: bool) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
     let account = match topic_arn {
-        Some(topic_arn) => {
-            let endpoint = std::env::var("AWS_ENDPOINT_URL").ok().map(|url| Endpoint::parse(&url)).transpose();
-            Account::of_topic(topic_arn, credentials()?, endpoint.context("AWS_ENDPOINT_URL")?.as_ref())?
-        }
+        Some(topic_arn) => operator::account(topic_arn, &backplane)?,
         None => Account::emulator(&RunningStack::on_port(root, port).await?.endpoint()?, &backplane),
     };
-    let redriven = account.redrive(&backplane).await?;
-    for (queue, messages) in &redriven.messages {
-        match messages {
-            Some(count) => println!("{queue}: {count} messages put back"),
-            None => println!("{queue}: SQS is moving its messages back"),
+    let redriven = account.redrive(&backplane, dry_run).await?;
+    for (queue, moved) in &redriven.queues {
+        match moved {
+            Moved::Done { put_back, dropped: 0 } => println!("{queue}: {put_back} messages put back"),
+            Moved::Done { put_back, dropped } => {
+                println!("{queue}: {put_back} messages put back, {dropped} about erased appointments dropped");
+            }
+            Moved::WouldMove { messages } => println!("{queue}: about {messages} messages would be put back"),
+            Moved::Started => {
+                println!(
+                    "{queue}: SQS is moving its messages back; the functions drop those about erased appointments"
+                );
+            }
+            Moved::Refused(error) => println!("{queue}: NOT put back, try again later: {error}"),
         }
     }
-    println!("given up: {} commands published again", redriven.published);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The credentials of the environment, by the names that AWS's own tools use.
-fn credentials() -> Result<Credentials> {
-    let variable = |name: &str| {
-        std::env::var(name).with_context(|| {
-            format!("{name} is not set: `eval \"$(aws configure export-credentials --format env)\"` sets it")
-        })
-    };
-    Ok(Credentials::from_keys(
-        variable("AWS_ACCESS_KEY_ID")?,
-        variable("AWS_SECRET_ACCESS_KEY")?,
-        std::env::var("AWS_SESSION_TOKEN").ok(),
-    ))
+    let published = if dry_run { "would be published" } else { "published" };
+    println!("given up: {} commands {published} again", redriven.published);
+    Ok(if redriven.is_partial() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,6 +1,7 @@
-//! `cargo xtask spin-env`: Terraform's outputs as the environment of the Spin application.
+//! `cargo xtask spin-env`: what intake needs where it runs elsewhere, at the edge: its environment, from Terraform's output, and a manifest
+//! that holds the public components alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,10 +11,14 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::NamedTempFile;
+use toml::Table;
+
+/// The output of `infra/` that holds the variables of an edge deployment.
+const OUTPUT: &str = "edge_environment";
 
 #[derive(Args)]
 pub(crate) struct SpinEnv {
-    /// The file to write; one that exists is replaced.
+    /// The file with the variables to write; one that exists is replaced.
     #[arg(long, value_name = "FILE", default_value = "spin.env")]
     output: PathBuf,
     /// Where `terraform output -json` was written; `-` is the standard input.
@@ -26,12 +31,14 @@ pub(crate) fn run(root: &Path, options: &SpinEnv) -> Result<ExitCode> {
     let outputs = read(input)?;
     let path = root.join("spin.toml");
     let manifest = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let environment = Environment::new(&outputs, &manifest)?;
-    environment.write(output)?;
-    println!("{}: {} variables, readable by you alone.", output.display(), environment.variables.len());
-    if !environment.missing.is_empty() {
-        println!("The application also needs {}, which these outputs do not give.", environment.missing.join(", "));
-    }
+    let edge = edge_manifest(&manifest).context("spin.toml")?;
+    let variables = variables(&outputs, &edge)?;
+    write(output, &variables)?;
+    println!("{}: {} variables, readable by you alone.", output.display(), variables.len());
+    // Beside spin.toml, since its paths are relative.
+    let path = root.join("spin.edge.toml");
+    std::fs::write(&path, edge.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{}: the public components of spin.toml; give it to spin as --from.", path.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,77 +55,89 @@ fn read(input: &Path) -> Result<String> {
     std::fs::read_to_string(input).with_context(|| format!("cannot read {}", input.display()))
 }
 
-/// The environment that the outputs make.
-struct Environment {
-    /// `SPIN_VARIABLE_…` by name.
-    variables: BTreeMap<String, String>,
-    /// Variables that `spin.toml` requires and no output gives, by the names of the environment.
-    missing: Vec<String>,
+/// The manifest without its private routes, the components that only those reach, and the variables that only these use.
+fn edge_manifest(manifest: &str) -> Result<Table> {
+    let mut manifest: Table = toml::from_str(manifest)?;
+    let triggers = manifest
+        .get_mut("trigger")
+        .and_then(|trigger| trigger.get_mut("http"))
+        .and_then(toml::Value::as_array_mut)
+        .context("there is no [[trigger.http]]")?;
+    triggers.retain(|trigger| trigger.get("route").is_some_and(toml::Value::is_str));
+    let public: BTreeSet<String> = triggers
+        .iter()
+        .filter_map(|trigger| trigger.get("component").and_then(toml::Value::as_str).map(ToOwned::to_owned))
+        .collect();
+    let components =
+        manifest.get_mut("component").and_then(toml::Value::as_table_mut).context("there is no [component]")?;
+    components.retain(|name, _| public.contains(name));
+    let components = toml::to_string(components)?;
+    if let Some(variables) = manifest.get_mut("variables").and_then(toml::Value::as_table_mut) {
+        variables.retain(|name, _| components.contains(&format!("{{{{ {name} }}}}")));
+    }
+    Ok(manifest)
 }
 
-impl Environment {
-    /// From what `terraform output -json` prints and from the text of `spin.toml`. Errors name an output, never its value.
-    fn new(outputs: &str, manifest: &str) -> Result<Self> {
-        /// `{"<name>": {"sensitive": false, "type": "string", "value": …}}`.
-        #[derive(Deserialize)]
-        struct Output {
-            value: Value,
-        }
-        #[derive(Deserialize)]
-        struct Manifest {
-            variables: BTreeMap<String, Declaration>,
-        }
-        #[derive(Deserialize)]
-        struct Declaration {
-            #[serde(default)]
-            required: bool,
-        }
-        // Without serde's own words, which may quote a value.
-        let outputs: BTreeMap<String, Output> = serde_json::from_str(outputs)
-            .ok()
-            .context("this is not what `terraform output -json` prints (an object with a `value` for each output)")?;
-        let Manifest { variables: declared } = toml::from_str(manifest).context("spin.toml")?;
+/// `SPIN_VARIABLE_…` by name, from what `terraform output -json` prints. Errors name a variable, never its value.
+fn variables(outputs: &str, edge: &Table) -> Result<BTreeMap<String, String>> {
+    /// `{"<name>": {"sensitive": true, "type": […], "value": …}}`.
+    #[derive(Deserialize)]
+    struct Output {
+        value: Value,
+    }
+    // Without serde's own words, which may quote a value.
+    let outputs: BTreeMap<String, Output> = serde_json::from_str(outputs)
+        .ok()
+        .context("this is not what `terraform output -json` prints (an object with a `value` for each output)")?;
+    let values = outputs
+        .get(OUTPUT)
+        .and_then(|output| output.value.as_object())
+        .with_context(|| format!("there is no output `{OUTPUT}`: give the outputs of infra/ or of infra/examples/*"))?;
+    ensure!(
+        !values.is_empty(),
+        "the output `{OUTPUT}` is empty: give infra/ edge_access_keys = [\"first\"], and apply it"
+    );
 
-        let mut variables = BTreeMap::new();
-        for (name, Output { value }) in outputs {
-            ensure!(
-                declared.contains_key(&name),
-                "the output `{name}` is no variable of spin.toml: give the outputs of infra/ or of infra/examples/*"
-            );
-            match value {
-                Value::Null => {}
-                Value::String(text) if text.contains(['\n', '\r', '\0']) => {
-                    bail!("the output `{name}` has more than one line, which an environment file cannot hold")
-                }
-                Value::String(text) => {
-                    variables.insert(environment_name(&name), text);
-                }
-                _ => bail!("the output `{name}` is no string, as every Spin variable is"),
+    let declared = edge.get("variables").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let mut variables = BTreeMap::new();
+    for (name, value) in values {
+        ensure!(declared.contains_key(name), "`{name}` is no variable of the public components of spin.toml");
+        match value {
+            Value::String(text) if text.contains(['\n', '\r', '\0']) => {
+                bail!("`{name}` has more than one line, which an environment file cannot hold")
             }
+            Value::String(text) => {
+                variables.insert(environment_name(name), text.clone());
+            }
+            _ => bail!("`{name}` is no string, as every Spin variable is"),
         }
-        ensure!(!variables.is_empty(), "there is no output with a value: has `terraform apply` run in this folder?");
-        let required = declared.iter().filter(|(_, declaration)| declaration.required);
-        let missing =
-            required.map(|(name, _)| environment_name(name)).filter(|name| !variables.contains_key(name)).collect();
-        Ok(Self { variables, missing })
     }
+    let missing: Vec<&str> = declared
+        .iter()
+        .filter(|(name, declaration)| {
+            declaration.get("required").and_then(toml::Value::as_bool) == Some(true) && !values.contains_key(*name)
+        })
+        .map(|(name, _)| name.as_str())
+        .collect();
+    ensure!(missing.is_empty(), "the output `{OUTPUT}` lacks {}, which spin.toml requires", missing.join(", "));
+    Ok(variables)
+}
 
-    /// One `NAME=value` a line, as it is, without quotes: the form of `docker run --env-file`, of
-    /// `kubectl create secret generic --from-env-file` and of ECS's `environmentFiles`.
-    fn write(&self, path: &Path) -> Result<()> {
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let cannot = || format!("cannot write {}", path.display());
-        // A temporary file has the mode 0600 from its first byte on, and replaces the earlier one at once.
-        let mut file = NamedTempFile::new_in(folder).with_context(cannot)?;
-        for (name, value) in &self.variables {
-            writeln!(file, "{name}={value}").with_context(cannot)?;
-        }
-        file.persist(path).with_context(cannot)?;
-        Ok(())
+/// One `NAME=value` a line, as it is, without quotes: the form of `kubectl create secret generic --from-env-file` and of
+/// `docker run --env-file`.
+fn write(path: &Path, variables: &BTreeMap<String, String>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let cannot = || format!("cannot write {}", path.display());
+    // A temporary file has the mode 0600 from its first byte on, and replaces the earlier one at once.
+    let mut file = NamedTempFile::new_in(folder).with_context(cannot)?;
+    for (name, value) in variables {
+        writeln!(file, "{name}={value}").with_context(cannot)?;
     }
+    file.persist(path).with_context(cannot)?;
+    Ok(())
 }
 
 /// As Spin's environment provider names a variable.
@@ -137,25 +156,45 @@ mod tests {
 
     use super::*;
 
-    const MANIFEST: &str = "[variables]\naws_region = { default = 'us-east-1' }\n\
-         intake_secret_access_key = { required = true, secret = true }\nintake_access_key_id = { required = true }\n";
+    const MANIFEST: &str = r#"
+        [variables]
+        aws_region = { default = "us-east-1" }
+        intake_access_key_id = { required = true }
+        confirmation_access_key_id = { required = true }
+        [[trigger.http]]
+        route = "/appointments/..."
+        component = "intake"
+        [[trigger.http]]
+        route = { private = true }
+        component = "confirmation"
+        [component.intake]
+        source = "intake.wasm"
+        [component.intake.variables]
+        region = "{{ aws_region }}"
+        access_key_id = "{{ intake_access_key_id }}"
+        [component.confirmation]
+        source = "confirmation.wasm"
+        [component.confirmation.variables]
+        region = "{{ aws_region }}"
+        access_key_id = "{{ confirmation_access_key_id }}"
+    "#;
 
-    fn output(value: &Value) -> Value {
-        json!({"sensitive": false, "type": "string", "value": value})
+    fn outputs(environment: &Value) -> String {
+        json!({
+            "api_endpoint": {"sensitive": false, "type": "string", "value": "https://example.org"},
+            OUTPUT: {"sensitive": true, "type": ["map", "string"], "value": environment},
+        })
+        .to_string()
     }
 
     #[test]
-    fn outputs_become_variables_that_only_their_owner_reads() {
+    fn the_edge_gets_its_variables_which_only_their_owner_reads() {
         let folder = tempfile::tempdir().unwrap();
         let (input, file) = (folder.path().join("outputs.json"), folder.path().join("spin.env"));
         let root = folder.path();
         fs::write(root.join("spin.toml"), MANIFEST).unwrap();
-        let outputs = json!({
-            "aws_region": output(&json!("sa-east-1")),
-            "intake_secret_access_key": output(&json!("a$b'c\"d#e=f\\")),
-            "intake_access_key_id": output(&Value::Null),
-        });
-        fs::write(&input, outputs.to_string()).unwrap();
+        fs::write(&input, outputs(&json!({"aws_region": "sa-east-1", "intake_access_key_id": "a$b'c\"d#e=f\\"})))
+            .unwrap();
         // An earlier file that others may read does not hand its mode down.
         fs::write(&file, "SPIN_VARIABLE_OLD=1\n").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
@@ -163,46 +202,38 @@ mod tests {
         run(root, &SpinEnv { output: file.clone(), input }).unwrap();
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
-            "SPIN_VARIABLE_AWS_REGION=sa-east-1\nSPIN_VARIABLE_INTAKE_SECRET_ACCESS_KEY=a$b'c\"d#e=f\\\n"
+            "SPIN_VARIABLE_AWS_REGION=sa-east-1\nSPIN_VARIABLE_INTAKE_ACCESS_KEY_ID=a$b'c\"d#e=f\\\n"
         );
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let edge: Table = toml::from_str(&fs::read_to_string(root.join("spin.edge.toml")).unwrap()).unwrap();
+        assert_eq!(edge["component"].as_table().unwrap().keys().collect::<Vec<_>>(), ["intake"]);
     }
 
     #[test]
-    fn what_is_missing_is_named() {
-        let outputs = json!({"aws_region": output(&json!("sa-east-1"))}).to_string();
-        let environment = Environment::new(&outputs, MANIFEST).unwrap();
-        assert_eq!(
-            environment.missing,
-            ["SPIN_VARIABLE_INTAKE_ACCESS_KEY_ID", "SPIN_VARIABLE_INTAKE_SECRET_ACCESS_KEY"]
-        );
-    }
-
-    #[test]
-    fn the_real_manifest_is_read() {
+    fn the_real_manifest_has_public_components_alone() {
         let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml")).unwrap();
-        let outputs = json!({"intake_access_key_id": output(&json!("key"))}).to_string();
-        let environment = Environment::new(&outputs, &manifest).unwrap();
-        assert!(environment.missing.contains(&"SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN".to_owned()));
+        let edge = edge_manifest(&manifest).unwrap();
+        assert_eq!(edge["component"].as_table().unwrap().keys().collect::<Vec<_>>(), ["intake"]);
+        let variables = edge["variables"].as_table().unwrap();
+        assert!(variables.contains_key("intake_access_key_id"));
+        assert!(variables.keys().all(|name| !name.starts_with("confirmation")));
     }
 
     #[test]
     fn what_cannot_be_used_is_refused_without_its_value() {
-        for (outputs, expected) in [
+        let edge = edge_manifest(MANIFEST).unwrap();
+        for (given, expected) in [
             ("secret-value".to_owned(), "terraform output -json"),
-            (json!({"intake_secret_access_key": "secret-value"}).to_string(), "terraform output -json"),
-            (json!({"other": output(&json!("secret-value"))}).to_string(), "`other` is no variable of spin.toml"),
-            (
-                json!({"intake_secret_access_key": output(&json!("secret-value\nSECOND=1"))}).to_string(),
-                "`intake_secret_access_key` has more than one line",
-            ),
-            (
-                json!({"intake_secret_access_key": output(&json!(["secret-value"]))}).to_string(),
-                "`intake_secret_access_key` is no string",
-            ),
-            (json!({}).to_string(), "terraform apply"),
+            (json!({"edge_environment": "secret-value"}).to_string(), "terraform output -json"),
+            (json!({"other": {"value": "secret-value"}}).to_string(), "there is no output `edge_environment`"),
+            (outputs(&json!({})), "edge_access_keys"),
+            (outputs(&json!({"other": "secret-value"})), "`other` is no variable"),
+            (outputs(&json!({"confirmation_access_key_id": "secret-value"})), "is no variable"),
+            (outputs(&json!({"intake_access_key_id": "secret-value\nSECOND=1"})), "has more than one line"),
+            (outputs(&json!({"intake_access_key_id": ["secret-value"]})), "is no string"),
+            (outputs(&json!({"aws_region": "secret-value"})), "lacks intake_access_key_id"),
         ] {
-            let refused = format!("{:#}", Environment::new(&outputs, MANIFEST).err().unwrap());
+            let refused = format!("{:#}", variables(&given, &edge).err().unwrap());
             assert!(refused.contains(expected) && !refused.contains("secret-value"), "{refused}");
         }
     }

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Timestamp};
+use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp};
 use backplane::{Applied, AppointmentsTable};
 use edge_component::{Chance, Level, LogLine};
 
@@ -17,7 +17,7 @@ const ANNOUNCE_DEADLINE: Duration = Duration::from_millis(1_400);
 struct Done {
     level: Level,
     message: &'static str,
-    status: Option<&'static str>,
+    status: Option<Status>,
 }
 
 /// Applies the outcome in a message's body, and writes one log line about it: whether the message is done with.
@@ -65,25 +65,36 @@ async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, F
     let settings = Settings::read()?;
     let client = settings.client.clone().with_deadline(UPDATE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
-    let (kept, message) = match table.apply(event, Timestamp::from(SystemTime::now())).await? {
-        Applied::Moved(kept) => (kept, "outcome applied"),
-        Applied::Repeated(kept) => (kept, "outcome repeated"),
+    let (change, message) = match table.apply(event, Timestamp::from(SystemTime::now())).await? {
+        Applied::Moved(change) => (change, "outcome applied"),
+        Applied::Repeated(change) => (change, "outcome repeated"),
+        Applied::Overtaken(status @ Status::Unknown(_)) => {
+            let message = "the appointment has a status of a later version: the outcome changes nothing";
+            return Ok(Done { level: Level::Error, message, status: Some(status) });
+        }
         Applied::Overtaken(status) => {
-            return Ok(Done { level: Level::Info, message: "outcome overtaken", status: Some(status.as_str()) });
+            return Ok(Done { level: Level::Info, message: "outcome overtaken", status: Some(status) });
         }
         Applied::Contradicted(status) => {
             let message = "a country decided twice: the first decision stands";
-            return Ok(Done { level: Level::Error, message, status: Some(status.as_str()) });
+            return Ok(Done { level: Level::Error, message, status: Some(status) });
         }
         Applied::NeedsOperator => {
             let message = "a cancellation could not be processed: an operator has to look";
-            return Ok(Done { level: Level::Error, message, status: Some("cancelling") });
+            return Ok(Done { level: Level::Error, message, status: Some(Status::Cancelling) });
+        }
+        Applied::Unknown if table.is_erased(event.detail.appointment_id).await? => {
+            return Ok(Done { level: Level::Info, message: "outcome of an erased appointment dropped", status: None });
         }
         Applied::Unknown => {
             return Err(Failure::Poison("there is no such appointment of this country and slot".to_owned()));
         }
     };
     let client = client.with_deadline(ANNOUNCE_DEADLINE);
-    settings.announce(&client, &kept, event.detail.event_id, event.detail.traceparent).await?;
-    Ok(Done { level: Level::Info, message, status: Some(kept.appointment.status.as_str()) })
+    settings.announce(&client, &change).await?;
+    let (level, message) = match event.detail.reason {
+        Some(Reason::Unknown(_)) => (Level::Error, "outcome applied, with a reason of a later version"),
+        _ => (Level::Info, message),
+    };
+    Ok(Done { level, message, status: Some(change.status) })
 }

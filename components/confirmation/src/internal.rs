@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use appointment::{StatusChanged, TraceContext, Version1};
+use appointment::StatusChanged;
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
-use backplane::{AnnounceError, KeptAppointment, StatusBus, StoreError};
+use backplane::{AnnounceError, StatusBus, StoreError};
 use edge_component::{Level, Setting, SettingError};
-use uuid::Uuid;
 
 /// How log lines name this component.
 pub(crate) const SERVICE: &str = "confirmation";
@@ -75,8 +74,8 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn read() -> Result<Self, SettingError> {
         let credentials = Credentials::from_keys(
-            Setting("access_key_id").text()?,
-            Setting("secret_access_key").text()?,
+            Setting("access_key_id").required_text()?,
+            Setting("secret_access_key").required_text()?,
             Setting("session_token").optional_text()?,
         );
         Ok(Self {
@@ -88,27 +87,12 @@ impl Settings {
         })
     }
 
-    /// Announces the status that an appointment has reached by an event.
+    /// Announces a change of an appointment's status.
     pub(crate) async fn announce(
         &self,
         client: &Client<WasiTransport>,
-        kept: &KeptAppointment,
-        event_id: Uuid,
-        traceparent: TraceContext,
+        change: &StatusChanged,
     ) -> Result<(), AnnounceError> {
-        let appointment = &kept.appointment;
-        let change = StatusChanged {
-            version: Version1,
-            event_id,
-            appointment_id: appointment.appointment_id,
-            insured_id: appointment.insured_id,
-            schedule_id: appointment.schedule_id,
-            country: appointment.country,
-            status: appointment.status,
-            reason: appointment.reason,
-            occurred_at: appointment.updated_at,
-            traceparent,
-        };
-        StatusBus::new(client, &self.eventbridge, &self.bus).announce(&change).await
+        StatusBus::new(client, &self.eventbridge, &self.bus).announce(change).await
     }
 }

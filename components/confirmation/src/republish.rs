@@ -5,14 +5,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Country, Status, Timestamp};
 use aws_http::wasi::WasiTransport;
-use aws_http::{Client, Endpoint, Transport};
+use aws_http::{Client, Endpoint};
 use backplane::{
-    AppointmentsTable, CommandTopic, PendingAppointment, RepublishSchedule, not_processed_event_id, pending_shards,
+    AppointmentsTable, CommandTopic, GivenUpSchedule, KeptAppointment, PendingAppointment, PendingShards,
+    RepublishSchedule, TURN, not_processed_event_id,
 };
 use edge_component::{
     Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, Setting, SettingError,
 };
-use futures::future::{Either, select};
+use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
@@ -25,12 +26,15 @@ const ROUTE: &str = "/internal/republish";
 
 const BODY_LIMIT: usize = 4 * 1024;
 
-/// How long a call works. Each shard gets an equal share of what is left, so that a shard
-/// that is stuck takes nothing from the next.
-const RUN: Duration = Duration::from_millis(3_500);
+/// How long a call begins turns. Its caller repeats it while there is more. All shards are worked on at once, so that a shard
+/// that is stuck takes nothing from another.
+const RUN: Duration = Duration::from_millis(2_500);
 
-/// How many rows of a shard one call looks at, and how many of them it works on at once.
-const ROWS_PER_SHARD: u32 = 100;
+/// How long one call to AWS may take, retries included; a turn makes three or four.
+const CALL: Duration = Duration::from_millis(900);
+
+/// How many rows of a shard are read at once, and how many of them are worked on at once.
+const ROWS_PER_PAGE: u32 = 100;
 const IN_FLIGHT: usize = 16;
 
 /// What the schedule sends.
@@ -48,25 +52,56 @@ struct Order {
 struct Report {
     /// Commands that were published again.
     published: u32,
-    /// Appointments that were moved to the shard `given_up`.
+    /// Appointments that were given up.
     given_up: u32,
-    /// Whether there may be more whose turn has come.
+    /// Whether the time was up before everybody had their turn, so that the call is worth repeating at once.
     more: bool,
-    /// Rows that stay for the next call, because a dependency failed.
+    /// Rows that come again, because a dependency failed.
     #[serde(skip)]
     failed: u32,
     /// The first of these failures.
     #[serde(skip)]
     error: Option<String>,
+    /// Rows of which this version knows not everything, or which nobody can read.
+    #[serde(skip)]
+    not_understood: u32,
     /// Shards whose rows could not be read.
     #[serde(skip)]
     unread: usize,
+    /// Since when the row that has waited longest has been due.
+    #[serde(skip)]
+    oldest_due: Option<Timestamp>,
+}
+
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.published += other.published;
+        self.given_up += other.given_up;
+        self.more |= other.more;
+        self.failed += other.failed;
+        self.not_understood += other.not_understood;
+        self.unread += other.unread;
+        self.oldest_due = self.oldest_due.into_iter().chain(other.oldest_due).min();
+        if self.error.is_none() {
+            self.error = other.error;
+        }
+    }
+
+    const fn level(&self) -> Level {
+        match self {
+            Self { not_understood: 1.., .. } => Level::Error,
+            Self { error: Some(_), .. } => Level::Warn,
+            _ => Level::Info,
+        }
+    }
 }
 
 /// What became of one row.
 enum Turn {
     Published,
     GivenUp,
+    /// A later version put it there, so that it stays as it is.
+    NotUnderstood,
     /// Another run took it, or its state moved meanwhile.
     Gone,
 }
@@ -77,6 +112,8 @@ struct Republisher {
     sns: Endpoint,
     topic_arn: String,
     schedule: RepublishSchedule,
+    given_up: GivenUpSchedule,
+    shards: PendingShards,
 }
 
 /// Answers a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
@@ -97,10 +134,7 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         Err(problem) => Err((problem, Level::Warn, None)),
     };
     let (response, level, message, report) = match result {
-        Ok(report) => {
-            let level = if report.error.is_some() { Level::Warn } else { Level::Info };
-            (json(&report), level, "unanswered commands published again", report)
-        }
+        Ok(report) => (json(&report), report.level(), "unanswered commands published again", report),
         Err((problem, level, error)) => {
             let response = problem.into_response(Language::English);
             (response, level, "nothing published again", Report { error, ..Report::default() })
@@ -113,6 +147,8 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         .with("published", report.published)
         .with("given_up", report.given_up)
         .with("failed", report.failed)
+        .with("not_understood", report.not_understood)
+        .with("oldest_due_seconds", report.oldest_due.map_or(0, |since| seconds_since(since, now())))
         .with("more", report.more)
         .with_some("error", report.error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
@@ -143,16 +179,15 @@ fn order(request: &Request) -> Result<Order, Problem> {
 
 async fn run(country: Country, arrived: Instant) -> Result<Report, Failure> {
     let republisher = Republisher::read()?;
-    let shards = pending_shards(country);
-    let count = shards.len();
+    let shards: Vec<String> = republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
     let mut report = Report::default();
-    for (number, shard) in shards.enumerate() {
-        let left = u32::try_from(count - number).unwrap_or(u32::MAX);
-        let share = RUN.saturating_sub(arrived.elapsed()) / left;
-        republisher.shard(&shard, share, &mut report).await;
+    for shard in join_all(shards.iter().map(|shard| republisher.shard(shard, arrived))).await {
+        report.add(shard);
     }
+    // Where nothing could be done, the next call of the schedule is soon enough.
+    report.more &= report.published + report.given_up > 0;
     match report.error {
-        Some(error) if report.unread == count => Err(Failure::Retry(error)),
+        Some(error) if report.unread == shards.len() => Err(Failure::Retry(error)),
         _ => Ok(report),
     }
 }
@@ -173,40 +208,53 @@ impl Republisher {
             sns: Setting("sns_endpoint").parse()?,
             topic_arn: Setting("topic_arn").text()?,
             schedule: Setting("republish_delays_seconds").parse()?,
+            given_up: Setting("given_up_schedule_seconds").parse()?,
+            shards: Setting("pending_shards").parse()?,
         })
     }
 
-    /// Works on a shard for as long as its share lasts. What is in flight then is cancelled: its next turn finishes it.
-    async fn shard(&self, shard: &str, share: Duration, report: &mut Report) {
-        let client = self.settings.client.clone().with_deadline(share);
-        let mut time_is_up = pin!(WasiTransport.sleep(share));
+    /// Gives each row of a shard that is due by now its turn, as far as the time reaches: no turn begins after it, and those
+    /// that have begun are finished.
+    async fn shard(&self, shard: &str, arrived: Instant) -> Report {
+        let client = self.settings.client.clone().with_deadline(CALL);
         let table = self.table(&client);
-        let due = match table.due(shard, now(), ROWS_PER_SHARD).await {
-            Ok(due) => due,
-            Err(error) => {
-                report.unread += 1;
-                report.more = true;
-                report.error.get_or_insert_with(|| error.to_string());
-                return;
-            }
-        };
-        report.more |= due.more;
-        let mut turns =
-            pin!(stream::iter(due.appointments).map(|row| self.turn(&client, row)).buffer_unordered(IN_FLIGHT));
+        let mut report = Report::default();
+        let due_by = now();
+        let mut start = None;
         loop {
-            match select(turns.next(), &mut time_is_up).await {
-                Either::Left((None, _)) => break,
-                Either::Left((Some(Ok(Turn::Published)), _)) => report.published += 1,
-                Either::Left((Some(Ok(Turn::GivenUp)), _)) => report.given_up += 1,
-                Either::Left((Some(Ok(Turn::Gone)), _)) => {}
-                Either::Left((Some(Err(error)), _)) => {
-                    report.failed += 1;
-                    report.error.get_or_insert(error);
+            let page = match table.due(shard, due_by, ROWS_PER_PAGE, start).await {
+                Ok(page) => page,
+                Err(error) => {
+                    report.unread = 1;
+                    report.error.get_or_insert(error.to_string());
+                    return report;
                 }
-                Either::Right(((), _)) => {
-                    report.more = true;
-                    break;
+            };
+            report.oldest_due = report.oldest_due.or_else(|| page.appointments.first().map(|row| row.since));
+            for invalid in page.unreadable {
+                report.not_understood += 1;
+                report.error.get_or_insert(invalid.to_string());
+            }
+            let mut waiting = page.appointments.len();
+            let in_time = stream::iter(page.appointments).take_while(|_| ready(arrived.elapsed() < RUN));
+            let mut turns = pin!(in_time.map(|row| self.turn(&client, row)).buffer_unordered(IN_FLIGHT));
+            while let Some(turn) = turns.next().await {
+                waiting -= 1;
+                match turn {
+                    Ok(Turn::Published) => report.published += 1,
+                    Ok(Turn::GivenUp) => report.given_up += 1,
+                    Ok(Turn::NotUnderstood) => report.not_understood += 1,
+                    Ok(Turn::Gone) => {}
+                    Err(error) => {
+                        report.failed += 1;
+                        report.error.get_or_insert(error);
+                    }
                 }
+            }
+            start = page.next;
+            if waiting > 0 || start.is_none() || arrived.elapsed() >= RUN {
+                report.more = waiting > 0 || start.is_some();
+                return report;
             }
         }
     }
@@ -215,24 +263,68 @@ impl Republisher {
     async fn turn(&self, client: &Client<WasiTransport>, row: PendingAppointment) -> Result<Turn, String> {
         let now = now();
         let attempt = row.attempt.saturating_add(1);
-        match self.schedule.after(attempt, now) {
-            Some(next) if row.status.awaits_country() => self.publish(client, &row, attempt, next).await,
-            _ => self.give_up(client, row, attempt, now).await,
+        match row.status {
+            Status::Unknown(_) => self.put_off(client, row, now).await,
+            _ if row.is_given_up() => match self.given_up.after(attempt, now) {
+                Some(next) => self.publish(client, row, attempt, next, now).await,
+                None => self.let_go(client, row, now).await,
+            },
+            Status::Pending | Status::Cancelling => match self.schedule.after(attempt, now) {
+                Some(next) => self.publish(client, row, attempt, next, now).await,
+                None => self.give_up(client, row, now).await,
+            },
+            // A run died before it had given this one up.
+            Status::Failed | Status::Completed | Status::Rejected | Status::Cancelled => {
+                self.give_up(client, row, now).await
+            }
         }
     }
 
+    /// The attempt counts only when it is made: what is not published keeps its number and comes again with the next call, for
+    /// as long as it would have waited otherwise.
     async fn publish(
         &self,
         client: &Client<WasiTransport>,
-        row: &PendingAppointment,
+        row: PendingAppointment,
         attempt: u32,
         next: Timestamp,
+        now: Timestamp,
     ) -> Result<Turn, String> {
-        let taken = self.table(client).take_turn(row, attempt, next).await.map_err(text)?;
+        let table = self.table(client);
+        let until = now + TURN;
+        let taken = table.take_turn(&row, until).await.map_err(text)?;
         // What the table returns counts: the index may be older.
-        let Some(message) = taken.and_then(|kept| kept.unanswered_command()) else { return Ok(Turn::Gone) };
-        CommandTopic::new(client, &self.sns, &self.topic_arn).publish(&message).await.map_err(text)?;
+        let Some(kept) = taken else { return Ok(Turn::Gone) };
+        let Some(message) = kept.unanswered_command() else { return Ok(Turn::Gone) };
+        let before = row.attempt;
+        let turn = row.after_turn(until);
+        if let Err(error) = CommandTopic::new(client, &self.sns, &self.topic_arn).publish(&message).await {
+            if !turn.is_given_up() && self.schedule.is_over(kept.appointment.updated_at, now) {
+                return self.give_up_turn(client, &turn, kept, now).await;
+            }
+            // Where this fails too, the turn ends by itself.
+            let _ = table.set_turn(&turn, before, self::now()).await;
+            return Err(error.to_string());
+        }
+        table.set_turn(&turn, attempt, next).await.map_err(text)?;
         Ok(Turn::Published)
+    }
+
+    /// A row of a later version stays as it is, and out of the way of the others.
+    async fn put_off(
+        &self,
+        client: &Client<WasiTransport>,
+        row: PendingAppointment,
+        now: Timestamp,
+    ) -> Result<Turn, String> {
+        let next = self.schedule.first(now);
+        match self.table(client).take_turn(&row, next).await.map_err(text)? {
+            None => Ok(Turn::Gone),
+            Some(kept) => {
+                alarm("row left as it is: its status is of a later version", &kept);
+                Ok(Turn::NotUnderstood)
+            }
+        }
     }
 
     /// A request that its country never answered fails, which is announced; a cancellation stays `cancelling`. A log line
@@ -242,31 +334,61 @@ impl Republisher {
         &self,
         client: &Client<WasiTransport>,
         row: PendingAppointment,
-        attempt: u32,
         now: Timestamp,
     ) -> Result<Turn, String> {
-        let next = self.schedule.first(now);
+        let until = now + TURN;
+        match self.table(client).take_turn(&row, until).await.map_err(text)? {
+            Some(kept) => self.give_up_turn(client, &row.after_turn(until), kept, now).await,
+            None => Ok(Turn::Gone),
+        }
+    }
+
+    /// As [`Self::give_up`], with the turn taken.
+    async fn give_up_turn(
+        &self,
+        client: &Client<WasiTransport>,
+        turn: &PendingAppointment,
+        mut kept: KeptAppointment,
+        now: Timestamp,
+    ) -> Result<Turn, String> {
         let table = self.table(client);
-        let taken = match row.status {
-            Status::Pending => table.fail_unanswered(&row, attempt, now, next).await,
-            _ => table.take_turn(&row, attempt, next).await,
-        };
-        let Some(kept) = taken.map_err(text)? else { return Ok(Turn::Gone) };
-        let message = match kept.appointment.status {
+        if kept.appointment.status == Status::Pending {
+            let failed = table.fail_unanswered(turn, kept.trace, now).await.map_err(text)?;
+            let Some(failed) = failed else { return Ok(Turn::Gone) };
+            kept = failed;
+        }
+        match kept.appointment.status {
             Status::Failed => {
-                let event_id = not_processed_event_id(row.appointment_id);
-                self.settings.announce(client, &kept, event_id, kept.trace).await.map_err(text)?;
-                "request given up: its country never answered"
+                let change = kept.change_by(not_processed_event_id(turn.appointment_id), Status::Failed, kept.trace);
+                if let Some(change) = change {
+                    self.settings.announce(client, &change).await.map_err(text)?;
+                }
+                alarm("request given up: its country never answered", &kept);
             }
-            _ => "cancellation given up: its country never answered",
-        };
-        LogLine::new(Level::Error, SERVICE, message, kept.trace)
-            .with("appointment_id", kept.appointment.appointment_id)
-            .with("country", kept.appointment.country)
-            .with("appointment_status", kept.appointment.status.as_str())
-            .write();
-        let moved = table.give_up(&row.after_turn(next)).await.map_err(text)?;
+            Status::Cancelling => alarm("cancellation given up: its country never answered", &kept),
+            // It is answered, and no longer waits.
+            _ => {
+                table.leave_index(turn).await.map_err(text)?;
+                return Ok(Turn::Gone);
+            }
+        }
+        let moved = table.give_up(turn, self.given_up.first(now)).await.map_err(text)?;
         Ok(if moved { Turn::GivenUp } else { Turn::Gone })
+    }
+
+    /// Nobody is asked any more about what was given up so long ago that no queue holds anything about it.
+    async fn let_go(
+        &self,
+        client: &Client<WasiTransport>,
+        row: PendingAppointment,
+        now: Timestamp,
+    ) -> Result<Turn, String> {
+        let until = now + TURN;
+        let table = self.table(client);
+        let Some(kept) = table.take_turn(&row, until).await.map_err(text)? else { return Ok(Turn::Gone) };
+        alarm("nobody is asked any more about what was given up", &kept);
+        table.leave_index(&row.after_turn(until)).await.map_err(text)?;
+        Ok(Turn::Gone)
     }
 
     fn table<'a>(&'a self, client: &'a Client<WasiTransport>) -> AppointmentsTable<'a, WasiTransport> {
@@ -274,8 +396,21 @@ impl Republisher {
     }
 }
 
+/// Writes a log line that asks for an operator.
+fn alarm(message: &'static str, kept: &KeptAppointment) {
+    LogLine::new(Level::Error, SERVICE, message, kept.trace)
+        .with("appointment_id", kept.appointment.appointment_id)
+        .with("country", kept.appointment.country)
+        .with("appointment_status", kept.appointment.status)
+        .write();
+}
+
 fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
+}
+
+fn seconds_since(since: Timestamp, now: Timestamp) -> i64 {
+    now.unix_milliseconds().saturating_sub(since.unix_milliseconds()) / 1000
 }
 
 fn text(error: impl ToString) -> String {

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use appointment::{Appointment, AppointmentId, Country, TraceContext};
-use backplane::StoreError;
+use backplane::{KeptAppointment, StoreError};
 use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
 use http::header::{ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -41,6 +41,21 @@ impl Exchange {
     pub(crate) fn about(&mut self, appointment: &Appointment) {
         self.appointment_id = Some(appointment.appointment_id);
         self.country = Some(appointment.country);
+    }
+
+    /// Remembers for the log what of the rows this version does not know or cannot read, which asks for an operator.
+    pub(crate) fn report(&mut self, faults: &[String]) {
+        if !faults.is_empty() {
+            self.level = Some(Level::Error);
+            self.error = Some(faults.join("; "));
+        }
+    }
+
+    /// As [`Self::report`], of one appointment.
+    pub(crate) fn report_unknown(&mut self, kept: &KeptAppointment) {
+        if let Some(unknown) = kept.unknown_value() {
+            self.report(&[unknown.to_string()]);
+        }
     }
 }
 
@@ -103,7 +118,8 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         Err(failure) => {
             let code = failure.problem.code();
             exchange.error = failure.error;
-            exchange.level = Some(if code == ProblemCode::Internal { Level::Error } else { Level::Warn });
+            let level = if code == ProblemCode::Internal { Level::Error } else { Level::Warn };
+            exchange.level.get_or_insert(level);
             exchange.message = "request refused";
             (failure.problem.into_response(exchange.language), Some(code.as_str()))
         }
@@ -135,10 +151,10 @@ async fn dispatch(
         Route::Health => Ok(health()),
         Route::Describe => Ok(describe()),
         Route::Book => commands::book(request, &caller, chance, exchange).await,
-        Route::List(insured_id) => queries::list(insured_id, request.uri().query()).await,
+        Route::List(insured_id) => queries::list(insured_id, request.uri().query(), exchange).await,
         Route::Read(insured_id, appointment_id) => {
             exchange.appointment_id = Some(appointment_id);
-            queries::read(insured_id, appointment_id).await
+            queries::read(insured_id, appointment_id, exchange).await
         }
         Route::Cancel(insured_id, appointment_id) => commands::cancel(insured_id, appointment_id, exchange).await,
         Route::Options(resource) => Ok(options(resource)),

@@ -4,8 +4,6 @@ use appointment::{
     Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, FieldError, InsuredId, InvalidRequest,
     Status, Timestamp, TraceContext,
 };
-use aws_http::Client;
-use aws_http::wasi::WasiTransport;
 use backplane::{AppointmentsTable, Booked, Cancelled, CommandTopic};
 use edge_component::{BodyError, Chance, InvalidMember, Language, Level, Problem, ProblemCode, Request, Response};
 use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, LOCATION};
@@ -25,6 +23,9 @@ const BODY_LIMIT: usize = 4 * 1024;
 /// How long the publication may hold up an answer. A command that is not published in time is found again through the
 /// index `pending`.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long the write may hold up an answer that makes up for a publication that failed.
+const DUE_AT_ONCE_DEADLINE: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
 struct Accepted<'a> {
@@ -63,7 +64,8 @@ pub(crate) async fn book(
         reason: None,
     };
     exchange.about(&appointment);
-    let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
+    let table =
+        AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table).with_shards(commands.shards);
     let booked = match idempotency_key {
         Some(key) => table.book_once(&appointment, key, exchange.trace, &commands.schedule).await?,
         None => {
@@ -74,7 +76,7 @@ pub(crate) async fn book(
     match booked {
         Booked::New => {
             exchange.message = "appointment accepted";
-            publish(settings.client, &commands, &appointment, Command::Request, exchange.trace, exchange).await;
+            publish(&settings, &commands, &appointment, Command::Request, exchange.trace, now, exchange).await;
             Ok(booked_response(&appointment, exchange.language))
         }
         // Whether the first request was published is the republisher's to see, so that a replay costs one call.
@@ -119,7 +121,8 @@ pub(crate) async fn cancel(
     let kept = match cancelled {
         Cancelled::Requested(kept) => {
             exchange.message = "cancellation accepted";
-            publish(settings.client, &commands, &kept.appointment, Command::Cancellation, kept.trace, exchange).await;
+            let (appointment, trace) = (&kept.appointment, kept.trace);
+            publish(&settings, &commands, appointment, Command::Cancellation, trace, now, exchange).await;
             kept
         }
         Cancelled::AlreadyRequested(kept) => {
@@ -132,6 +135,15 @@ pub(crate) async fn cancel(
             return Ok(json(StatusCode::OK, &kept.appointment));
         }
         Cancelled::Refused => return Err(Problem::new(ProblemCode::NotCancellable).into()),
+        Cancelled::NotUnderstood(kept) => {
+            let error = kept.unknown_value().map(|unknown| unknown.to_string());
+            exchange.level = Some(Level::Error);
+            let problem = Problem::new(ProblemCode::NotCancellable).with_detail(
+                "La cita no se puede cancelar en su estado actual. Inténtelo de nuevo más tarde.".to_owned(),
+                "The appointment cannot be cancelled in its present status. Please try again later.".to_owned(),
+            );
+            return Err(Failure { problem, error });
+        }
         Cancelled::NotFound => return Err(Problem::new(ProblemCode::AppointmentNotFound).into()),
     };
     exchange.about(&kept.appointment);
@@ -150,20 +162,31 @@ fn accepted(appointment: &Appointment, message: &'static str, language: Language
 
 /// Publishes a command for the appointment's country.
 ///
-/// The command is kept, and stands in the index `pending`: that it cannot be published now is for the log alone.
+/// The command is kept, and stands in the index `pending`: that it cannot be published now is for the log alone. Then, and
+/// only then, a second write lets it be published again at once; `written` is the instant of the first one.
 async fn publish(
-    client: Client<WasiTransport>,
+    settings: &Settings,
     commands: &CommandSettings,
     appointment: &Appointment,
     command: Command,
     traceparent: TraceContext,
+    written: Timestamp,
     exchange: &mut Exchange,
 ) {
-    let client = client.with_deadline(PUBLISH_DEADLINE);
+    let client = settings.client.clone().with_deadline(PUBLISH_DEADLINE);
     let message = AppointmentMessage::new(command, appointment, traceparent);
-    if let Err(error) = CommandTopic::new(&client, &commands.sns, &commands.topic_arn).publish(&message).await {
-        exchange.level = Some(Level::Warn);
-        exchange.message = "accepted, and its publication left to the republisher";
+    let Err(error) = CommandTopic::new(&client, &commands.sns, &commands.topic_arn).publish(&message).await else {
+        return;
+    };
+    exchange.level = Some(Level::Warn);
+    exchange.message = "accepted, and its publication left to the republisher";
+    exchange.error = Some(error.to_string());
+    let client = client.with_deadline(DUE_AT_ONCE_DEADLINE);
+    let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
+    let (since, now) = (commands.schedule.first(written), Timestamp::from(SystemTime::now()));
+    // Where this fails too, its turn comes as if it had been published.
+    if let Err(error) = table.due_at_once(appointment, since, now).await {
+        exchange.message = "accepted, and its publication left to the republisher, later than meant";
         exchange.error = Some(error.to_string());
     }
 }

@@ -55,5 +55,7 @@ const fn filter_code(status: Option<Status>) -> u8 {
         Some(Status::Rejected) => 4,
         Some(Status::Cancelling) => 5,
         Some(Status::Cancelled) => 6,
+        // Nobody can ask for it.
+        Some(Status::Unknown(_)) => u8::MAX,
     }
 }

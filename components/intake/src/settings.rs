@@ -1,6 +1,6 @@
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
-use backplane::RepublishSchedule;
+use backplane::{PendingShards, RepublishSchedule};
 use edge_component::{Setting, SettingError};
 
 /// What the component reads from its variables, once a request: an instance serves one request only.
@@ -15,6 +15,7 @@ pub(crate) struct CommandSettings {
     pub(crate) sns: Endpoint,
     pub(crate) topic_arn: String,
     pub(crate) schedule: RepublishSchedule,
+    pub(crate) shards: PendingShards,
 }
 
 impl Settings {
@@ -38,6 +39,7 @@ impl CommandSettings {
             sns: Setting("sns_endpoint").parse()?,
             topic_arn: Setting("topic_arn").text()?,
             schedule: Setting("republish_delays_seconds").parse()?,
+            shards: Setting("pending_shards").parse()?,
         })
     }
 }

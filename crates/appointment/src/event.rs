@@ -165,7 +165,8 @@ impl TryFrom<Envelope<OutcomeDetail>> for OutcomeEvent {
 
 /// The `detail` of the event that tells the rest of the clinic that an appointment's status changed, as JSON.
 ///
-/// It may be delivered more than once; consumers recognise a repetition by `eventId`.
+/// It may be delivered more than once, with the same content each time, and out of order: consumers recognise a repetition
+/// by `eventId`, and of two events about an appointment the later one by `sequence`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusChanged {
@@ -173,6 +174,9 @@ pub struct StatusChanged {
     pub version: Version1,
     /// The id of the event that changed the status; the same for every resend.
     pub event_id: Uuid,
+    /// The place of the change in the appointment's history, whose first entry, `pending`, has place 1. There are gaps: what
+    /// the person does is in the history, and not announced.
+    pub sequence: u32,
     /// The appointment.
     pub appointment_id: AppointmentId,
     /// Whose it is.

@@ -20,6 +20,7 @@ mod request;
 mod state;
 mod timestamp;
 mod trace;
+mod unknown;
 
 pub use country::{Country, UnknownCountry};
 pub use event::{
@@ -35,3 +36,4 @@ pub use request::{AppointmentRequest, FieldError, FieldErrorCode, InvalidRequest
 pub use state::{Status, StatusEvent, Transition, UnknownStatus};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use trace::{InvalidTraceparent, TraceContext};
+pub use unknown::UnknownValue;

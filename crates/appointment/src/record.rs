@@ -3,11 +3,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppointmentId, Country, InsuredId, ScheduleId, Status, Timestamp};
+use crate::unknown::passed_on_as_text;
+use crate::{AppointmentId, Country, InsuredId, ScheduleId, Status, Timestamp, UnknownValue};
 
 /// Why an appointment was rejected or failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Rejected: another person holds the slot.
     SlotTaken,
@@ -15,23 +15,41 @@ pub enum Reason {
     AlreadyBooked,
     /// Failed: the country's system could not process the request, however often it was tried.
     ProcessingFailed,
-    /// Failed: the country did not answer, however often the request was published.
+    /// Failed: the country did not answer, however often the request was published. Rejected: it never decided, and the
+    /// person was told `failed` meanwhile.
     NotProcessed,
+    /// A later version gave it.
+    Unknown(UnknownValue),
 }
 
+passed_on_as_text!(Reason);
+
 impl Reason {
-    /// Every reason.
+    /// Every reason that this version knows.
     pub const ALL: [Self; 4] = [Self::SlotTaken, Self::AlreadyBooked, Self::ProcessingFailed, Self::NotProcessed];
 
     /// The text in answers, in the databases and in messages.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::SlotTaken => "slot_taken",
             Self::AlreadyBooked => "already_booked",
             Self::ProcessingFailed => "processing_failed",
             Self::NotProcessed => "not_processed",
+            Self::Unknown(value) => value.as_str(),
         }
+    }
+
+    /// The reason of a stored or received text, which a later version may have written; `None` where it has not 1 to 47 bytes.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        text.parse().ok().or_else(|| UnknownValue::new(text).map(Self::Unknown))
+    }
+
+    /// Whether a later version gave it.
+    #[must_use]
+    pub const fn is_unknown(self) -> bool {
+        matches!(self, Self::Unknown(_))
     }
 }
 
@@ -41,7 +59,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The text is not a reason.
+/// The text is not a reason that this version knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a reason: expected slot_taken, already_booked, processing_failed or not_processed")]
 pub struct UnknownReason;

@@ -1,11 +1,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::UnknownValue;
+use crate::unknown::passed_on_as_text;
 
 /// Where an appointment stands, written in lower case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Accepted; the country has not decided yet.
     Pending,
@@ -19,7 +19,11 @@ pub enum Status {
     Cancelling,
     /// Cancelled; the slot is free for others.
     Cancelled,
+    /// A later version put it there, and this one moves it nowhere.
+    Unknown(UnknownValue),
 }
+
+passed_on_as_text!(Status);
 
 /// Something that happened to an appointment and may move its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,18 +54,18 @@ pub enum Transition {
     Contradicts,
     /// Nothing changes, and a person has to look: a cancellation that the country could not process.
     NeedsOperator,
-    /// The person asks for what is not possible any more: to cancel what was rejected.
+    /// The person asks for what is not possible any more, to cancel what was rejected; or for what only a later version can do.
     Refused,
 }
 
 impl Status {
-    /// Every status, by rank.
+    /// Every status that this version knows, by rank.
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Failed, Self::Completed, Self::Rejected, Self::Cancelling, Self::Cancelled];
 
     /// The text in answers, in the database and in messages.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Pending => "pending",
             Self::Failed => "failed",
@@ -69,7 +73,20 @@ impl Status {
             Self::Rejected => "rejected",
             Self::Cancelling => "cancelling",
             Self::Cancelled => "cancelled",
+            Self::Unknown(value) => value.as_str(),
         }
+    }
+
+    /// The status of a stored text, which a later version may have written; `None` where it has not 1 to 47 bytes.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        text.parse().ok().or_else(|| UnknownValue::new(text).map(Self::Unknown))
+    }
+
+    /// Whether a later version put it there.
+    #[must_use]
+    pub const fn is_unknown(self) -> bool {
+        matches!(self, Self::Unknown(_))
     }
 
     /// Events only move an appointment to a higher rank, so that every order and repetition of its events ends the same.
@@ -80,6 +97,7 @@ impl Status {
             Self::Completed | Self::Rejected => 2,
             Self::Cancelling => 3,
             Self::Cancelled => 4,
+            Self::Unknown(_) => 5,
         }
     }
 
@@ -93,7 +111,9 @@ impl Status {
             StatusEvent::RequestFailed => Self::Failed,
             StatusEvent::CancellationFailed if self == Self::Cancelling => return Transition::NeedsOperator,
             StatusEvent::CancellationFailed => return Transition::Stays,
-            StatusEvent::CancellationRequested if self == Self::Rejected => return Transition::Refused,
+            StatusEvent::CancellationRequested if self == Self::Rejected || self.is_unknown() => {
+                return Transition::Refused;
+            }
             StatusEvent::CancellationRequested => Self::Cancelling,
         };
         if self.rank() < target.rank() {
@@ -135,7 +155,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// The text is not a status.
+/// The text is not a status that this version knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a status: expected pending, failed, completed, rejected, cancelling or cancelled")]
 pub struct UnknownStatus;

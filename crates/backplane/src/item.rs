@@ -1,10 +1,13 @@
 //! How an appointment lies in the table.
 
+use std::fmt;
+
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, ScheduleId, Status, Timestamp,
-    TraceContext,
+    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Reason, ScheduleId, Status,
+    StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
+use uuid::Uuid;
 
 /// Names of the table's attributes.
 pub(crate) mod attribute {
@@ -19,6 +22,8 @@ pub(crate) mod attribute {
     pub(crate) const HISTORY: &str = "history";
     pub(crate) const TRACEPARENT: &str = "traceparent";
     pub(crate) const LAST_EVENT_ID: &str = "lastEventId";
+    pub(crate) const EVENT_ID: &str = "eventId";
+    pub(crate) const AT: &str = "at";
     pub(crate) const SHARD: &str = "shard";
     pub(crate) const PENDING_SHARD: &str = "pendingShard";
     pub(crate) const PENDING_SINCE: &str = "pendingSince";
@@ -37,12 +42,39 @@ pub struct KeptAppointment {
     pub appointment: Appointment,
     /// Its steps so far, oldest first; empty where a list was read.
     pub history: Vec<HistoryEntry>,
+    /// The events among these steps.
+    events: Vec<AppliedEvent>,
     /// The trace of the request that it awaits, or awaited, an answer to.
     pub trace: TraceContext,
-    /// The id of the event that changed its status last, as text.
-    pub last_event_id: Option<String>,
+    /// The id of the event that changed its status last. It is all that an earlier version kept of an event.
+    last_event_id: Option<Uuid>,
     /// How often its command was published again.
     pub pending_attempt: u32,
+}
+
+/// A field with a value of a later version, which this one passes on and does not act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownField {
+    /// The attribute.
+    pub field: &'static str,
+    /// Its value.
+    pub value: UnknownValue,
+}
+
+impl fmt::Display for UnknownField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the {} '{}' is of a later version", self.field, self.value.as_str())
+    }
+}
+
+/// An event that made a step of the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AppliedEvent {
+    pub(crate) id: Uuid,
+    /// The trace with which it was first delivered.
+    pub(crate) trace: TraceContext,
+    /// The place of its step in the history, counted from 0.
+    position: usize,
 }
 
 /// An item of the table that is not an appointment as this version writes them.
@@ -65,39 +97,96 @@ impl KeptAppointment {
             insured_id: parsed(item, attribute::INSURED_ID)?,
             schedule_id: schedule_id_of(item)?,
             country: parsed(item, attribute::COUNTRY)?,
-            status: parsed(item, attribute::STATUS)?,
+            status: status_of(item)?,
             created_at: parsed(item, attribute::CREATED_AT)?,
             updated_at: parsed(item, attribute::UPDATED_AT)?,
-            reason: match item.get(attribute::REASON) {
-                None => None,
-                Some(_) => Some(parsed(item, attribute::REASON)?),
-            },
+            reason: reason_of(item)?,
         };
-        let history = match item.get(attribute::HISTORY) {
-            None => Vec::new(),
+        let (mut history, mut events) = (Vec::new(), Vec::new());
+        match item.get(attribute::HISTORY) {
+            None => {}
             Some(AttributeValue::L(entries)) => {
-                entries.iter().map(history_from_value).collect::<Result<_, InvalidItem>>()?
+                for (position, entry) in entries.iter().enumerate() {
+                    let AttributeValue::M(entry) = entry else {
+                        return Err(InvalidItem { attribute: attribute::HISTORY });
+                    };
+                    history.push(HistoryEntry {
+                        status: status_of(entry)?,
+                        at: parsed(entry, attribute::AT)?,
+                        reason: reason_of(entry)?,
+                    });
+                    // What the person does is no event, and an earlier version kept none.
+                    if let (Ok(id), Ok(trace)) =
+                        (parsed(entry, attribute::EVENT_ID), parsed(entry, attribute::TRACEPARENT))
+                    {
+                        events.push(AppliedEvent { id, trace, position });
+                    }
+                }
             }
             Some(_) => return Err(InvalidItem { attribute: attribute::HISTORY }),
-        };
+        }
         Ok(Self {
             appointment,
             history,
+            events,
             trace: parsed(item, attribute::TRACEPARENT)?,
-            last_event_id: item.s(attribute::LAST_EVENT_ID).map(str::to_owned),
+            last_event_id: parsed(item, attribute::LAST_EVENT_ID).ok(),
             pending_attempt: item.n(attribute::PENDING_ATTEMPT).unwrap_or_default(),
         })
     }
 
-    /// The command that its country has to answer, as it was published first; `None` where the country has answered.
+    /// The change that an event made, as it was announced first; `None` where it has made none.
     ///
-    /// A `failed` request counts as unanswered: only an operator publishes it again, and the answer overtakes the failure.
+    /// An earlier version kept the id of the last event alone. `target` is the status to which such an event leads, and
+    /// `trace` what stands in for the trace of its first delivery.
+    #[must_use]
+    pub fn change_by(&self, event_id: Uuid, target: Status, trace: TraceContext) -> Option<StatusChanged> {
+        let kept = self.events.iter().find(|event| event.id == event_id);
+        let (position, trace) = match kept {
+            Some(event) => (event.position, event.trace),
+            None if self.last_event_id == Some(event_id) => {
+                (self.history.iter().rposition(|entry| entry.status == target)?, trace)
+            }
+            None => return None,
+        };
+        let entry = self.history.get(position)?;
+        Some(StatusChanged {
+            version: Version1,
+            event_id,
+            sequence: u32::try_from(position).ok()?.checked_add(1)?,
+            appointment_id: self.appointment.appointment_id,
+            insured_id: self.appointment.insured_id,
+            schedule_id: self.appointment.schedule_id,
+            country: self.appointment.country,
+            status: entry.status,
+            reason: entry.reason,
+            occurred_at: entry.at,
+            traceparent: trace,
+        })
+    }
+
+    /// A field of the row with a value of a later version, and the value.
+    #[must_use]
+    pub fn unknown_value(&self) -> Option<UnknownField> {
+        let Appointment { status, reason, .. } = self.appointment;
+        let steps = self.history.iter().map(|entry| (entry.status, entry.reason));
+        std::iter::once((status, reason)).chain(steps).find_map(|(status, reason)| match (status, reason) {
+            (Status::Unknown(value), _) => Some(UnknownField { field: attribute::STATUS, value }),
+            (_, Some(Reason::Unknown(value))) => Some(UnknownField { field: attribute::REASON, value }),
+            _ => None,
+        })
+    }
+
+    /// The command that its country has to answer; `None` where the country has answered.
+    ///
+    /// Of a `failed` request the country is asked for its decision alone: the person was told, and may have booked elsewhere.
     #[must_use]
     pub fn unanswered_command(&self) -> Option<AppointmentMessage> {
         let command = match self.appointment.status {
-            Status::Pending | Status::Failed => Command::Request,
+            Status::Pending => Command::Request,
+            Status::Failed => Command::Decision,
             Status::Cancelling => Command::Cancellation,
-            Status::Completed | Status::Rejected | Status::Cancelled => return None,
+            Status::Completed | Status::Rejected | Status::Cancelled | Status::Unknown(_) => return None,
         };
         Some(AppointmentMessage::new(command, &self.appointment, self.trace))
     }
@@ -121,20 +210,29 @@ pub(crate) fn parsed<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static 
     item.s(attribute).and_then(|text| text.parse().ok()).ok_or(InvalidItem { attribute })
 }
 
-fn history_from_value(value: &AttributeValue<'_>) -> Result<HistoryEntry, InvalidItem> {
-    let AttributeValue::M(entry) = value else { return Err(InvalidItem { attribute: attribute::HISTORY }) };
-    Ok(HistoryEntry {
-        status: parsed(entry, attribute::STATUS)?,
-        at: parsed(entry, "at")?,
-        reason: entry.s(attribute::REASON).and_then(|reason| reason.parse().ok()),
-    })
+/// The status of an item or of a step of its history, of a later version too.
+pub(crate) fn status_of(item: &Item<'_>) -> Result<Status, InvalidItem> {
+    item.s(attribute::STATUS).and_then(Status::from_stored).ok_or(InvalidItem { attribute: attribute::STATUS })
 }
 
-/// A list of one history entry, as `list_append` takes it.
-pub(crate) fn history_value(entry: &HistoryEntry) -> AttributeValue<'static> {
-    let mut map = Item::new().with(attribute::STATUS, entry.status.as_str()).with("at", entry.at.to_string());
+fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
+    let invalid = InvalidItem { attribute: attribute::REASON };
+    match item.get(attribute::REASON) {
+        None => Ok(None),
+        Some(value) => value.as_s().and_then(Reason::from_stored).map(Some).ok_or(invalid),
+    }
+}
+
+/// A list of one history entry, as `list_append` takes it, with the event that made the step.
+pub(crate) fn history_value(entry: &HistoryEntry, event: Option<(Uuid, TraceContext)>) -> AttributeValue<'static> {
+    let mut map =
+        Item::new().with(attribute::STATUS, entry.status.as_str().to_owned()).with(attribute::AT, entry.at.to_string());
     if let Some(reason) = entry.reason {
-        map.insert(attribute::REASON, reason.as_str());
+        map.insert(attribute::REASON, reason.as_str().to_owned());
+    }
+    if let Some((id, trace)) = event {
+        map.insert(attribute::EVENT_ID, id.to_string());
+        map.insert(attribute::TRACEPARENT, trace.to_string());
     }
     AttributeValue::L(vec![AttributeValue::M(map)])
 }
@@ -161,7 +259,7 @@ pub(crate) fn pending_item(
         .with(attribute::STATUS, appointment.status.as_str())
         .with(attribute::CREATED_AT, created_at.to_string())
         .with(attribute::UPDATED_AT, appointment.updated_at.to_string())
-        .with(attribute::HISTORY, history_value(&first))
+        .with(attribute::HISTORY, history_value(&first, None))
         .with(attribute::TRACEPARENT, trace.to_string())
         // Kept for good, so that a later write can put the row back into the index without reading it.
         .with(attribute::SHARD, shard.clone())

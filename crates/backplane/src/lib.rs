@@ -6,9 +6,11 @@
 //! - [`AppointmentsTable`]: the table `appointments`. Conditions are derived from [`appointment::StatusEvent::moves_from`].
 //! - [`CommandTopic`]: the topic that fans commands out to the countries.
 //! - [`StatusBus`]: the bus on which changes of status are announced.
-//! - [`RepublishSchedule`]: from when, and how often, an unanswered command is published again.
+//! - [`RepublishSchedule`]: from when, and how often, an unanswered command is published again; [`GivenUpSchedule`]: for how
+//!   long its country is asked afterwards.
 
 mod bus;
+mod erasure;
 mod item;
 mod pending;
 mod republish;
@@ -16,10 +18,10 @@ mod table;
 mod topic;
 
 pub use bus::{AnnounceError, StatusBus};
-pub use item::{InvalidItem, KeptAppointment};
+pub use item::{InvalidItem, KeptAppointment, UnknownField};
 pub use pending::{Due, PendingAppointment, not_processed_event_id};
 pub use republish::{
-    GIVEN_UP_SHARD, InvalidSchedule, RepublishSchedule, SHARDS_PER_COUNTRY, pending_shard, pending_shards,
+    GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule, InvalidShards, PendingShards, RepublishSchedule, TURN,
 };
 pub use table::{
     Applied, AppointmentsTable, Booked, Cancelled, IDEMPOTENCY_PERIOD, MAX_READS_PER_PAGE, Page, PageRequest,

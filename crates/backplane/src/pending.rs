@@ -3,13 +3,13 @@
 //! Every write here is conditional on the `pendingSince` that was read. The index lags behind the table, and a row whose
 //! turn another run took, or whose state moved meanwhile, has another `pendingSince` or none: then nothing is written.
 
-use appointment::{AppointmentId, InsuredId, Reason, Status, StatusEvent, Timestamp};
+use appointment::{Appointment, AppointmentId, InsuredId, Reason, Status, StatusEvent, Timestamp, TraceContext};
 use aws_http::Transport;
 use aws_http::dynamodb::{Item, OnConditionFailure, Query, ReturnValues, UpdateItem};
 use uuid::Uuid;
 
-use crate::item::{InvalidItem, KeptAppointment, appointment_id_of, appointment_key, attribute, parsed};
-use crate::republish::GIVEN_UP_SHARD;
+use crate::item::{InvalidItem, KeptAppointment, appointment_id_of, appointment_key, attribute, parsed, status_of};
+use crate::republish::{given_up_shard, is_given_up};
 use crate::table::{AppointmentsTable, STATUS_NAME, StatusChange, StoreError, condition_failed_item};
 
 /// The sparse index of appointments that await their country, and of what was given up.
@@ -26,64 +26,59 @@ pub struct PendingAppointment {
     pub shard: String,
     /// From when on its turn has come.
     pub since: Timestamp,
-    /// How often its command was published again.
+    /// How often its command was published again; what was given up is counted anew.
     pub attempt: u32,
     /// Where it stood when the index was written.
     pub status: Status,
 }
 
-/// Appointments of a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A page of a shard.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Due {
     /// The one that has waited longest comes first.
     pub appointments: Vec<PendingAppointment>,
-    /// Whether there may be more than these.
-    pub more: bool,
+    /// What is wrong with rows that cannot be read. They are in nobody's way.
+    pub unreadable: Vec<InvalidItem>,
+    /// Where the next page starts, if there may be one.
+    pub next: Option<Item<'static>>,
 }
 
 impl<T: Transport> AppointmentsTable<'_, T> {
-    /// Reads at most `limit` appointments of a shard of the index whose turn has come by `now`.
+    /// Reads a page of at most `limit` appointments of a shard of the index whose turn has come by `now`; the first, or the
+    /// one that starts at the `next` of another.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn due(&self, shard: &str, now: Timestamp, limit: u32) -> Result<Due, StoreError> {
+    pub async fn due(
+        &self,
+        shard: &str,
+        now: Timestamp,
+        limit: u32,
+        start: Option<Item<'static>>,
+    ) -> Result<Due, StoreError> {
         let query = Query {
+            table_name: self.name,
+            index_name: Some(INDEX),
             key_condition_expression: "pendingShard = :shard AND pendingSince <= :now",
             expression_attribute_values: Item::new().with(":shard", shard).with(":now", now.to_string()),
             limit: Some(limit),
+            exclusive_start_key: start,
             ..Query::default()
         };
-        self.query_index(query).await
-    }
-
-    /// Reads a page of what was given up, that after `after`.
-    ///
-    /// # Errors
-    ///
-    /// See [`StoreError`].
-    pub async fn given_up(&self, after: Option<&PendingAppointment>) -> Result<Due, StoreError> {
-        let query = Query {
-            key_condition_expression: "pendingShard = :shard",
-            expression_attribute_values: Item::new().with(":shard", GIVEN_UP_SHARD),
-            exclusive_start_key: after.map(|last| {
-                appointment_key(&last.insured_id, last.appointment_id)
-                    .with(attribute::PENDING_SHARD, last.shard.as_str())
-                    .with(attribute::PENDING_SINCE, last.since.to_string())
-            }),
-            ..Query::default()
-        };
-        self.query_index(query).await
-    }
-
-    async fn query_index(&self, query: Query<'_>) -> Result<Due, StoreError> {
-        let query = Query { table_name: self.name, index_name: Some(INDEX), ..query };
         let output = self.dynamodb.query(&query).await?;
-        let appointments = output.items.iter().map(PendingAppointment::from_item).collect::<Result<_, _>>()?;
-        Ok(Due { appointments, more: output.last_evaluated_key.is_some() })
+        let mut due = Due { appointments: Vec::new(), unreadable: Vec::new(), next: output.last_evaluated_key };
+        for item in &output.items {
+            match PendingAppointment::from_item(item) {
+                Ok(appointment) => due.appointments.push(appointment),
+                Err(invalid) => due.unreadable.push(invalid),
+            }
+        }
+        Ok(due)
     }
 
-    /// Takes an appointment's turn: makes this its `attempt`, and its next turn `next`. `None` where the turn is gone.
+    /// Takes an appointment's turn: nobody else takes it before `until`, when it comes again unless [`Self::set_turn`] says
+    /// what became of it. `None` where the turn is gone.
     ///
     /// # Errors
     ///
@@ -91,20 +86,31 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     pub async fn take_turn(
         &self,
         turn: &PendingAppointment,
-        attempt: u32,
-        next: Timestamp,
+        until: Timestamp,
     ) -> Result<Option<KeptAppointment>, StoreError> {
+        let values = Item::new().with(":next", until.to_string());
+        let ours = |kept: &Item<'_>| kept.s(attribute::PENDING_SINCE) == Some(&until.to_string());
+        self.update_turn(turn, "SET pendingSince = :next", None, values, ours).await
+    }
+
+    /// Makes the number of an appointment's publications `attempt`, and its next turn `next`. Says whether its turn was
+    /// still there.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn set_turn(&self, turn: &PendingAppointment, attempt: u32, next: Timestamp) -> Result<bool, StoreError> {
         let values = Item::new().with(":attempt", attempt).with(":next", next.to_string());
         let change = "SET pendingSince = :next, pendingAttempt = :attempt";
-        self.update_turn(turn, change, None, values, |kept| kept.s(attribute::PENDING_SINCE) == Some(&next.to_string()))
-            .await
+        let ours = |kept: &Item<'_>| kept.s(attribute::PENDING_SINCE) == Some(&next.to_string());
+        Ok(self.update_turn(turn, change, None, values, ours).await?.is_some())
     }
 
     /// Fails a request that no country has answered, with the reason `not_processed`, in place of its last turn. `None`
     /// where the turn is gone.
     ///
-    /// The row stays in its shard, with `next` as its next turn, until [`Self::give_up`]: who announces the failure comes
-    /// in between, and a run that dies there is finished by the one that finds a `failed` row in a country's shard.
+    /// The row stays in its shard until [`Self::give_up`]: who announces the failure comes in between, and a run that dies
+    /// there is finished by the one that finds a `failed` row in a country's shard.
     ///
     /// # Errors
     ///
@@ -112,33 +118,77 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     pub async fn fail_unanswered(
         &self,
         turn: &PendingAppointment,
-        attempt: u32,
+        trace: TraceContext,
         now: Timestamp,
-        next: Timestamp,
     ) -> Result<Option<KeptAppointment>, StoreError> {
-        let mut change = StatusChange::new(StatusEvent::RequestFailed, Status::Failed, Some(Reason::NotProcessed), now);
-        let event_id = not_processed_event_id(turn.appointment_id).to_string();
+        let event_id = not_processed_event_id(turn.appointment_id);
+        let reason = Some(Reason::NotProcessed);
+        let event = Some((event_id, trace));
+        let mut change = StatusChange::new(StatusEvent::RequestFailed, Status::Failed, reason, event, now);
+        let event_id = event_id.to_string();
         change.values.insert(":event", event_id.clone());
-        change.values.insert(":attempt", attempt);
-        change.values.insert(":next", next.to_string());
         let update = "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
-                      lastEventId = :event, reason = :reason, pendingSince = :next, pendingAttempt = :attempt";
+                      lastEventId = :event, reason = :reason";
         self.update_turn(turn, update, Some(&change.condition), change.values, |kept| {
             kept.s(attribute::LAST_EVENT_ID) == Some(&event_id)
         })
         .await
     }
 
-    /// Moves an appointment to [`GIVEN_UP_SHARD`], whatever its status: from now on only an operator brings it back. Says
-    /// whether its turn was still there.
+    /// Moves an appointment to the shard for what was given up in its own, whatever its status, with `next` as its first
+    /// turn there. Says whether its turn was still there.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn give_up(&self, turn: &PendingAppointment) -> Result<bool, StoreError> {
-        let values = Item::new().with(":given_up", GIVEN_UP_SHARD);
-        let given_up = |kept: &Item<'_>| kept.s(attribute::PENDING_SHARD) == Some(GIVEN_UP_SHARD);
-        Ok(self.update_turn(turn, "SET pendingShard = :given_up", None, values, given_up).await?.is_some())
+    pub async fn give_up(&self, turn: &PendingAppointment, next: Timestamp) -> Result<bool, StoreError> {
+        let shard = given_up_shard(&turn.shard);
+        let values =
+            Item::new().with(":given_up", shard.clone()).with(":attempt", 0_u32).with(":next", next.to_string());
+        let change = "SET pendingShard = :given_up, pendingSince = :next, pendingAttempt = :attempt";
+        let given_up = |kept: &Item<'_>| kept.s(attribute::PENDING_SHARD) == Some(&shard);
+        Ok(self.update_turn(turn, change, None, values, given_up).await?.is_some())
+    }
+
+    /// Takes an appointment out of the index: nobody asks for its answer any more. Says whether its turn was still there.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn leave_index(&self, turn: &PendingAppointment) -> Result<bool, StoreError> {
+        let change = "REMOVE pendingShard, pendingSince, pendingAttempt";
+        let left = |kept: &Item<'_>| kept.s(attribute::PENDING_SHARD).is_none();
+        Ok(self.update_turn(turn, change, None, Item::new(), left).await?.is_some())
+    }
+
+    /// Makes a command due at once whose publication failed: an appointment in the status, and with the first turn `since`,
+    /// that were written just now. Says whether it still was: the publication may have been taken after all.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn due_at_once(
+        &self,
+        appointment: &Appointment,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = UpdateItem {
+            table_name: self.name,
+            key: appointment_key(&appointment.insured_id, appointment.appointment_id),
+            update_expression: "SET pendingSince = :now",
+            condition_expression: Some("#status = :status AND pendingSince = :since"),
+            expression_attribute_names: STATUS_NAME,
+            expression_attribute_values: Item::new()
+                .with(":status", appointment.status.as_str())
+                .with(":since", since.to_string())
+                .with(":now", now.to_string()),
+            ..UpdateItem::default()
+        };
+        match self.dynamodb.update_item(&update, aws_http::Retry::Safe).await {
+            Ok(_) => Ok(true),
+            Err(error) => condition_failed_item(error).map(|_| false),
+        }
     }
 
     /// Writes to a row whose turn is still what was read. `ours` recognises what a first try wrote whose answer was lost.
@@ -190,8 +240,14 @@ impl PendingAppointment {
             shard: shard.ok_or(InvalidItem { attribute: attribute::PENDING_SHARD })?.to_owned(),
             since: parsed(item, attribute::PENDING_SINCE)?,
             attempt: item.n(attribute::PENDING_ATTEMPT).unwrap_or_default(),
-            status: parsed(item, attribute::STATUS)?,
+            status: status_of(item)?,
         })
+    }
+
+    /// Whether it was given up.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        is_given_up(&self.shard)
     }
 
     /// The same appointment as it stands after its turn was taken, with `next` as its next one.

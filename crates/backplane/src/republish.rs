@@ -3,41 +3,98 @@ use std::time::Duration;
 
 use appointment::{AppointmentId, Country, Timestamp};
 
-/// How many shards of the index `pending` each country has, so that no partition of the index takes every write.
-pub const SHARDS_PER_COUNTRY: u8 = 4;
+/// The shard in which an earlier version put every appointment that it gave up. It is still read.
+const OLD_GIVEN_UP_SHARD: &str = "given_up";
 
-/// The shard of the index `pending` with the appointments that were given up. The schedule never queries it.
-pub const GIVEN_UP_SHARD: &str = "given_up";
+/// What follows the name of a shard in the name of the one for what was given up in it.
+const GIVEN_UP_SUFFIX: &str = "#given_up";
 
-/// The shard of the index `pending` in which an appointment waits for its country: `PE#0` to `PE#3`.
+/// How long a turn belongs to the run that took it. Longer than a run; where one dies in between, the row comes again then.
+pub const TURN: Duration = Duration::from_secs(10);
+
+/// How many shards of the index `pending` each country has, so that no partition of the index takes every write: the
+/// settings `pending_shards_written` and `pending_shards_read`.
 ///
-/// The shard follows from the random part of the id, so that it is the same each time.
-#[must_use]
-pub fn pending_shard(country: Country, appointment: AppointmentId) -> String {
-    let [.., last] = *appointment.as_uuid().as_bytes();
-    shard(country, last % SHARDS_PER_COUNTRY)
+/// It may grow: first for those who read, and then for those who write. It may shrink in the opposite order, with all shards
+/// read until no row is in those that are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingShards(u8);
+
+/// The text is not a number of shards.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the number of shards must be a whole number from 1 to 32")]
+pub struct InvalidShards;
+
+impl PendingShards {
+    /// The shard in which an appointment waits for its country, for example `PE#3`.
+    ///
+    /// It follows from the random part of the id, so that it is the same each time. The row keeps it, also when the number
+    /// of shards changes.
+    #[must_use]
+    pub fn of(self, country: Country, appointment: AppointmentId) -> String {
+        let [.., last] = *appointment.as_uuid().as_bytes();
+        shard(country, last % self.0)
+    }
+
+    /// Every shard in which appointments wait for a country.
+    pub fn waiting(self, country: Country) -> impl ExactSizeIterator<Item = String> {
+        (0..self.0).map(move |number| shard(country, number))
+    }
+
+    /// Every shard with appointments of a country that were given up. The last one has those of all countries, from an
+    /// earlier version.
+    pub fn given_up(self, country: Country) -> impl Iterator<Item = String> {
+        let shards = self.waiting(country).map(|shard| given_up_shard(&shard));
+        shards.chain(std::iter::once(OLD_GIVEN_UP_SHARD.to_owned()))
+    }
 }
 
-/// Every shard of the index `pending` in which appointments wait for a country.
-pub fn pending_shards(country: Country) -> impl ExactSizeIterator<Item = String> {
-    (0..SHARDS_PER_COUNTRY).map(move |number| shard(country, number))
+impl Default for PendingShards {
+    /// Four, as in `spin.toml`.
+    fn default() -> Self {
+        Self(4)
+    }
+}
+
+impl FromStr for PendingShards {
+    type Err = InvalidShards;
+
+    fn from_str(text: &str) -> Result<Self, InvalidShards> {
+        match text.parse() {
+            Ok(number @ 1..=32) => Ok(Self(number)),
+            _ => Err(InvalidShards),
+        }
+    }
 }
 
 fn shard(country: Country, number: u8) -> String {
     format!("{}#{number}", country.code())
 }
 
+/// The shard for what was given up in a shard.
+pub(crate) fn given_up_shard(shard: &str) -> String {
+    format!("{shard}{GIVEN_UP_SUFFIX}")
+}
+
+/// Whether what is in this shard was given up.
+pub(crate) fn is_given_up(shard: &str) -> bool {
+    shard == OLD_GIVEN_UP_SHARD || shard.ends_with(GIVEN_UP_SUFFIX)
+}
+
 /// From when, and how often, a command that no country has answered is published again.
 ///
 /// It is the setting `republish_delays_seconds`: whole seconds, separated by commas. The first is the time from the write
-/// that creates the state to the first republication; each further one is the time to the next; after the last one the
-/// command is given up. All together must be longer than the queues try: receive count x visibility timeout.
+/// that creates the state to the first republication: SNS and SQS keep what they took, so it is longer than the queue tries.
+/// Each further one is the time to the next; after the last one the command is given up. All together are longer than a
+/// command and its outcome can be under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepublishSchedule(Vec<Duration>);
 
 /// The text is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("republish_delays_seconds must be whole seconds from 1 to 86400, separated by commas, for example 60,60,120")]
+#[error(
+    "republish_delays_seconds must be whole seconds from 1 to 86400, separated by commas, for example 2400,3600,7200"
+)]
 pub struct InvalidSchedule;
 
 impl RepublishSchedule {
@@ -54,6 +111,12 @@ impl RepublishSchedule {
         let position = usize::try_from(attempt).ok()?;
         self.0.get(position).map(|delay| now + *delay)
     }
+
+    /// Whether a command that has waited since `since` would have been given up by `now`, had it been published each time.
+    #[must_use]
+    pub fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
+        since + self.0.iter().sum::<Duration>() <= now
+    }
 }
 
 impl FromStr for RepublishSchedule {
@@ -67,5 +130,49 @@ impl FromStr for RepublishSchedule {
             })
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+}
+
+/// How often, and for how long, a country is asked about an appointment that was given up.
+///
+/// It is the setting `given_up_schedule_seconds`: the interval, a slash, and for how long: as long as dead letters are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenUpSchedule {
+    interval: Duration,
+    turns: u32,
+}
+
+/// The text is not such a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("given_up_schedule_seconds must be an interval and a longer time in whole seconds, for example 3600/1209600")]
+pub struct InvalidGivenUpSchedule;
+
+impl GivenUpSchedule {
+    /// When the first turn comes of what is given up `now`.
+    #[must_use]
+    pub fn first(self, now: Timestamp) -> Timestamp {
+        now + self.interval
+    }
+
+    /// When the next turn comes after the one that makes `attempt` (counted from 1) publications, or `None` where there were
+    /// enough.
+    #[must_use]
+    pub fn after(self, attempt: u32, now: Timestamp) -> Option<Timestamp> {
+        (attempt <= self.turns).then(|| now + self.interval)
+    }
+}
+
+impl FromStr for GivenUpSchedule {
+    type Err = InvalidGivenUpSchedule;
+
+    fn from_str(text: &str) -> Result<Self, InvalidGivenUpSchedule> {
+        let (interval, period) = text.split_once('/').ok_or(InvalidGivenUpSchedule)?;
+        let [interval, period] =
+            [interval, period].map(|seconds| seconds.parse::<u32>().map_err(|_| InvalidGivenUpSchedule));
+        let (interval, period) = (interval?, period?);
+        match period.checked_div(interval) {
+            Some(turns @ 1..) => Ok(Self { interval: Duration::from_secs(interval.into()), turns }),
+            _ => Err(InvalidGivenUpSchedule),
+        }
     }
 }

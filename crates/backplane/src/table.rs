@@ -2,20 +2,21 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use appointment::{
-    Appointment, AppointmentId, HistoryEntry, InsuredId, OutcomeEvent, Reason, Status, StatusEvent, Timestamp,
-    TraceContext, Transition,
+    Appointment, AppointmentId, HistoryEntry, InsuredId, OutcomeEvent, Reason, Status, StatusChanged, StatusEvent,
+    Timestamp, TraceContext, Transition,
 };
 use aws_http::dynamodb::{
     DynamoDb, GetItem, Item, OnConditionFailure, PutItem, Query, ReturnValues, TransactWriteItem, TransactWriteItems,
     UpdateItem,
 };
 use aws_http::{Client, Endpoint, Error, ErrorKind, Retry, Transport};
+use uuid::Uuid;
 
 use crate::item::{
     APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, KeptAppointment, appointment_id_of, appointment_key,
     attribute, history_value, parsed, pending_item, schedule_id_of,
 };
-use crate::republish::{RepublishSchedule, pending_shard};
+use crate::republish::{PendingShards, RepublishSchedule};
 
 /// How long an `Idempotency-Key` is kept.
 pub const IDEMPOTENCY_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,6 +39,7 @@ const STATUS_AND_SHARD_NAMES: &[(&str, &str)] = &[("#status", attribute::STATUS)
 pub struct AppointmentsTable<'a, T> {
     pub(crate) dynamodb: DynamoDb<'a, T>,
     pub(crate) name: &'a str,
+    shards: PendingShards,
 }
 
 /// Why the table could not answer.
@@ -65,7 +67,7 @@ pub enum Booked {
 /// What became of a person's wish to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
-    /// The appointment is now `cancelling`, and its country has to be told.
+    /// The appointment is now `cancelling`, or its cancellation was given up and starts again: its country has to be told.
     Requested(KeptAppointment),
     /// The appointment was `cancelling` before.
     AlreadyRequested(KeptAppointment),
@@ -73,6 +75,8 @@ pub enum Cancelled {
     Done(KeptAppointment),
     /// The appointment was rejected, so that there is nothing to cancel.
     Refused,
+    /// The appointment has a status of a later version, so that this one does not know how to cancel it.
+    NotUnderstood(KeptAppointment),
     /// There is no such appointment.
     NotFound,
 }
@@ -81,10 +85,10 @@ pub enum Cancelled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// The status moved.
-    Moved(KeptAppointment),
-    /// The same event moved it before: nothing changed now.
-    Repeated(KeptAppointment),
-    /// Something later moved it before: nothing changed.
+    Moved(StatusChanged),
+    /// The same event moved it before, which is announced again as it was: nothing changed now.
+    Repeated(StatusChanged),
+    /// Something else has brought it at least as far: nothing changed.
     Overtaken(Status),
     /// Nothing changed, and a country decided twice: the status that stands.
     Contradicted(Status),
@@ -110,6 +114,8 @@ pub struct PageRequest {
 pub struct Page {
     /// The appointments.
     pub appointments: Vec<Appointment>,
+    /// What this version does not know of them, or cannot read at all and leaves out: for the log.
+    pub faults: Vec<String>,
     /// Where the next page starts, if there may be one.
     pub next: Option<AppointmentId>,
 }
@@ -117,7 +123,13 @@ pub struct Page {
 impl<'a, T: Transport> AppointmentsTable<'a, T> {
     /// The table of this name.
     pub fn new(client: &'a Client<T>, endpoint: &'a Endpoint, name: &'a str) -> Self {
-        Self { dynamodb: DynamoDb::new(client, endpoint), name }
+        Self { dynamodb: DynamoDb::new(client, endpoint), name, shards: PendingShards::default() }
+    }
+
+    /// The same table, whose new appointments are spread over so many shards.
+    #[must_use]
+    pub fn with_shards(self, shards: PendingShards) -> Self {
+        Self { shards, ..self }
     }
 
     /// Keeps a new appointment in `pending`: one write.
@@ -217,7 +229,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         trace: TraceContext,
         schedule: &RepublishSchedule,
     ) -> PutItem<'b> {
-        let shard = pending_shard(appointment.country, appointment.appointment_id);
+        let shard = self.shards.of(appointment.country, appointment.appointment_id);
         PutItem {
             table_name: self.name,
             item: pending_item(appointment, trace, shard, schedule.first(appointment.created_at)),
@@ -257,14 +269,14 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
     ///
     /// See [`StoreError`].
     pub async fn list(&self, insured_id: &InsuredId, page: PageRequest) -> Result<Page, StoreError> {
-        let mut appointments = Vec::new();
+        let (mut appointments, mut faults) = (Vec::new(), Vec::new());
         let mut after = page.after;
         for _ in 0..MAX_READS_PER_PAGE {
             let found = u32::try_from(appointments.len()).unwrap_or(page.limit);
             let mut values =
                 Item::new().with(":insured", insured_id.as_str()).with(":appointments", APPOINTMENT_PREFIX);
             if let Some(status) = page.status {
-                values.insert(":status", status.as_str());
+                values.insert(":status", status.as_str().to_owned());
             }
             let query = Query {
                 table_name: self.name,
@@ -281,17 +293,28 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             };
             let output = self.dynamodb.query(&query).await?;
             for item in &output.items {
-                appointments.push(KeptAppointment::from_item(item)?.appointment);
+                match KeptAppointment::from_item(item) {
+                    Ok(kept) => {
+                        let unknown = kept.unknown_value();
+                        faults.extend(unknown.map(|field| format!("{}: {field}", kept.appointment.appointment_id)));
+                        appointments.push(kept.appointment);
+                    }
+                    // One row that cannot be read hides no other.
+                    Err(invalid) => {
+                        faults.push(format!("{}: {invalid}", item.s(attribute::SORT_KEY).unwrap_or_default()));
+                    }
+                }
             }
             after = output.last_evaluated_key.as_ref().map(appointment_id_of).transpose()?;
             if after.is_none() || appointments.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX) {
                 break;
             }
         }
-        Ok(Page { appointments, next: after })
+        Ok(Page { appointments, faults, next: after })
     }
 
-    /// Moves an appointment to `cancelling` where its state allows it.
+    /// Moves an appointment to `cancelling` where its state allows it. One whose cancellation was given up waits for its
+    /// country again.
     ///
     /// # Errors
     ///
@@ -304,7 +327,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         now: Timestamp,
         schedule: &RepublishSchedule,
     ) -> Result<Cancelled, StoreError> {
-        let mut change = StatusChange::new(StatusEvent::CancellationRequested, Status::Cancelling, None, now);
+        let mut change = StatusChange::new(StatusEvent::CancellationRequested, Status::Cancelling, None, None, now);
         change.values.insert(":trace", trace.to_string());
         change.values.insert(":since", schedule.first(now).to_string());
         change.values.insert(":attempt", 0_u32);
@@ -330,13 +353,56 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         let unknown = error.took_effect_unknown();
         let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
         let kept = KeptAppointment::from_item(&item)?;
-        Ok(match kept.appointment.status {
-            // Our own first try, whose answer was lost, may have written this: then the country has not been told.
-            Status::Cancelling if unknown => Cancelled::Requested(kept),
-            Status::Cancelled => Cancelled::Done(kept),
-            Status::Rejected => Cancelled::Refused,
-            _ => Cancelled::AlreadyRequested(kept),
-        })
+        // Our own first try, whose answer was lost, may have written this: then the country has not been told.
+        if kept.appointment.status == Status::Cancelling && unknown {
+            return Ok(Cancelled::Requested(kept));
+        }
+        match item.s(attribute::SHARD) {
+            Some(own)
+                if kept.appointment.status == Status::Cancelling && item.s(attribute::PENDING_SHARD) != Some(own) =>
+            {
+                self.restart_cancellation(kept, own, schedule.first(now)).await
+            }
+            _ => Ok(cancelled_before(kept)),
+        }
+    }
+
+    /// Brings a cancellation that was given up back to the shard in which its country's answer is awaited.
+    async fn restart_cancellation(
+        &self,
+        kept: KeptAppointment,
+        own_shard: &str,
+        since: Timestamp,
+    ) -> Result<Cancelled, StoreError> {
+        let since = since.to_string();
+        let update = UpdateItem {
+            table_name: self.name,
+            key: appointment_key(&kept.appointment.insured_id, kept.appointment.appointment_id),
+            update_expression: "SET pendingShard = :own, pendingSince = :since, pendingAttempt = :attempt",
+            condition_expression: Some(
+                "#status = :cancelling AND (attribute_not_exists(pendingShard) OR pendingShard <> :own)",
+            ),
+            expression_attribute_names: STATUS_NAME,
+            expression_attribute_values: Item::new()
+                .with(":cancelling", Status::Cancelling.as_str().to_owned())
+                .with(":own", own_shard)
+                .with(":since", since.as_str())
+                .with(":attempt", 0_u32),
+            return_values: ReturnValues::AllNew,
+            on_condition_failure: OnConditionFailure::AllOld,
+        };
+        let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
+            Ok(output) => {
+                let item = output.attributes.unwrap_or_default();
+                return Ok(Cancelled::Requested(KeptAppointment::from_item(&item)?));
+            }
+            Err(error) => error,
+        };
+        let unknown = error.took_effect_unknown();
+        let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
+        let ours = unknown && item.s(attribute::PENDING_SINCE) == Some(&since);
+        let kept = KeptAppointment::from_item(&item)?;
+        Ok(if ours { Cancelled::Requested(kept) } else { cancelled_before(kept) })
     }
 
     /// Applies a country's outcome: one conditional write, whose condition is derived from the state machine.
@@ -352,12 +418,12 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             // No state moves by this event, so that there is nothing to write: the row decides who has to know.
             return Ok(match self.get(&detail.insured_id, detail.appointment_id).await? {
                 None => Applied::Unknown,
-                Some(kept) => outcome_without_move(kept, status_event, None),
+                Some(kept) => outcome_without_move(&kept, status_event),
             });
         };
-        let mut change = StatusChange::new(status_event, target, detail.reason, now);
-        let event_id = detail.event_id.to_string();
-        change.values.insert(":event", event_id.clone());
+        let applied = Some((detail.event_id, detail.traceparent));
+        let mut change = StatusChange::new(status_event, target, detail.reason, applied, now);
+        change.values.insert(":event", detail.event_id.to_string());
         change.values.insert(":country", detail.country.code());
         change.values.insert(":schedule", detail.schedule_id.get());
         change.condition.push_str(" AND countryISO = :country AND scheduleId = :schedule");
@@ -382,8 +448,9 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         };
         let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
             Ok(output) => {
-                let item = output.attributes.unwrap_or_default();
-                return Ok(Applied::Moved(KeptAppointment::from_item(&item)?));
+                let kept = KeptAppointment::from_item(&output.attributes.unwrap_or_default())?;
+                let change = kept.change_by(detail.event_id, target, detail.traceparent);
+                return Ok(Applied::Moved(change.ok_or(InvalidItem { attribute: attribute::HISTORY })?));
             }
             Err(error) => error,
         };
@@ -392,15 +459,25 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         if kept.appointment.country != detail.country || kept.appointment.schedule_id != detail.schedule_id {
             return Ok(Applied::Unknown);
         }
-        Ok(outcome_without_move(kept, status_event, Some(&event_id)))
+        Ok(match kept.change_by(detail.event_id, target, detail.traceparent) {
+            Some(change) => Applied::Repeated(change),
+            None => outcome_without_move(&kept, status_event),
+        })
+    }
+}
+
+/// What a person's wish to cancel meets that did not change the row.
+fn cancelled_before(kept: KeptAppointment) -> Cancelled {
+    match kept.appointment.status.on(StatusEvent::CancellationRequested) {
+        Transition::Refused if kept.appointment.status.is_unknown() => Cancelled::NotUnderstood(kept),
+        Transition::Refused => Cancelled::Refused,
+        _ if kept.appointment.status == Status::Cancelled => Cancelled::Done(kept),
+        _ => Cancelled::AlreadyRequested(kept),
     }
 }
 
 /// What an event means for a row that it did not move.
-fn outcome_without_move(kept: KeptAppointment, event: StatusEvent, event_id: Option<&str>) -> Applied {
-    if event_id.is_some() && kept.last_event_id.as_deref() == event_id {
-        return Applied::Repeated(kept);
-    }
+fn outcome_without_move(kept: &KeptAppointment, event: StatusEvent) -> Applied {
     match kept.appointment.status.on(event) {
         Transition::NeedsOperator => Applied::NeedsOperator,
         Transition::Contradicts => Applied::Contradicted(kept.appointment.status),
@@ -423,21 +500,28 @@ pub(crate) struct StatusChange {
 }
 
 impl StatusChange {
-    pub(crate) fn new(event: StatusEvent, target: Status, reason: Option<Reason>, now: Timestamp) -> Self {
+    /// `applied` is the event that makes the change, by its id and the trace of its delivery.
+    pub(crate) fn new(
+        event: StatusEvent,
+        target: Status,
+        reason: Option<Reason>,
+        applied: Option<(Uuid, TraceContext)>,
+        now: Timestamp,
+    ) -> Self {
         let mut condition = String::from("#status IN (");
         let mut values = Item::new();
         for (number, status) in event.moves_from().enumerate() {
             let separator = if number == 0 { "" } else { ", " };
             // Writing to a string cannot fail.
             let _ = write!(condition, "{separator}:from{number}");
-            values.insert(format!(":from{number}"), status.as_str());
+            values.insert(format!(":from{number}"), status.as_str().to_owned());
         }
         condition.push(')');
-        values.insert(":status", target.as_str());
+        values.insert(":status", target.as_str().to_owned());
         values.insert(":now", now.to_string());
-        values.insert(":entry", history_value(&HistoryEntry { status: target, at: now, reason }));
+        values.insert(":entry", history_value(&HistoryEntry { status: target, at: now, reason }, applied));
         if let Some(reason) = reason {
-            values.insert(":reason", reason.as_str());
+            values.insert(":reason", reason.as_str().to_owned());
         }
         Self { condition, values }
     }

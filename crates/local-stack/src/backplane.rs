@@ -95,6 +95,10 @@ pub struct Durations {
     pub republish_interval: u64,
     /// What passes before the first republishing, between the further ones, and after the last until giving up.
     pub republish_delays: Vec<u64>,
+    /// How often a country is asked about what was given up, for as long as dead letters are kept.
+    pub given_up_interval: u64,
+    /// For how long EventBridge tries to deliver an event to a queue: its default, which nothing here changes.
+    pub event_delivery: u64,
 }
 
 /// What the local stack overrides: durations, and nothing else (the type has no other field).
@@ -134,6 +138,8 @@ pub struct Index {
     pub sort_key: KeyAttribute,
     /// Attributes copied to the index besides the keys of index and table.
     pub projected_attributes: Vec<String>,
+    /// How many values of the partition key each country has, and as many for what was given up.
+    pub shards: u8,
 }
 
 /// A key attribute and its DynamoDB type.
@@ -568,6 +574,19 @@ impl Durations {
     #[must_use]
     pub fn receive_delays_setting(&self) -> String {
         self.receive_delays.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// [`Durations::republish_delays`], as the variable `republish_delays_seconds` gives them.
+    #[must_use]
+    pub fn republish_delays_setting(&self) -> String {
+        self.republish_delays.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// [`Durations::given_up_interval`] and [`Durations::dead_letter_retention`], as the variable
+    /// `given_up_schedule_seconds` gives them.
+    #[must_use]
+    pub fn given_up_schedule_setting(&self) -> String {
+        format!("{}/{}", self.given_up_interval, self.dead_letter_retention)
     }
 
     /// [`Durations::visibility_timeout`].

@@ -21,6 +21,7 @@
 //! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
 //! the children of a program that was killed.
 
+pub mod account;
 pub mod application;
 pub mod archive;
 pub mod artifacts;
@@ -36,6 +37,7 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod provision;
+pub mod reconcile;
 pub mod redrive;
 pub mod running;
 mod schedule;
@@ -238,7 +240,8 @@ impl Services {
     /// The variables that hold nobody's credentials.
     fn shared_variables(&self, endpoint: &Endpoint) -> BTreeMap<&'static str, String> {
         let endpoint = endpoint.to_string();
-        let delays: Vec<String> = self.backplane.durations.republish_delays.iter().map(u64::to_string).collect();
+        let durations = &self.backplane.durations;
+        let shards = self.backplane.table.index.shards.to_string();
         BTreeMap::from([
             ("aws_region", REGION.to_owned()),
             ("dynamodb_endpoint", endpoint.clone()),
@@ -247,7 +250,10 @@ impl Services {
             ("appointments_table", self.backplane.table.name.clone()),
             ("appointments_topic_arn", self.topic_arn().to_owned()),
             ("appointments_event_bus", self.backplane.bus.name.clone()),
-            ("republish_delays_seconds", delays.join(",")),
+            ("republish_delays_seconds", durations.republish_delays_setting()),
+            ("given_up_schedule_seconds", durations.given_up_schedule_setting()),
+            ("pending_shards_written", shards.clone()),
+            ("pending_shards_read", shards),
         ])
     }
 
@@ -408,7 +414,16 @@ pub fn databases_are_given(root: &Path) -> bool {
     })
 }
 
-/// The databases that the environment names, by country: `DATABASE_URL_PE` and so on.
+/// The URLs of the databases that the environment names, by country: `DATABASE_URL_PE` and so on.
+///
+/// # Errors
+/// When one is malformed.
+pub fn given_database_urls(backplane: &Backplane) -> Result<BTreeMap<String, String>> {
+    let given = given_databases(backplane)?.into_iter();
+    Ok(given.map(|(country, database)| (country, database.owner_url().to_owned())).collect())
+}
+
+/// The databases that the environment names, by country.
 fn given_databases(backplane: &Backplane) -> Result<BTreeMap<String, Database>> {
     let mut given = BTreeMap::new();
     for country in backplane.countries() {

@@ -211,6 +211,12 @@ async fn create_messaging(aws: &Aws, backplane: &Backplane) -> Result<String> {
     let bus = async {
         let name = &backplane.bus.name;
         aws.events("CreateEventBus", &json!({"Name": name})).await?;
+        let archive = json!({
+            "ArchiveName": backplane.bus.archive,
+            "EventSourceArn": arn("events", &format!("event-bus/{name}")),
+            "RetentionDays": backplane.durations.archive_retention / (24 * 60 * 60),
+        });
+        aws.events("CreateArchive", &archive).await?;
         let rule = json!({
             "Name": backplane.bus.rule.name,
             "EventBusName": name,

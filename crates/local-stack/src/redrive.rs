@@ -3,194 +3,216 @@
 //! It is what an operator does once the cause is gone. Both may be done twice: a worker answers a command that it has
 //! decided with the same decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
-use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint};
-use backplane::{AppointmentsTable, CommandTopic};
+use anyhow::{Context, Result};
+use appointment::{Country, Timestamp};
+use backplane::{AppointmentsTable, CommandTopic, PendingShards};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
-use crate::aws::{Aws, CALL_LIMIT};
+use crate::account::Account;
 use crate::backplane::Backplane;
-use crate::ministack::{ACCOUNT, REGION};
 
 /// Commands that are published at once.
 const IN_FLIGHT: usize = 16;
 
+/// Rows of the index that are read at once.
+const PAGE: u32 = 100;
+
 /// What a receive gives at most.
 const RECEIVE_LIMIT: u64 = 10;
-
-/// An AWS account, or the emulator, with the rights of an operator.
-pub struct Account {
-    partition: String,
-    region: String,
-    account: String,
-    topic_arn: String,
-    dynamodb: Endpoint,
-    sns: Endpoint,
-    sqs: Aws,
-    client: Client<NativeTransport>,
-    emulated: bool,
-}
 
 /// What was put back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redriven {
-    /// Messages by the dead-letter queue that they left. On AWS the move goes on by itself, so that it is `None`.
-    pub messages: BTreeMap<String, Option<u64>>,
+    /// What became of each dead-letter queue.
+    pub queues: BTreeMap<String, Moved>,
     /// Commands of given-up appointments that were published again.
     pub published: u64,
 }
 
-impl Account {
-    /// The emulator at this endpoint, as its root.
+/// What became of the messages of a dead-letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// They are back in their queue, or dropped.
+    Done {
+        /// How many were put back.
+        put_back: u64,
+        /// How many were about an erased appointment, and deleted.
+        dropped: u64,
+    },
+    /// They would be moved; nothing was.
+    WouldMove {
+        /// How many there are about.
+        messages: u64,
+    },
+    /// SQS moves them by itself. The functions drop those about an erased appointment.
+    Started,
+    /// The call was refused, for example because a move is under way; the other queues are not affected.
+    Refused(String),
+}
+
+impl Redriven {
+    /// Whether a queue was left out.
     #[must_use]
-    pub fn emulator(endpoint: &Endpoint, backplane: &Backplane) -> Self {
-        let credentials = Credentials::from_keys("test", "test", None);
-        Self {
-            partition: "aws".to_owned(),
-            region: REGION.to_owned(),
-            account: ACCOUNT.to_owned(),
-            topic_arn: format!("arn:aws:sns:{REGION}:{ACCOUNT}:{}", backplane.topic.name),
-            dynamodb: endpoint.clone(),
-            sns: endpoint.clone(),
-            sqs: Aws::root(endpoint.clone()),
-            client: Client::new(NativeTransport::new(), REGION, credentials).with_deadline(CALL_LIMIT),
-            emulated: true,
-        }
+    pub fn is_partial(&self) -> bool {
+        self.queues.values().any(|moved| matches!(moved, Moved::Refused(_)))
     }
+}
 
-    /// The account and region of a topic, with these credentials; every service at `endpoint` where one is given.
+impl Account {
+    /// Puts everything back; with `dry_run`, only says how much there is.
     ///
     /// # Errors
-    /// When the text is no ARN of a topic.
-    pub fn of_topic(topic_arn: &str, credentials: Credentials, endpoint: Option<&Endpoint>) -> Result<Self> {
-        let parts: Vec<&str> = topic_arn.split(':').collect();
-        let ["arn", partition, "sns", region, account, _topic] = parts.as_slice() else {
-            bail!("not the ARN of a topic: {topic_arn}; Terraform's output `appointments_topic_arn` tells it");
-        };
-        let suffix = if *partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let endpoint = |service: &str| {
-            if let Some(endpoint) = endpoint {
-                return Ok(endpoint.clone());
-            }
-            let url = format!("https://{service}.{region}.{suffix}");
-            Endpoint::parse(&url).with_context(|| format!("no such endpoint: {url}"))
-        };
-        Ok(Self {
-            partition: (*partition).to_owned(),
-            region: (*region).to_owned(),
-            account: (*account).to_owned(),
-            topic_arn: topic_arn.to_owned(),
-            dynamodb: endpoint("dynamodb")?,
-            sns: endpoint("sns")?,
-            sqs: Aws::in_region(endpoint("sqs")?, region, credentials.clone()),
-            client: Client::new(NativeTransport::new(), *region, credentials).with_deadline(CALL_LIMIT),
-            emulated: false,
-        })
-    }
-
-    /// Puts everything back.
-    ///
-    /// # Errors
-    /// When a call fails. What was put back until then stays so; doing it again does no harm.
-    pub async fn redrive(&self, backplane: &Backplane) -> Result<Redriven> {
+    /// When the given-up commands cannot be published. What was put back until then stays so; doing it again does no
+    /// harm. A queue that is refused is told in the answer.
+    pub async fn redrive(&self, backplane: &Backplane, dry_run: bool) -> Result<Redriven> {
         let mut redriven = Redriven::default();
         let confirmation = &backplane.confirmation_queue;
         let countries = backplane.countries().map(|country| (country.dead_letter_queue, country.queue));
         let queues = countries.chain([(confirmation.dead_letter_queue.clone(), confirmation.name.clone())]);
         for (dead_letters, queue) in queues {
-            let moved = match self.emulated {
-                true => Some(self.move_messages(&dead_letters, &queue).await?),
-                false => {
-                    self.start_move_task(&dead_letters).await?;
-                    None
-                }
+            let moved = match dry_run {
+                true => self.messages_in(&dead_letters).await.map(|messages| Moved::WouldMove { messages }),
+                false => self.put_back(&dead_letters, &queue, backplane).await,
             };
-            redriven.messages.insert(dead_letters, moved);
+            let moved = moved.unwrap_or_else(|error| Moved::Refused(format!("{error:#}")));
+            redriven.queues.insert(self.name(&dead_letters), moved);
         }
-        redriven.published = self.publish_given_up(&backplane.table.name).await?;
+        redriven.published = self.publish_given_up(backplane, dry_run).await?;
         Ok(redriven)
     }
 
-    /// SQS moves the messages to the queues that they came from, by itself
+    /// Puts the messages of a dead-letter queue back into their queue.
+    pub(crate) async fn put_back(&self, dead_letters: &str, queue: &str, backplane: &Backplane) -> Result<Moved> {
+        match self.emulated {
+            true => self.move_messages(dead_letters, queue, backplane).await,
+            false => self.start_move_task(dead_letters).await,
+        }
+    }
+
+    /// SQS moves the messages to the queues that they came from, by itself, one task a queue at a time
     /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>).
-    async fn start_move_task(&self, dead_letters: &str) -> Result<()> {
-        let Self { partition, region, account, .. } = self;
-        let source = format!("arn:{partition}:sqs:{region}:{account}:{dead_letters}");
-        self.sqs.sqs("StartMessageMoveTask", &json!({"SourceArn": source})).await?;
-        Ok(())
+    async fn start_move_task(&self, dead_letters: &str) -> Result<Moved> {
+        let source = self.arn("sqs", "", dead_letters);
+        self.aws("sqs")?.sqs("StartMessageMoveTask", &json!({"SourceArn": source})).await?;
+        Ok(Moved::Started)
     }
 
     /// What the emulator lacks `StartMessageMoveTask` for: receives, sends and deletes as many messages as there are now,
     /// so that one that comes back at once is not moved for ever.
-    async fn move_messages(&self, dead_letters: &str, queue: &str) -> Result<u64> {
+    async fn move_messages(&self, dead_letters: &str, queue: &str, backplane: &Backplane) -> Result<Moved> {
+        let sqs = self.aws("sqs")?;
         let (from, to) = (self.queue_url(dead_letters).await?, self.queue_url(queue).await?);
-        let count = json!({"QueueUrl": from, "AttributeNames": ["ApproximateNumberOfMessages"]});
-        let count = self.sqs.sqs("GetQueueAttributes", &count).await?;
-        let count = count.pointer("/Attributes/ApproximateNumberOfMessages").and_then(Value::as_str);
-        let count: u64 = count.and_then(|count| count.parse().ok()).context("the queue does not tell its length")?;
-        let mut moved = 0;
-        while moved < count {
+        let count = self.messages_in(dead_letters).await?;
+        let (mut put_back, mut dropped) = (0, 0);
+        while put_back + dropped < count {
             let receive = json!({
                 "QueueUrl": from,
-                "MaxNumberOfMessages": RECEIVE_LIMIT.min(count - moved),
+                "MaxNumberOfMessages": RECEIVE_LIMIT.min(count - put_back - dropped),
                 "MessageAttributeNames": ["All"],
                 "WaitTimeSeconds": 0,
             });
-            let received = self.sqs.sqs("ReceiveMessage", &receive).await?;
+            let received = sqs.sqs("ReceiveMessage", &receive).await?;
             let messages = received.get("Messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             if messages.is_empty() {
                 break;
             }
             for message in messages {
                 let part = |name: &str| message.get(name).cloned().unwrap_or_default();
-                let mut send = json!({"QueueUrl": to, "MessageBody": part("Body")});
-                if let (Some(attributes), Some(send)) = (message.get("MessageAttributes"), send.as_object_mut()) {
-                    send.insert("MessageAttributes".to_owned(), attributes.clone());
+                if self.is_about_erased(message, backplane).await? {
+                    dropped += 1;
+                } else {
+                    let mut send = json!({"QueueUrl": to, "MessageBody": part("Body")});
+                    if let (Some(attributes), Some(send)) = (message.get("MessageAttributes"), send.as_object_mut()) {
+                        send.insert("MessageAttributes".to_owned(), attributes.clone());
+                    }
+                    sqs.sqs("SendMessage", &send).await?;
+                    put_back += 1;
                 }
-                self.sqs.sqs("SendMessage", &send).await?;
                 let delete = json!({"QueueUrl": from, "ReceiptHandle": part("ReceiptHandle")});
-                self.sqs.sqs("DeleteMessage", &delete).await?;
-                moved += 1;
+                sqs.sqs("DeleteMessage", &delete).await?;
             }
         }
-        Ok(moved)
+        Ok(Moved::Done { put_back, dropped })
     }
 
-    async fn queue_url(&self, name: &str) -> Result<String> {
-        let answer = self.sqs.sqs("GetQueueUrl", &json!({"QueueName": name})).await?;
+    /// Whether a command, or an outcome, is about an appointment that was erased.
+    async fn is_about_erased(&self, message: &Value, backplane: &Backplane) -> Result<bool> {
+        let body = message.get("Body").and_then(Value::as_str).unwrap_or_default();
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        let about = body.get("appointmentId").or_else(|| body.pointer("/detail/appointmentId"));
+        let Some(appointment) = about.and_then(Value::as_str).and_then(|id| id.parse().ok()) else { return Ok(false) };
+        let (dynamodb, table) = (self.endpoint("dynamodb")?, self.name(&backplane.table.name));
+        Ok(AppointmentsTable::new(&self.client, &dynamodb, &table).is_erased(appointment).await?)
+    }
+
+    /// About how many messages a queue holds that can be received.
+    pub(crate) async fn messages_in(&self, queue: &str) -> Result<u64> {
+        let question =
+            json!({"QueueUrl": self.queue_url(queue).await?, "AttributeNames": ["ApproximateNumberOfMessages"]});
+        let answer = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
+        let count = answer.pointer("/Attributes/ApproximateNumberOfMessages").and_then(Value::as_str);
+        count.and_then(|count| count.parse().ok()).with_context(|| format!("{queue} does not tell its length"))
+    }
+
+    /// About how many messages a queue holds, those on their way and those being processed included.
+    pub(crate) async fn all_messages_in(&self, queue: &str) -> Result<u64> {
+        let names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesDelayed",
+            "ApproximateNumberOfMessagesNotVisible",
+        ];
+        let question = json!({"QueueUrl": self.queue_url(queue).await?, "AttributeNames": names});
+        let answer = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
+        let attribute = |name: &str| answer.get("Attributes")?.get(name)?.as_str()?.parse::<u64>().ok();
+        Ok(names.iter().filter_map(|name| attribute(name)).sum())
+    }
+
+    pub(crate) async fn queue_url(&self, name: &str) -> Result<String> {
+        let answer = self.aws("sqs")?.sqs("GetQueueUrl", &json!({"QueueName": self.name(name)})).await?;
         let url = answer.get("QueueUrl").and_then(Value::as_str);
         Ok(url.with_context(|| format!("no URL of {name}"))?.to_owned())
     }
 
-    /// Publishes the command of everything in the shard `given_up`, from which the country's answer takes it.
-    async fn publish_given_up(&self, table: &str) -> Result<u64> {
-        let table = AppointmentsTable::new(&self.client, &self.dynamodb, table);
-        let topic = CommandTopic::new(&self.client, &self.sns, &self.topic_arn);
+    /// Publishes the command of everything that was given up, which the country's answer takes out of the index.
+    async fn publish_given_up(&self, backplane: &Backplane, dry_run: bool) -> Result<u64> {
+        let (dynamodb, sns) = (self.endpoint("dynamodb")?, self.endpoint("sns")?);
+        let table = self.name(&backplane.table.name);
+        let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
+        let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
+        let shards: PendingShards = backplane.table.index.shards.to_string().parse()?;
+        let countries = backplane.countries.iter().map(|code| code.parse()).collect::<Result<Vec<Country>, _>>()?;
+        // The shard of an earlier version comes with each country.
+        let shards: BTreeSet<String> = countries.into_iter().flat_map(|country| shards.given_up(country)).collect();
+        let whenever = Timestamp::from_unix_milliseconds(i64::MAX);
         let mut published = 0;
-        let mut after = None;
-        loop {
-            let page = table.given_up(after.as_ref()).await?;
-            let mut outcomes = stream::iter(&page.appointments)
-                .map(async |given_up| {
-                    // The index tells no slot, and may be older than the table.
-                    let kept = table.get(&given_up.insured_id, given_up.appointment_id).await?;
-                    let Some(message) = kept.and_then(|kept| kept.unanswered_command()) else { return Ok(0) };
-                    topic.publish(&message).await?;
-                    anyhow::Ok(1)
-                })
-                .buffer_unordered(IN_FLIGHT);
-            while let Some(outcome) = outcomes.next().await {
-                published += outcome?;
-            }
-            drop(outcomes);
-            after = page.appointments.into_iter().next_back();
-            if !page.more || after.is_none() {
-                return Ok(published);
+        for shard in shards {
+            let mut start = None;
+            loop {
+                let page = table.due(&shard, whenever, PAGE, start).await?;
+                let mut outcomes = stream::iter(&page.appointments)
+                    .map(async |given_up| {
+                        // The index tells no slot, and may be older than the table.
+                        let kept = table.get(&given_up.insured_id, given_up.appointment_id).await?;
+                        let Some(message) = kept.and_then(|kept| kept.unanswered_command()) else { return Ok(0) };
+                        if !dry_run {
+                            topic.publish(&message).await?;
+                        }
+                        anyhow::Ok(1)
+                    })
+                    .buffer_unordered(IN_FLIGHT);
+                while let Some(outcome) = outcomes.next().await {
+                    published += outcome?;
+                }
+                drop(outcomes);
+                start = page.next;
+                if start.is_none() {
+                    break;
+                }
             }
         }
+        Ok(published)
     }
 }

@@ -9,7 +9,7 @@ use aws_http::Endpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::backplane::Backplane;
-use crate::{Services, given_databases, instance_directory};
+use crate::{Services, given_database_urls, instance_directory};
 
 const FILE: &str = "stack.json";
 
@@ -73,9 +73,7 @@ impl RunningStack {
     /// # Errors
     /// When the environment names a database by a malformed URL.
     pub fn database_urls(&self, backplane: &Backplane) -> Result<BTreeMap<String, String>> {
-        let given = given_databases(backplane)?.into_iter();
-        let mut urls: BTreeMap<String, String> =
-            given.map(|(country, database)| (country, database.owner_url().to_owned())).collect();
+        let mut urls = given_database_urls(backplane)?;
         urls.extend(self.databases.clone());
         Ok(urls)
     }

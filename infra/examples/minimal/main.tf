@@ -10,17 +10,31 @@ provider "aws" {
   }
 }
 
-# One country, the smallest database, nothing protected: to try the system out, and to take it down again.
+# One country, the smallest database, nothing protected: to try the system out, and to take it down again. A new account has too little
+# concurrency to reserve any.
 module "backplane" {
   source = "../.."
 
-  application_url     = var.application_url
-  internal_api_key    = var.internal_api_key
-  authentication      = var.authentication
-  countries           = ["PE"]
-  packages            = { directory = "${path.module}/../../../target/package" }
-  component_trust     = { iam_users = true }
-  database            = { instance_class = "db.t4g.micro", multi_az = false, backup_retention_days = 1 }
-  deletion_protection = false
-  log_retention_days  = 7
+  name_prefix    = "trial-"
+  authentication = var.authentication
+  countries      = ["PE"]
+  packages       = { directory = "${path.module}/../../../target/package" }
+
+  functions = {
+    intake       = { reserved_concurrency = -1 }
+    confirmation = { reserved_concurrency = -1, maximum_concurrency = 2 }
+    worker       = { reserved_concurrency = -1, maximum_concurrency = 2 }
+  }
+
+  database = {
+    instance_class        = "db.t4g.micro"
+    multi_az              = false
+    backup_retention_days = 1
+    deletion_protection   = false
+    final_snapshot        = false
+    apply_immediately     = true
+  }
+  table_deletion_protection = false
+  keys_deletable            = true
+  log_retention_days        = 7
 }

@@ -9,18 +9,7 @@ variable "region" {
   }
 }
 
-variable "application_url" {
-  description = "HTTPS URL of the Spin application."
-  type        = string
-}
-
 variable "authentication" {
-  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys as a JWKS document."
-  type        = object({ issuer = string, audience = string, keys = string })
-}
-
-variable "internal_api_key" {
-  description = "Key of the application's internal routes; give it in TF_VAR_internal_api_key, not in a file."
-  type        = string
-  sensitive   = true
+  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`)."
+  type        = object({ issuer = string, audience = string, keys = optional(string), jwks_url = optional(string) })
 }

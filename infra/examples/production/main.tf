@@ -13,18 +13,13 @@ provider "aws" {
 module "backplane" {
   source = "../.."
 
-  application_url           = var.application_url
-  internal_api_key          = var.internal_api_key
-  authentication            = var.authentication
-  internal_api_key_previous = var.internal_api_key_previous
+  authentication       = var.authentication
+  cors_allowed_origins = var.cors_allowed_origins
 
   packages = {
     directory    = "${path.module}/../../../target/package"
     architecture = "arm64"
   }
-
-  # The application runs on Fargate, whose task assumes the roles.
-  component_trust = { services = ["ecs-tasks.amazonaws.com"] }
 
   # Peru books about ten times as much as Chile.
   database           = { instance_class = "db.t4g.medium", backup_retention_days = 35 }
@@ -33,8 +28,9 @@ module "backplane" {
   network = { cidr = "10.20.0.0/20", availability_zone_count = 3 }
 
   api = {
-    throttling = { rate_per_second = 500, burst = 1000 }
-    domain     = var.domain
+    throttling       = { rate_per_second = 500, burst = 1000 }
+    detailed_metrics = true
+    domain           = var.domain
   }
 
   alarm_actions = [aws_sns_topic.alarms.arn]
@@ -60,6 +56,7 @@ module "alarms_key" {
   alias       = "appointments-alarms"
   description = "The topic of alarms"
   services    = ["sns"]
+  deletable   = true # It keeps nothing.
 
   service_uses = [{
     sid       = "TellFromAlarms"

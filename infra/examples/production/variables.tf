@@ -9,32 +9,20 @@ variable "region" {
   }
 }
 
-variable "application_url" {
-  description = "HTTPS URL of the Spin application."
-  type        = string
-}
-
 variable "authentication" {
-  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys as a JWKS document."
-  type        = object({ issuer = string, audience = string, keys = string })
+  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`)."
+  type        = object({ issuer = string, audience = string, keys = optional(string), jwks_url = optional(string) })
 }
 
-variable "internal_api_key" {
-  description = "Key of the application's internal routes; give it in TF_VAR_internal_api_key, not in a file."
-  type        = string
-  sensitive   = true
-}
-
-variable "internal_api_key_previous" {
-  description = "Second key during a rotation."
-  type        = string
-  sensitive   = true
-  default     = null
+variable "cors_allowed_origins" {
+  description = "Origins of web pages that may call the API from a browser."
+  type        = set(string)
+  default     = []
 }
 
 variable "domain" {
-  description = "Domain name of the API with its ACM certificate; null leaves the execute-api address."
-  type        = object({ name = string, certificate_arn = string })
+  description = "The API's own name, with its ACM certificate or with a hosted zone of Route 53; null leaves the execute-api address."
+  type        = object({ name = string, certificate_arn = optional(string), zone_id = optional(string) })
   default     = null
 }
 

@@ -1,25 +1,52 @@
 locals {
-  # Each path by itself, any method: so the application answers 405 with `Allow` where a method is wrong, and a path that
-  # is not listed, /internal above all, does not exist here.
-  routes = { for path in var.paths : path => "ANY ${path}" }
+  # Each path by itself, any method: so the application answers 405 with `Allow` where a method is wrong, and the access log tells the
+  # routes apart. What is no path of the API goes to the application too, which says so (404) in its own words.
+  routes = merge(
+    { "$default" = { path = "$default", guarded = false } },
+    { for path in var.paths : "ANY ${path}" => { path = path, guarded = var.jwt != null && !contains(var.open_paths, path) } },
+    # A browser asks without a token whether it may ask (CORS preflight). The more specific route wins, so that the authorizer does not
+    # refuse that: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+    var.jwt == null ? {} : { for path in var.paths : "OPTIONS ${path}" => { path = path, guarded = false } },
+  )
+
+  # The function is one integration; another host is one for each path, which is part of its address.
+  integrations = var.application_url == null ? { function = null } : merge(
+    { "$default" = var.application_url },
+    { for path in var.paths : path => "${var.application_url}${path}" },
+  )
 }
 
+# Without cors_configuration: with it API Gateway would answer preflights itself, for paths that the application answers, and ignore the
+# application's headers. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
 resource "aws_apigatewayv2_api" "this" {
   name                         = var.name
-  description                  = "The public booking API, in front of the Spin application"
+  description                  = "The public booking API"
   protocol_type                = "HTTP"
   disable_execute_api_endpoint = var.domain != null
 }
 
 resource "aws_apigatewayv2_integration" "application" {
-  for_each = local.routes
+  for_each = local.integrations
 
-  api_id               = aws_apigatewayv2_api.this.id
-  description          = "The application at ${each.key}"
-  integration_type     = "HTTP_PROXY"
-  integration_method   = "ANY"
-  integration_uri      = "${var.application_url}${each.key}"
-  timeout_milliseconds = var.timeout_milliseconds
+  api_id                 = aws_apigatewayv2_api.this.id
+  description            = each.value == null ? "The function" : "The application at ${each.key}"
+  integration_type       = each.value == null ? "AWS_PROXY" : "HTTP_PROXY"
+  integration_method     = each.value == null ? "POST" : "ANY"
+  integration_uri        = each.value == null ? var.function.invoke_arn : each.value
+  payload_format_version = each.value == null ? "2.0" : "1.0"
+  timeout_milliseconds   = var.timeout_milliseconds
+}
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+resource "aws_lambda_permission" "api" {
+  count = var.application_url == null ? 1 : 0
+
+  statement_id  = var.name
+  function_name = var.function.name
+  qualifier     = var.function.alias
+  action        = "lambda:InvokeFunction"
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*/*"
 }
 
 resource "aws_apigatewayv2_route" "this" {
@@ -27,14 +54,10 @@ resource "aws_apigatewayv2_route" "this" {
   for_each = local.routes
 
   api_id             = aws_apigatewayv2_api.this.id
-  route_key          = each.value
-  target             = "integrations/${aws_apigatewayv2_integration.application[each.key].id}"
-  authorization_type = local.guarded[each.key] ? "JWT" : "NONE"
-  authorizer_id      = local.guarded[each.key] ? aws_apigatewayv2_authorizer.jwt[0].id : null
-}
-
-locals {
-  guarded = { for path in var.paths : path => var.jwt != null && !contains(var.open_paths, path) }
+  route_key          = each.key
+  target             = "integrations/${aws_apigatewayv2_integration.application[var.application_url == null ? "function" : each.value.path].id}"
+  authorization_type = each.value.guarded ? "JWT" : "NONE"
+  authorizer_id      = each.value.guarded ? aws_apigatewayv2_authorizer.jwt[0].id : null
 }
 
 resource "aws_apigatewayv2_authorizer" "jwt" {
@@ -59,7 +82,19 @@ resource "aws_apigatewayv2_stage" "default" {
   default_route_settings {
     throttling_burst_limit   = var.throttling.burst
     throttling_rate_limit    = var.throttling.rate_per_second
-    detailed_metrics_enabled = true
+    detailed_metrics_enabled = var.detailed_metrics
+  }
+
+  # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
+  dynamic "route_settings" {
+    for_each = var.route_throttling
+
+    content {
+      route_key                = "ANY ${route_settings.key}"
+      throttling_burst_limit   = route_settings.value.burst
+      throttling_rate_limit    = route_settings.value.rate_per_second
+      detailed_metrics_enabled = var.detailed_metrics
+    }
   }
 
   # The route, never the path: a path holds the insured person's code.
@@ -79,24 +114,7 @@ resource "aws_apigatewayv2_stage" "default" {
       application_latency_ms = "$context.integration.latency"
     })
   }
-}
 
-resource "aws_apigatewayv2_domain_name" "this" {
-  count = var.domain == null ? 0 : 1
-
-  domain_name = var.domain.name
-
-  domain_name_configuration {
-    certificate_arn = var.domain.certificate_arn
-    endpoint_type   = "REGIONAL"
-    security_policy = "TLS_1_2"
-  }
-}
-
-resource "aws_apigatewayv2_api_mapping" "this" {
-  count = var.domain == null ? 0 : 1
-
-  api_id      = aws_apigatewayv2_api.this.id
-  domain_name = aws_apigatewayv2_domain_name.this[0].id
-  stage       = aws_apigatewayv2_stage.default.id
+  # A setting is of a route that exists.
+  depends_on = [aws_apigatewayv2_route.this]
 }

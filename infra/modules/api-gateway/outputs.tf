@@ -3,25 +3,58 @@ output "id" {
   value       = aws_apigatewayv2_api.this.id
 }
 
+output "cors_configuration" {
+  description = "What the gateway itself answers to preflights: nothing."
+  value       = aws_apigatewayv2_api.this.cors_configuration
+}
+
 output "endpoint" {
   description = "Address of the API."
-  value       = var.domain == null ? aws_apigatewayv2_api.this.api_endpoint : "https://${aws_apigatewayv2_domain_name.this[0].domain_name}"
+  value       = var.domain == null ? aws_apigatewayv2_api.this.api_endpoint : "https://${var.domain.name}"
+}
+
+output "domain_target" {
+  description = "Where a CNAME or alias record of the API's own name has to lead, with the hosted zone that an alias names; null without such a name."
+  value = var.domain == null ? null : {
+    name           = aws_apigatewayv2_domain_name.this[0].domain_name_configuration[0].target_domain_name
+    hosted_zone_id = aws_apigatewayv2_domain_name.this[0].domain_name_configuration[0].hosted_zone_id
+  }
+}
+
+output "domain" {
+  description = "The certificate and the records that were made for the API's own name."
+  value = {
+    name            = one(aws_apigatewayv2_domain_name.this[*].domain_name)
+    certificate_arn = try(aws_apigatewayv2_domain_name.this[0].domain_name_configuration[0].certificate_arn, null)
+    records         = [for record in concat(aws_route53_record.validation, aws_route53_record.api) : { name = record.name, type = record.type, alias = record.alias, records = record.records }]
+  }
 }
 
 output "routes" {
-  description = "Each route with the address that it calls and its authorization."
+  description = "Each route with what it calls and its authorization."
   value = {
-    for path, route in aws_apigatewayv2_route.this : route.route_key => {
-      uri           = aws_apigatewayv2_integration.application[path].integration_uri
-      authorization = route.authorization_type
+    for route, settings in local.routes : route => {
+      integration   = aws_apigatewayv2_integration.application[var.application_url == null ? "function" : settings.path]
+      authorization = aws_apigatewayv2_route.this[route].authorization_type
     }
   }
 }
 
+output "permission" {
+  description = "What lets the gateway call the function; null where it calls another host."
+  value       = one(aws_lambda_permission.api)
+}
+
+output "execution_arn" {
+  description = "What the gateway's calls come from."
+  value       = aws_apigatewayv2_api.this.execution_arn
+}
+
 output "stage" {
-  description = "Throttling of each route, and the access log's format."
+  description = "Throttling, detailed metrics, and the access log's format."
   value = {
     throttling        = aws_apigatewayv2_stage.default.default_route_settings[0]
+    route_throttling  = aws_apigatewayv2_stage.default.route_settings
     access_log_format = aws_apigatewayv2_stage.default.access_log_settings[0].format
   }
 }

@@ -3,18 +3,24 @@ variable "name" {
   type        = string
 }
 
+variable "function" {
+  description = "The function that the API calls: its name, the alias, and that alias's invocation ARN."
+  type        = object({ name = string, alias = string, invoke_arn = string })
+}
+
 variable "application_url" {
-  description = "HTTPS URL of the Spin application, without a path."
+  description = "HTTPS URL, without a path, of a Spin application that is called in place of the function; null calls the function."
   type        = string
+  default     = null
 
   validation {
-    condition     = can(regex("^https://[a-z0-9.-]+(:[0-9]+)?$", var.application_url))
-    error_message = "application_url must be an https URL without a path or a final slash."
+    condition     = var.application_url == null || can(regex("^https://[a-z0-9.-]+(:[0-9]+)?$", var.application_url))
+    error_message = "application_url must be null, or an https URL without a path or a final slash."
   }
 }
 
 variable "paths" {
-  description = "Paths of the application that are reachable, with path variables in braces. Nothing else is."
+  description = "Paths of the API, with path variables in braces: each is a route with limits, and a name in the access log, of its own."
   type        = set(string)
   default = [
     "/appointments",
@@ -28,8 +34,8 @@ variable "paths" {
   ]
 
   validation {
-    condition     = alltrue([for path in var.paths : startswith(path, "/") && !startswith(path, "/internal") && !strcontains(path, "+}")])
-    error_message = "paths must begin with /, must not be under /internal, which is for AWS alone, and must not be greedy ({proxy+})."
+    condition     = alltrue([for path in var.paths : startswith(path, "/") && !strcontains(path, "+}")])
+    error_message = "paths must begin with /, and must not be greedy ({proxy+})."
   }
 }
 
@@ -40,13 +46,13 @@ variable "open_paths" {
 }
 
 variable "timeout_milliseconds" {
-  description = "How long the gateway waits for the application, in milliseconds; intake answers within its own budget of 3 s."
+  description = "How long the gateway waits for the application, in milliseconds: longer than a client may ask it to wait (`Prefer: wait=10`)."
   type        = number
-  default     = 5000
+  default     = 15000
 
   validation {
     condition     = var.timeout_milliseconds >= 4000 && var.timeout_milliseconds <= 30000
-    error_message = "timeout_milliseconds must be from 4000, which is above intake's budget, to 30000, the limit of HTTP APIs."
+    error_message = "timeout_milliseconds must be from 4000, which is above intake's own budget, to 30000, the limit of HTTP APIs."
   }
 }
 
@@ -62,6 +68,30 @@ variable "throttling" {
     condition     = var.throttling.rate_per_second > 0 && var.throttling.burst >= var.throttling.rate_per_second
     error_message = "throttling.rate_per_second must be positive, and burst at least as large."
   }
+}
+
+variable "route_throttling" {
+  description = "What differs from `throttling` for a path, by the path as it is in `paths`."
+  type = map(object({
+    rate_per_second = number
+    burst           = number
+  }))
+  default = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.route_throttling), var.paths)) == 0
+    error_message = "route_throttling must be keyed by paths of the API, such as /appointments."
+  }
+  validation {
+    condition     = alltrue([for limit in var.route_throttling : limit.rate_per_second > 0 && limit.burst >= limit.rate_per_second])
+    error_message = "route_throttling: rate_per_second must be positive, and burst at least as large."
+  }
+}
+
+variable "detailed_metrics" {
+  description = "Whether CloudWatch gets metrics of each route too, for which it charges; the alarms use those of the whole API."
+  type        = bool
+  default     = false
 }
 
 variable "jwt" {
@@ -92,10 +122,19 @@ variable "access_log_group_arn" {
 }
 
 variable "domain" {
-  description = "Custom domain name with its ACM certificate; null leaves the API at its execute-api address."
+  description = <<-EOT
+    The API's own name; null leaves it at its execute-api address. With `zone_id`, a hosted zone of Route 53, the certificate and the
+    records are made; else `certificate_arn` is an ACM certificate of this region, and the records are made elsewhere.
+  EOT
   type = object({
     name            = string
-    certificate_arn = string
+    certificate_arn = optional(string)
+    zone_id         = optional(string)
   })
   default = null
+
+  validation {
+    condition     = var.domain == null || try((var.domain.certificate_arn == null) != (var.domain.zone_id == null), false)
+    error_message = "domain needs certificate_arn or zone_id, and not both."
+  }
 }

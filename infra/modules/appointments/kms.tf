@@ -22,13 +22,6 @@ locals {
         }
       }]
     }
-    connection = {
-      description = "The internal API key in the connection ${var.confirmation.connection}"
-      services    = ["secretsmanager"]
-      # EventBridge's service-linked role may use keys with this tag only:
-      # https://docs.aws.amazon.com/eventbridge/latest/userguide/encryption-connections.html
-      tags = { EventBridgeApiDestinations = "true" }
-    }
   }
 }
 
@@ -40,5 +33,5 @@ module "key" {
   description  = each.value.description
   services     = each.value.services
   service_uses = try(each.value.service_uses, [])
-  tags         = try(each.value.tags, {})
+  deletable    = var.keys_deletable
 }

@@ -2,14 +2,26 @@ data "aws_caller_identity" "current" {}
 
 locals {
   index = var.table.index
+
+  # By the suffix of their names; the last one serves.
+  tables  = { for table in var.tables : table.suffix => table }
+  serving = var.tables[length(var.tables) - 1].suffix
 }
 
 resource "aws_dynamodb_table" "this" {
-  name                        = var.table.name
+  for_each = local.tables
+
+  name                        = "${var.table.name}${each.key}"
   billing_mode                = var.table.billing_mode
   hash_key                    = var.table.partition_key.name
   range_key                   = var.table.sort_key.name
-  deletion_protection_enabled = var.deletion_protection
+  deletion_protection_enabled = coalesce(each.value.deletion_protection, var.deletion_protection)
+
+  # A restored table has a new name, and leaves the earlier one as it is:
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/pointintimerecovery_howitworks.html
+  restore_source_name    = try(each.value.restore.source_name, null)
+  restore_date_time      = try(each.value.restore.time, null)
+  restore_to_latest_time = try(each.value.restore.time == null ? true : null, null)
 
   dynamic "attribute" {
     for_each = [var.table.partition_key, var.table.sort_key, local.index.partition_key, local.index.sort_key]
@@ -28,6 +40,7 @@ resource "aws_dynamodb_table" "this" {
     non_key_attributes = local.index.projected_attributes
   }
 
+  # A restored table does not inherit these two.
   ttl {
     attribute_name = var.table.time_to_live_attribute
     enabled        = true
@@ -65,8 +78,13 @@ resource "aws_sqs_queue" "confirmation" {
 
   lifecycle {
     precondition {
-      condition     = (var.confirmation_queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60
-      error_message = "An outage of 30 minutes would send confirmations to the dead-letter queue: raise max_receive_count or visibility_timeout."
+      condition = alltrue([
+        length(var.durations.receive_delays) == var.confirmation_queue.max_receive_count - 1,
+        sum(var.durations.receive_delays) > 30 * 60,
+        # Where the function cannot set the visibility of what it leaves.
+        (var.confirmation_queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60,
+      ])
+      error_message = "An outage of 30 minutes would send confirmations to the dead-letter queue: raise max_receive_count and receive_delays (one fewer), or visibility_timeout."
     }
   }
 }

@@ -1,5 +1,10 @@
 output "table" {
-  description = "The table."
+  description = "The table that serves."
+  value       = aws_dynamodb_table.this[local.serving]
+}
+
+output "tables" {
+  description = "Every table by its suffix: the one that serves, and those that were kept when it was restored."
   value       = aws_dynamodb_table.this
 }
 
@@ -43,48 +48,6 @@ output "queue_policies" {
 }
 
 output "keys" {
-  description = "Keys by what they encrypt (`table`, `topic`, `queue`, `connection`): ARN, policy, rotation."
+  description = "Keys by what they encrypt (`table`, `topic`, `queue`): ARN, policy, rotation."
   value       = module.key
-}
-
-output "pipe" {
-  description = "The pipe."
-  value       = aws_pipes_pipe.confirmations
-}
-
-output "connection" {
-  description = "Key and header of the connection, without the secret."
-  value = {
-    arn                = aws_cloudwatch_event_connection.internal_api.arn
-    kms_key_identifier = aws_cloudwatch_event_connection.internal_api.kms_key_identifier
-    header             = nonsensitive(aws_cloudwatch_event_connection.internal_api.auth_parameters[0].api_key[0].key)
-  }
-}
-
-output "destinations" {
-  description = "API destinations: `confirmations` and `republish`."
-  value = {
-    confirmations = aws_cloudwatch_event_api_destination.confirmations
-    republish     = aws_cloudwatch_event_api_destination.republish
-  }
-}
-
-output "republish_rule" {
-  description = "The republish schedule."
-  value       = aws_cloudwatch_event_rule.republish
-}
-
-output "republish_targets" {
-  description = "The schedule's targets, by country."
-  value       = aws_cloudwatch_event_target.republish
-}
-
-output "role_trusts" {
-  description = "Trust policies, as JSON, of the roles `pipe` and `republisher`."
-  value       = { for name, role in aws_iam_role.service : name => role.assume_role_policy }
-}
-
-output "role_policies" {
-  description = "Policies, as JSON, of the roles `pipe` and `republisher`."
-  value       = { for name, policy in aws_iam_role_policy.service : name => policy.policy }
 }

@@ -42,18 +42,12 @@ variable "bus" {
   })
 }
 
-variable "confirmation" {
-  description = "How the confirmation component is called."
-  type = object({
-    event_source   = string
-    connection     = string
-    api_key_header = string
-    pipe           = object({ name = string, destination = string, path = string, batch_size = number, input_template = string })
-    republish      = object({ rule = string, destination = string, path = string })
-  })
+variable "confirmation_event_source" {
+  description = "Source of the events that the confirmation component publishes on the bus."
+  type        = string
 
   validation {
-    condition     = !contains(try(var.bus.rule.event_pattern.source, [var.confirmation.event_source]), var.confirmation.event_source)
+    condition     = !contains(try(var.bus.rule.event_pattern.source, [var.confirmation_event_source]), var.confirmation_event_source)
     error_message = "The rule must name its sources, and the confirmation component's own must not be among them: each event would cause the next one."
   }
 }
@@ -62,63 +56,48 @@ variable "durations" {
   description = "Durations in seconds."
   type = object({
     visibility_timeout        = number
+    receive_delays            = list(number)
     queue_retention           = number
     dead_letter_retention     = number
     confirmation_receive_wait = number
     archive_retention         = number
-    republish_interval        = number
   })
 }
 
-variable "republish_targets" {
-  description = "Target ID of the republish schedule for each country, by ISO 3166-1 alpha-2 code. EventBridge takes five targets a rule."
-  type        = map(string)
+variable "tables" {
+  description = <<-EOT
+    The tables, of which the last one serves. `suffix` is appended to the name. `restore` makes the table from another one's backups, as of
+    `time` (RFC 3339) or, without it, as of now; the earlier table stays in the list until it is no longer needed.
+  EOT
+  type = list(object({
+    suffix              = optional(string, "")
+    deletion_protection = optional(bool)
+    restore             = optional(object({ source_name = string, time = optional(string) }))
+  }))
+  default = [{}]
 
   validation {
-    condition     = length(var.republish_targets) <= 5
-    error_message = "An EventBridge rule has at most five targets: a sixth country needs a second rule."
+    condition     = length(var.tables) > 0 && length(distinct(var.tables[*].suffix)) == length(var.tables)
+    error_message = "tables must not be empty, and each table needs a suffix of its own."
   }
-}
-
-variable "service_roles" {
-  description = "Roles that AWS services assume: `pipe` and `republisher`, each with its policy as JSON."
-  type        = map(object({ name = string, service = string, policy = string }))
-
   validation {
-    condition     = toset(keys(var.service_roles)) == toset(["pipe", "republisher"])
-    error_message = "service_roles must have exactly the keys pipe and republisher."
+    condition     = alltrue([for table in var.tables : can(regex("^(-[a-z0-9-]{1,30})?$", table.suffix))])
+    error_message = "tables: a suffix is a hyphen with lower-case letters and digits, such as -20261125, or empty."
   }
-}
-
-variable "application_url" {
-  description = "HTTPS URL of the Spin application, without a path."
-  type        = string
-}
-
-variable "internal_api_key" {
-  description = "Key that the pipe and the schedule send to the application's internal routes."
-  type        = string
-  sensitive   = true
-}
-
-variable "confirmation_rate_limit" {
-  description = "Requests a second that the pipe sends to the application at most."
-  type        = number
-  default     = 300
-
   validation {
-    condition     = var.confirmation_rate_limit >= 1 && var.confirmation_rate_limit <= 300
-    error_message = "confirmation_rate_limit must be from 1 to 300, which is EventBridge's default quota."
+    condition     = alltrue([for table in var.tables : can(timeadd(table.restore.time, "0s")) || try(table.restore.time, null) == null])
+    error_message = "tables: restore.time must be an RFC 3339 time, such as 2026-11-25T10:00:00Z."
   }
-}
-
-variable "pipe_log_group_arn" {
-  description = "ARN of the log group for the pipe's errors."
-  type        = string
 }
 
 variable "deletion_protection" {
-  description = "Whether the table is protected against deletion."
+  description = "Whether a table is protected against deletion, unless its own setting differs."
   type        = bool
   default     = true
+}
+
+variable "keys_deletable" {
+  description = "Whether the keys may be deleted; with them goes what they encrypt, backups included."
+  type        = bool
+  default     = false
 }

@@ -1,7 +1,11 @@
 locals {
   postgresql_port = 5432
-  identifier      = replace(var.database.name, "_", "-")
+  identifier      = replace("${var.name_prefix}${var.database.name}", "_", "-")
   major_version   = split(".", var.database.engine_version)[0]
+
+  # By the suffix of their identifiers; the last one serves.
+  instances = { for instance in var.database.instances : instance.suffix => instance }
+  serving   = aws_db_instance.this[var.database.instances[length(var.database.instances) - 1].suffix]
 }
 
 resource "aws_db_subnet_group" "this" {
@@ -41,7 +45,9 @@ resource "aws_db_instance" "this" {
   #checkov:skip=CKV_AWS_118:Enhanced monitoring needs a role and an agent stream; the alarms use the instance's own metrics
   #checkov:skip=CKV_AWS_157:Multi-AZ is a switch, on by default, so that a trial can do without it
   #checkov:skip=CKV_AWS_293:Deletion protection is a switch, on by default, so that a trial can be taken down
-  identifier            = local.identifier
+  for_each = local.instances
+
+  identifier            = "${local.identifier}${each.key}"
   engine                = "postgres"
   engine_version        = var.database.engine_version
   instance_class        = var.database.instance_class
@@ -53,6 +59,21 @@ resource "aws_db_instance" "this" {
   storage_type          = "gp3"
   storage_encrypted     = true
   kms_key_id            = module.key["database"].arn
+
+  # A restored instance is a new one; the earlier one stays as it is:
+  # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIT.html
+  snapshot_identifier = each.value.snapshot_identifier
+
+  dynamic "restore_to_point_in_time" {
+    for_each = each.value.point_in_time == null ? [] : [each.value.point_in_time]
+
+    content {
+      source_db_instance_identifier            = restore_to_point_in_time.value.source_identifier
+      source_db_instance_automated_backups_arn = restore_to_point_in_time.value.source_automated_backups_arn
+      restore_time                             = restore_to_point_in_time.value.time
+      use_latest_restorable_time               = restore_to_point_in_time.value.time == null ? true : null
+    }
+  }
 
   # RDS makes the master password, keeps it in Secrets Manager and rotates it; only the migration reads it.
   username                            = "postgres"
@@ -66,19 +87,26 @@ resource "aws_db_instance" "this" {
   publicly_accessible    = false
   multi_az               = var.database.multi_az
 
-  backup_retention_period    = var.database.backup_retention_days
-  backup_window              = "07:00-08:00" # UTC: two in the morning in Lima, three or four in Santiago
-  maintenance_window         = "sun:08:30-sun:09:30"
-  copy_tags_to_snapshot      = true
-  delete_automated_backups   = false
-  deletion_protection        = var.database.deletion_protection
-  skip_final_snapshot        = !var.database.deletion_protection
-  final_snapshot_identifier  = "${local.identifier}-final"
-  auto_minor_version_upgrade = true
+  backup_retention_period     = var.database.backup_retention_days
+  backup_window               = "07:00-08:00" # UTC: two in the morning in Lima, three or four in Santiago
+  maintenance_window          = "sun:08:30-sun:09:30"
+  copy_tags_to_snapshot       = true
+  delete_automated_backups    = false
+  deletion_protection         = coalesce(each.value.deletion_protection, var.database.deletion_protection)
+  skip_final_snapshot         = !var.database.final_snapshot
+  final_snapshot_identifier   = "${local.identifier}${each.key}-final"
+  auto_minor_version_upgrade  = true
+  allow_major_version_upgrade = var.database.allow_major_version_upgrade
+  apply_immediately           = var.database.apply_immediately
 
   performance_insights_enabled    = true
   performance_insights_kms_key_id = module.key["database"].arn
   enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+
+  # A change of these would make a restored instance anew, from a backup that may be gone.
+  lifecycle {
+    ignore_changes = [snapshot_identifier, restore_to_point_in_time]
+  }
 
   depends_on = [var.database_log_groups]
 }

@@ -1,6 +1,6 @@
 locals {
   database_address = {
-    DATABASE_HOST = aws_db_instance.this.address
+    DATABASE_HOST = local.serving.address
     DATABASE_PORT = tostring(local.postgresql_port)
     DATABASE_NAME = var.database.name
     DATABASE_USER = var.database.user
@@ -12,6 +12,7 @@ locals {
       name        = var.worker.function
       description = "Decides requests of ${var.country}"
       timeout     = var.durations.worker_timeout
+      concurrency = var.reserved_concurrency
       environment = {
         EVENT_BUS_NAME         = var.bus_name
         RECEIVE_DELAYS_SECONDS = join(",", var.durations.receive_delays)
@@ -21,9 +22,10 @@ locals {
       name        = var.worker.migration_function
       description = "Applies the migrations of ${var.country}"
       timeout     = var.durations.migration_timeout
+      concurrency = null
       environment = {
         WORKER_MODE                = "migrate"
-        DATABASE_MASTER_SECRET_ARN = aws_db_instance.this.master_user_secret[0].secret_arn
+        DATABASE_MASTER_SECRET_ARN = local.serving.master_user_secret[0].secret_arn
       }
     }
   }
@@ -33,7 +35,7 @@ locals {
 
 resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_50:A traceparent goes with each message into every log line; X-Ray would be a second trace beside it
-  #checkov:skip=CKV_AWS_115:The worker's concurrency is limited at its event source mapping, without taking from the account's pool
+  #checkov:skip=CKV_AWS_115:The worker's is a variable, with a default; the migration runs once a deployment
   #checkov:skip=CKV_AWS_116:Lambda's dead-letter queue is for asynchronous calls; here the queue has one, and the migration answers its caller
   #checkov:skip=CKV_AWS_173:The variables hold names and addresses, no secret
   #checkov:skip=CKV_AWS_272:The zip is built and applied by the same pipeline; its checksum is source_code_hash
@@ -49,6 +51,9 @@ resource "aws_lambda_function" "this" {
   source_code_hash = filebase64sha256(var.package)
   memory_size      = var.memory_size
   timeout          = each.value.timeout
+  publish          = true
+
+  reserved_concurrent_executions = each.value.concurrency
 
   vpc_config {
     subnet_ids         = var.network.private_subnet_ids
@@ -71,17 +76,21 @@ resource "aws_lambda_function" "this" {
     }
   }
 
+  # IAM knows a new role and its policy after seconds; the provider repeats the call until Lambda can assume the role and use its rights.
+  # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
   depends_on = [aws_iam_role_policy.function]
 }
 
+# Terraform stops where the function ends with an error, and what depends on this waits for it.
 resource "aws_lambda_invocation" "migration" {
   function_name = aws_lambda_function.this["migration"].function_name
+  qualifier     = aws_lambda_function.this["migration"].version
   input         = jsonencode({})
 
   # Again with each new package, and with each new database.
   triggers = {
     package  = aws_lambda_function.this["migration"].source_code_hash
-    database = aws_db_instance.this.resource_id
+    database = local.serving.resource_id
   }
 
   depends_on = [
@@ -90,4 +99,15 @@ resource "aws_lambda_invocation" "migration" {
     aws_vpc_security_group_ingress_rule.database,
     aws_vpc_security_group_ingress_rule.endpoints,
   ]
+}
+
+# What the queue calls: a published version, which keeps its code and its environment. It moves to the next one when the migrations
+# of that one are done; where they fail, the earlier one goes on. https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html
+resource "aws_lambda_alias" "worker" {
+  name             = var.alias
+  description      = "The version whose migrations are done"
+  function_name    = aws_lambda_function.this["worker"].function_name
+  function_version = aws_lambda_function.this["worker"].version
+
+  depends_on = [aws_lambda_invocation.migration]
 }

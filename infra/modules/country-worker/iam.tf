@@ -7,8 +7,8 @@ locals {
     country_queue          = aws_sqs_queue.requests.arn
     worker_log_group       = "arn:${local.partition}:logs:${local.scope}:log-group:${var.log_groups["worker"]}:*"
     migration_log_group    = "arn:${local.partition}:logs:${local.scope}:log-group:${var.log_groups["migration"]}:*"
-    worker_database_user   = "arn:${local.partition}:rds-db:${local.scope}:dbuser:${aws_db_instance.this.resource_id}/${var.database.user}"
-    database_master_secret = aws_db_instance.this.master_user_secret[0].secret_arn
+    worker_database_user   = "arn:${local.partition}:rds-db:${local.scope}:dbuser:${local.serving.resource_id}/${var.database.user}"
+    database_master_secret = local.serving.master_user_secret[0].secret_arn
   }
 
   # Whoever reads an encrypted resource reads it through its service with the right to decrypt.

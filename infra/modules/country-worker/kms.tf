@@ -20,7 +20,9 @@ locals {
     }
     secret = {
       description = "The master password of the database of ${var.country}"
-      services    = ["secretsmanager"]
+      # RDS makes the secret with the rights of whoever makes the database: kms:DescribeKey, Decrypt, GenerateDataKey and CreateGrant.
+      # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html#rds-secrets-manager-permissions
+      services = ["rds", "secretsmanager"]
     }
   }
 }
@@ -33,4 +35,5 @@ module "key" {
   description  = each.value.description
   services     = each.value.services
   service_uses = try(each.value.service_uses, [])
+  deletable    = var.keys_deletable
 }

@@ -89,15 +89,22 @@ resource "aws_sns_topic_subscription" "requests" {
 
 resource "aws_lambda_event_source_mapping" "requests" {
   event_source_arn                   = aws_sqs_queue.requests.arn
-  function_name                      = aws_lambda_function.this["worker"].arn
+  function_name                      = aws_lambda_alias.worker.arn
   batch_size                         = var.worker.batch_size
   maximum_batching_window_in_seconds = var.durations.batching_window
   function_response_types            = var.worker.function_response_types
+  enabled                            = !var.paused
 
   scaling_config {
     maximum_concurrency = var.maximum_concurrency
   }
 
-  # No request before its table and the worker's rights are there.
-  depends_on = [aws_lambda_invocation.migration]
+  # Else Lambda takes batches from the queue that it then throttles, and each costs a receive. Below, since others call the function too.
+  # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+  lifecycle {
+    precondition {
+      condition     = var.reserved_concurrency == null || try(var.maximum_concurrency < var.reserved_concurrency, false)
+      error_message = "maximum_concurrency must be below reserved_concurrency: what Lambda throttles comes again, and has spent a receive."
+    }
+  }
 }

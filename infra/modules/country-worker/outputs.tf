@@ -27,6 +27,11 @@ output "functions" {
   value       = aws_lambda_function.this
 }
 
+output "alias" {
+  description = "The worker's alias, which the queue calls."
+  value       = aws_lambda_alias.worker
+}
+
 output "event_source_mapping" {
   description = "The mapping of the queue to the worker."
   value       = aws_lambda_event_source_mapping.requests
@@ -35,6 +40,11 @@ output "event_source_mapping" {
 output "migration" {
   description = "The call of the migration function."
   value       = aws_lambda_invocation.migration
+}
+
+output "roles" {
+  description = "Names of the execution roles."
+  value       = { for name, role in aws_iam_role.function : name => role.name }
 }
 
 output "role_trusts" {
@@ -48,23 +58,40 @@ output "role_policies" {
 }
 
 output "database" {
-  description = "The database, without its credentials."
+  description = "The database that serves, without its credentials."
   value = {
-    address                             = aws_db_instance.this.address
-    backup_retention_period             = aws_db_instance.this.backup_retention_period
-    deletion_protection                 = aws_db_instance.this.deletion_protection
-    iam_database_authentication_enabled = aws_db_instance.this.iam_database_authentication_enabled
-    identifier                          = aws_db_instance.this.identifier
-    instance_class                      = aws_db_instance.this.instance_class
-    kms_key_id                          = aws_db_instance.this.kms_key_id
-    manage_master_user_password         = aws_db_instance.this.manage_master_user_password
-    master_user_secret_arn              = aws_db_instance.this.master_user_secret[0].secret_arn
-    master_user_secret_kms_key_id       = aws_db_instance.this.master_user_secret_kms_key_id
-    multi_az                            = aws_db_instance.this.multi_az
+    address                             = local.serving.address
+    backup_retention_period             = local.serving.backup_retention_period
+    deletion_protection                 = local.serving.deletion_protection
+    iam_database_authentication_enabled = local.serving.iam_database_authentication_enabled
+    identifier                          = local.serving.identifier
+    instance_class                      = local.serving.instance_class
+    kms_key_id                          = local.serving.kms_key_id
+    manage_master_user_password         = local.serving.manage_master_user_password
+    master_user_secret_arn              = local.serving.master_user_secret[0].secret_arn
+    master_user_secret_kms_key_id       = local.serving.master_user_secret_kms_key_id
+    multi_az                            = local.serving.multi_az
+    parameter_group_family              = aws_db_parameter_group.this.family
     parameters                          = { for parameter in aws_db_parameter_group.this.parameter : parameter.name => parameter.value }
-    publicly_accessible                 = aws_db_instance.this.publicly_accessible
-    resource_id                         = aws_db_instance.this.resource_id
-    storage_encrypted                   = aws_db_instance.this.storage_encrypted
+    publicly_accessible                 = local.serving.publicly_accessible
+    resource_id                         = local.serving.resource_id
+    storage_encrypted                   = local.serving.storage_encrypted
+  }
+}
+
+output "databases" {
+  description = "Every instance by its suffix: the one that serves, and those that were kept when the country was restored."
+  value = {
+    for suffix, instance in aws_db_instance.this : suffix => {
+      allow_major_version_upgrade = instance.allow_major_version_upgrade
+      apply_immediately           = instance.apply_immediately
+      deletion_protection         = instance.deletion_protection
+      final_snapshot_identifier   = instance.final_snapshot_identifier
+      identifier                  = instance.identifier
+      restore_to_point_in_time    = instance.restore_to_point_in_time
+      skip_final_snapshot         = instance.skip_final_snapshot
+      snapshot_identifier         = instance.snapshot_identifier
+    }
   }
 }
 

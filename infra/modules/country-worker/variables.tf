@@ -8,6 +8,12 @@ variable "country" {
   }
 }
 
+variable "name_prefix" {
+  description = "What the identifiers of the databases begin with; the other names are given whole."
+  type        = string
+  default     = ""
+}
+
 variable "topic_arn" {
   description = "ARN of the topic of requests and cancellations."
   type        = string
@@ -116,6 +122,11 @@ variable "architecture" {
   }
 }
 
+variable "alias" {
+  description = "Name of the alias by which the queue calls the worker."
+  type        = string
+}
+
 variable "memory_size" {
   description = "Memory of the functions, in MiB."
   type        = number
@@ -138,6 +149,24 @@ variable "maximum_concurrency" {
   }
 }
 
+variable "reserved_concurrency" {
+  description = "How much of the account's concurrency is the worker's, and its limit; null reserves nothing. It must be above maximum_concurrency."
+  type        = number
+  default     = null
+}
+
+variable "paused" {
+  description = "Whether the worker takes no message, while its database is restored."
+  type        = bool
+  default     = false
+}
+
+variable "keys_deletable" {
+  description = "Whether the keys may be deleted; with them goes what they encrypt, snapshots and backups included."
+  type        = bool
+  default     = false
+}
+
 variable "network" {
   description = "Where functions and database live."
   type = object({
@@ -148,17 +177,35 @@ variable "network" {
 }
 
 variable "database" {
-  description = "The country's database on RDS, and the user as which the worker connects to it with an IAM token."
+  description = <<-EOT
+    The country's database on RDS, and the user as which the worker connects to it with an IAM token. Of `instances` the last one serves;
+    `suffix` is appended to the identifier. `snapshot_identifier` makes it from a snapshot; `point_in_time` from the backups of another
+    instance, or from those that a deleted one left (`source_automated_backups_arn`), as of `time` (RFC 3339) or, without it, as of the
+    latest that there is. The earlier instance stays in the list until it is no longer needed.
+  EOT
   type = object({
-    name                      = string
-    user                      = string
-    engine_version            = string
-    instance_class            = string
-    allocated_storage_gib     = number
-    max_allocated_storage_gib = number
-    multi_az                  = bool
-    backup_retention_days     = number
-    deletion_protection       = bool
+    name                        = string
+    user                        = string
+    engine_version              = string
+    instance_class              = string
+    allocated_storage_gib       = number
+    max_allocated_storage_gib   = number
+    multi_az                    = bool
+    backup_retention_days       = number
+    deletion_protection         = bool
+    final_snapshot              = bool
+    apply_immediately           = bool
+    allow_major_version_upgrade = bool
+    instances = list(object({
+      suffix              = optional(string, "")
+      deletion_protection = optional(bool)
+      snapshot_identifier = optional(string)
+      point_in_time = optional(object({
+        source_identifier            = optional(string)
+        source_automated_backups_arn = optional(string)
+        time                         = optional(string)
+      }))
+    }))
   })
 
   validation {
@@ -168,5 +215,26 @@ variable "database" {
   validation {
     condition     = var.database.max_allocated_storage_gib >= var.database.allocated_storage_gib && var.database.allocated_storage_gib >= 20
     error_message = "database.allocated_storage_gib must be at least 20, and max_allocated_storage_gib at least that."
+  }
+  validation {
+    condition     = can(regex("^[0-9]+(\\.[0-9]+)?$", var.database.engine_version))
+    error_message = "database.engine_version must be a version of PostgreSQL, such as 17, or 17.6."
+  }
+  validation {
+    condition     = length(var.database.instances) > 0 && length(distinct(var.database.instances[*].suffix)) == length(var.database.instances)
+    error_message = "database.instances must not be empty, and each instance needs a suffix of its own."
+  }
+  validation {
+    condition     = alltrue([for instance in var.database.instances : can(regex("^(-[a-z0-9]{1,20})?$", instance.suffix))])
+    error_message = "database.instances: a suffix is a hyphen with lower-case letters and digits, such as -20261125, or empty."
+  }
+  validation {
+    condition = alltrue([
+      for instance in var.database.instances : length([
+        for source in [instance.snapshot_identifier, try(instance.point_in_time.source_identifier, null), try(instance.point_in_time.source_automated_backups_arn, null)] :
+        source if source != null
+      ]) == (instance.snapshot_identifier == null && instance.point_in_time == null ? 0 : 1)
+    ])
+    error_message = "database.instances: an instance is restored from one source: snapshot_identifier, point_in_time.source_identifier or point_in_time.source_automated_backups_arn."
   }
 }

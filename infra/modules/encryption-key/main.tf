@@ -12,7 +12,7 @@ locals {
     Sid       = "AdministerByIam"
     Effect    = "Allow"
     Principal = { AWS = local.account }
-    Action = [
+    Action = concat(var.deletable ? ["kms:ScheduleKeyDeletion"] : [], [
       "kms:CancelKeyDeletion",
       "kms:CreateAlias",
       "kms:DeleteAlias",
@@ -29,12 +29,11 @@ locals {
       "kms:PutKeyPolicy",
       "kms:RevokeGrant",
       "kms:RotateKeyOnDemand",
-      "kms:ScheduleKeyDeletion",
       "kms:TagResource",
       "kms:UntagResource",
       "kms:UpdateAlias",
       "kms:UpdateKeyDescription",
-    ]
+    ])
     Resource = local.this_key
   }
 
@@ -75,6 +74,9 @@ locals {
   ]
 }
 
+# Data, backups and snapshots are lost with their key. `prevent_destroy` cannot depend on a variable, so the key's own policy keeps it:
+# without kms:ScheduleKeyDeletion there nobody deletes it. "No AWS principal, including the account root user or key creator, has any
+# permissions to a KMS key unless they are explicitly allowed": https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html
 resource "aws_kms_key" "this" {
   description             = var.description
   enable_key_rotation     = true
@@ -84,8 +86,6 @@ resource "aws_kms_key" "this" {
     Version   = "2012-10-17"
     Statement = concat([local.administration], local.use_by_principals, local.use_by_services)
   })
-
-  tags = var.tags
 }
 
 resource "aws_kms_alias" "this" {

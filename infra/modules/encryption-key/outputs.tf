@@ -12,3 +12,13 @@ output "rotated" {
   description = "Whether AWS rotates the key's material every year."
   value       = aws_kms_key.this.enable_key_rotation
 }
+
+output "deletion_window_in_days" {
+  description = "For how many days a key that is to be deleted can still be kept."
+  value       = aws_kms_key.this.deletion_window_in_days
+}
+
+output "alias" {
+  description = "Name of the key, with `alias/`."
+  value       = aws_kms_alias.this.name
+}

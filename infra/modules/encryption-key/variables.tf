@@ -37,8 +37,8 @@ variable "service_uses" {
   }
 }
 
-variable "tags" {
-  description = "Tags of the key, besides the provider's default tags."
-  type        = map(string)
-  default     = {}
+variable "deletable" {
+  description = "Whether the key may be deleted at all. What it encrypts, backups and snapshots included, is lost with it."
+  type        = bool
+  default     = false
 }

@@ -34,14 +34,14 @@ locals {
       threshold          = 0
       comparison         = "GreaterThanThreshold"
     } },
-    { for metric in ["ExecutionFailed", "ExecutionThrottled", "ExecutionTimeout"] : "${var.pipe.name}-${lower(metric)}" => {
-      description        = "The pipe ${var.pipe.name} cannot deliver to the confirmation component"
-      namespace          = "AWS/EventBridge/Pipes"
-      metric             = metric
-      dimensions         = { AwsAccount = data.aws_caller_identity.current.account_id, PipeName = var.pipe.name }
+    { for function in var.asynchronous_functions : "${function}-events-dropped" => {
+      description        = "Lambda gave up a call of ${function} by its schedule: it was throttled, or it failed"
+      namespace          = "AWS/Lambda"
+      metric             = "AsyncEventsDropped"
+      dimensions         = { FunctionName = function }
       statistic          = "Sum"
       period             = 60
-      evaluation_periods = 5
+      evaluation_periods = 3
       threshold          = 0
       comparison         = "GreaterThanThreshold"
     } },
@@ -89,18 +89,49 @@ locals {
       threshold          = 2 * var.worker_maximum_concurrency + 10
       comparison         = "GreaterThanThreshold"
     } },
-    { "${var.api.name}-5xx" = {
-      description        = "The application, or the way to it, fails"
-      namespace          = "AWS/ApiGateway"
-      metric             = "5xx"
-      dimensions         = { ApiId = var.api.id }
+    { for line, pattern in local.error_lines : line => {
+      description        = "${line}: a line of level ERROR in ${var.log_groups[pattern.log_group]}"
+      namespace          = var.name
+      metric             = line
+      dimensions         = {}
       statistic          = "Sum"
       period             = 60
+      evaluation_periods = 1
+      threshold          = 0
+      comparison         = "GreaterThanThreshold"
+    } },
+    { for metric, value in var.log_values : metric => {
+      description        = value.description
+      namespace          = var.name
+      metric             = metric
+      dimensions         = {}
+      statistic          = "Maximum"
+      period             = 60
       evaluation_periods = 3
-      threshold          = 5
+      threshold          = value.threshold
       comparison         = "GreaterThanThreshold"
     } },
   )
+
+  # Parts of the requests, in percent; of too few requests a part says nothing.
+  api_rates = {
+    "5xx" = { description = "The application, or the way to it, fails", percent = 5, requests = 10 }
+    "4xx" = { description = "Most requests are refused: is it the issuer's keys, a client's new version, or somebody who tries things out?", percent = 50, requests = 50 }
+  }
+
+  # By the name of metric and alarm: the function, and what its line says. What has no name of its own is `other-error`.
+  error_lines = merge([
+    for function, source in var.error_lines : merge(
+      { for reason, message in source.messages : "${function}-${reason}" => {
+        log_group = source.log_group
+        pattern   = "{ ($.level = \"ERROR\") && ($.message = \"${message}\") }"
+      } },
+      { "${function}-other-error" = {
+        log_group = source.log_group
+        pattern   = "{ ${join(" && ", concat(["($.level = \"ERROR\")"], [for message in values(source.messages) : "($.message != \"${message}\")"]))} }"
+      } },
+    )
+  ]...)
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
@@ -121,46 +152,66 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   ok_actions          = var.alarm_actions
 }
 
-# EventBridge switches a pipe off whose target answers 4xx nearly all the time, and publishes no metric for its state:
-# messages that wait while the pipe does nothing are the sign.
-resource "aws_cloudwatch_metric_alarm" "pipe_stopped" {
-  alarm_name          = "${var.pipe.name}-stopped"
-  alarm_description   = "Outcomes wait in ${var.pipe.source_queue}, but the pipe ${var.pipe.name} does not run: is its state RUNNING?"
+resource "aws_cloudwatch_metric_alarm" "api_rate" {
+  for_each = local.api_rates
+
+  alarm_name          = "${var.api.name}-${each.key}-rate"
+  alarm_description   = "${each.value.description}: ${each.key} for more than ${each.value.percent} % of at least ${each.value.requests} requests in 5 minutes"
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  evaluation_periods  = 5
+  threshold           = each.value.percent
+  evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions
 
   metric_query {
-    id          = "stopped"
-    label       = "Messages waiting for a pipe that does not run"
-    expression  = "IF(FILL(invocations, 0) == 0, waiting, 0)"
+    id          = "rate"
+    label       = "${each.key}, percent"
+    expression  = "IF(requests >= ${each.value.requests}, 100 * refused / requests, 0)"
     return_data = true
   }
 
-  metric_query {
-    id = "waiting"
+  dynamic "metric_query" {
+    for_each = { refused = each.key, requests = "Count" }
 
-    metric {
-      namespace   = "AWS/SQS"
-      metric_name = "ApproximateNumberOfMessagesVisible"
-      dimensions  = { QueueName = var.pipe.source_queue }
-      stat        = "Maximum"
-      period      = 60
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/ApiGateway"
+        metric_name = metric_query.value
+        dimensions  = { ApiId = var.api.id }
+        stat        = "Sum"
+        period      = 300
+      }
     }
   }
+}
 
-  metric_query {
-    id = "invocations"
+resource "aws_cloudwatch_log_metric_filter" "error_line" {
+  for_each = local.error_lines
 
-    metric {
-      namespace   = "AWS/EventBridge/Pipes"
-      metric_name = "Invocations"
-      dimensions  = { AwsAccount = data.aws_caller_identity.current.account_id, PipeName = var.pipe.name }
-      stat        = "Sum"
-      period      = 60
-    }
+  name           = each.key
+  log_group_name = aws_cloudwatch_log_group.this[each.value.log_group].name
+  pattern        = each.value.pattern
+
+  metric_transformation {
+    namespace = var.name
+    name      = each.key
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "value" {
+  for_each = var.log_values
+
+  name           = each.key
+  log_group_name = aws_cloudwatch_log_group.this[each.value.log_group].name
+  pattern        = "{ $.${each.value.field} = * }"
+
+  metric_transformation {
+    namespace = var.name
+    name      = each.key
+    value     = "$.${each.value.field}"
   }
 }

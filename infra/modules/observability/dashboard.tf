@@ -28,23 +28,22 @@ locals {
       metrics = [for queue in var.dead_letter_queues : ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue]]
     },
     {
-      title = "Workers: invocations, errors, throttles"
+      title = "Functions: invocations, errors, throttles"
       stat  = "Sum"
       metrics = [
         for pair in setproduct(var.functions, ["Invocations", "Errors", "Throttles"]) : ["AWS/Lambda", pair[1], "FunctionName", pair[0]]
       ]
     },
     {
-      title   = "Workers: duration, p99 (ms)"
+      title   = "Functions: duration, p99 (ms)"
       stat    = "p99"
       metrics = [for function in var.functions : ["AWS/Lambda", "Duration", "FunctionName", function]]
     },
     {
-      title = "The pipe to the confirmation component"
+      title = "Lines of level ERROR"
       stat  = "Sum"
       metrics = [
-        for metric in ["Invocations", "ExecutionFailed", "ExecutionThrottled", "ExecutionTimeout"] :
-        ["AWS/EventBridge/Pipes", metric, "AwsAccount", data.aws_caller_identity.current.account_id, "PipeName", var.pipe.name]
+        for line in keys(local.error_lines) : [var.name, line]
       ]
     },
     {

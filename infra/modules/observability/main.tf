@@ -12,6 +12,7 @@ module "key" {
   alias       = "${var.name}/logs"
   description = "The log groups of ${var.name}"
   services    = []
+  deletable   = var.keys_deletable
 
   # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
   service_uses = [{

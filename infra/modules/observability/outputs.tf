@@ -4,10 +4,23 @@ output "log_groups" {
 }
 
 output "alarms" {
-  description = "Names of the alarms, each with the metric that it watches."
+  description = "The alarms by name, each with the metrics that it watches."
   value = merge(
-    { for name, alarm in aws_cloudwatch_metric_alarm.this : name => "${alarm.namespace} ${alarm.metric_name}" },
-    { (aws_cloudwatch_metric_alarm.pipe_stopped.alarm_name) = "AWS/EventBridge/Pipes Invocations" },
+    { for name, alarm in aws_cloudwatch_metric_alarm.this : name => [
+      { namespace = alarm.namespace, metric = alarm.metric_name, dimensions = alarm.dimensions == null ? {} : alarm.dimensions }
+    ] },
+    { for alarm in aws_cloudwatch_metric_alarm.api_rate : alarm.alarm_name => [
+      for query in alarm.metric_query : { namespace = query.metric[0].namespace, metric = query.metric[0].metric_name, dimensions = query.metric[0].dimensions }
+      if length(query.metric) > 0
+    ] },
+  )
+}
+
+output "metric_filters" {
+  description = "What is counted, or read, in the log groups, by the name of the metric."
+  value = merge(
+    { for name, filter in aws_cloudwatch_log_metric_filter.error_line : name => filter },
+    { for name, filter in aws_cloudwatch_log_metric_filter.value : name => filter },
   )
 }
 

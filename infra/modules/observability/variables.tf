@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the dashboard, and the beginning of the key's alias."
+  description = "Name of the dashboard and of the namespace of metrics, and the beginning of the key's alias."
   type        = string
 }
 
@@ -65,9 +65,38 @@ variable "databases" {
   type        = set(string)
 }
 
-variable "pipe" {
-  description = "Name of the pipe, and of the queue that it consumes."
-  type        = object({ name = string, source_queue = string })
+variable "asynchronous_functions" {
+  description = "Names of those functions that a schedule calls."
+  type        = set(string)
+}
+
+variable "error_lines" {
+  description = <<-EOT
+    For each function, by its name: the logical name of its log group, and the messages of ERROR lines that get an alarm of their own, by
+    the reason that is in the alarm's name. All other lines of level ERROR share one alarm.
+  EOT
+  type = map(object({
+    log_group = string
+    messages  = map(string)
+  }))
+
+  validation {
+    condition = alltrue(flatten([
+      for source in var.error_lines : [for message in values(source.messages) : can(regex("^[^\"*\\\\]+$", message))]
+    ]))
+    error_message = "error_lines: a message must not hold quotation marks, backslashes or asterisks."
+  }
+}
+
+variable "log_values" {
+  description = "Numbers in log lines that must not grow large, by the name of metric and alarm: the log group's logical name, the field, and the threshold."
+  type = map(object({
+    log_group   = string
+    field       = string
+    threshold   = number
+    description = string
+  }))
+  default = {}
 }
 
 variable "rules" {
@@ -78,4 +107,10 @@ variable "rules" {
 variable "api" {
   description = "Name and ID of the HTTP API."
   type        = object({ name = string, id = string })
+}
+
+variable "keys_deletable" {
+  description = "Whether the key of the log groups may be deleted; with it go their lines."
+  type        = bool
+  default     = false
 }

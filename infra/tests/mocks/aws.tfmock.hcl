@@ -59,3 +59,15 @@ mock_resource "aws_db_instance" {
     }]
   }
 }
+
+mock_resource "aws_acm_certificate" {
+  defaults = {
+    arn = "arn:aws:acm:us-east-1:123456789012:certificate/made"
+    domain_validation_options = [{
+      domain_name           = "citas.example.org"
+      resource_record_name  = "_proof.citas.example.org."
+      resource_record_type  = "CNAME"
+      resource_record_value = "_proof.acm-validations.aws."
+    }]
+  }
+}

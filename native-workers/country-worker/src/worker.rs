@@ -336,7 +336,7 @@ impl Report<'_> {
                 // The answered command: a cancellation answers the request beside it too.
                 command = command.as_str(),
                 outcome = outcome.detail_type(),
-                reason = reason.map(Reason::as_str),
+                reason = reason.as_ref().map(Reason::as_str),
                 message_id,
                 duration_ms,
                 "appointment decided and reported"

@@ -26,7 +26,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, LOCATION
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use backplane::{RepublishSchedule, pending_shard};
+use backplane::{PendingShards, RepublishSchedule};
 use clap::Parser;
 use serde::Serialize;
 
@@ -190,7 +190,7 @@ impl Intake {
 
     async fn write(&self, appointment: &Appointment, trace: TraceContext) -> Result<(), Problem> {
         let created_at = appointment.created_at.to_string();
-        let shard = pending_shard(appointment.country, appointment.appointment_id);
+        let shard = PendingShards::default().of(appointment.country, appointment.appointment_id);
         let since = self.schedule.first(appointment.created_at).to_string();
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let first = AttributeValue::M(

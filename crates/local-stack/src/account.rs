@@ -1,0 +1,102 @@
+//! An AWS account, or the emulator, with the rights of an operator.
+
+use anyhow::{Context, Result, bail};
+use aws_http::native::NativeTransport;
+use aws_http::{Client, Credentials, Endpoint};
+
+use crate::aws::{Aws, CALL_LIMIT};
+use crate::backplane::Backplane;
+use crate::ministack::{ACCOUNT, REGION};
+
+/// An AWS account, or the emulator, with the rights of an operator.
+pub struct Account {
+    partition: String,
+    region: String,
+    account: String,
+    /// What this environment's names begin with.
+    prefix: String,
+    pub(crate) topic_arn: String,
+    credentials: Credentials,
+    /// Where every service is; without one, AWS.
+    endpoint: Option<Endpoint>,
+    pub(crate) client: Client<NativeTransport>,
+    /// Whether it is the emulator, which lacks some operations.
+    pub(crate) emulated: bool,
+}
+
+impl Account {
+    /// The emulator at this endpoint, as its root.
+    #[must_use]
+    pub fn emulator(endpoint: &Endpoint, backplane: &Backplane) -> Self {
+        let credentials = Credentials::from_keys("test", "test", None);
+        Self {
+            partition: "aws".to_owned(),
+            region: REGION.to_owned(),
+            account: ACCOUNT.to_owned(),
+            prefix: String::new(),
+            topic_arn: format!("arn:aws:sns:{REGION}:{ACCOUNT}:{}", backplane.topic.name),
+            client: Client::new(NativeTransport::new(), REGION, credentials.clone()).with_deadline(CALL_LIMIT),
+            credentials,
+            endpoint: Some(endpoint.clone()),
+            emulated: true,
+        }
+    }
+
+    /// The account, the region and the prefix of names of a topic, with these credentials; every service at `endpoint`
+    /// where one is given.
+    ///
+    /// # Errors
+    /// When the text is no ARN of the topic of commands.
+    pub fn of_topic(
+        topic_arn: &str,
+        credentials: Credentials,
+        endpoint: Option<&Endpoint>,
+        backplane: &Backplane,
+    ) -> Result<Self> {
+        let parts: Vec<&str> = topic_arn.split(':').collect();
+        let expected = "Terraform's output `appointments_topic_arn` tells it";
+        let ["arn", partition, "sns", region, account, topic] = parts.as_slice() else {
+            bail!("not the ARN of a topic: {topic_arn}; {expected}");
+        };
+        let prefix = topic.strip_suffix(&backplane.topic.name).with_context(|| {
+            format!("not the topic {}, with or without a prefix: {topic_arn}; {expected}", backplane.topic.name)
+        })?;
+        Ok(Self {
+            partition: (*partition).to_owned(),
+            region: (*region).to_owned(),
+            account: (*account).to_owned(),
+            prefix: prefix.to_owned(),
+            topic_arn: topic_arn.to_owned(),
+            client: Client::new(NativeTransport::new(), *region, credentials.clone()).with_deadline(CALL_LIMIT),
+            credentials,
+            endpoint: endpoint.cloned(),
+            emulated: false,
+        })
+    }
+
+    /// The endpoint of a service.
+    pub(crate) fn endpoint(&self, service: &str) -> Result<Endpoint> {
+        if let Some(endpoint) = &self.endpoint {
+            return Ok(endpoint.clone());
+        }
+        let suffix = if self.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let url = format!("https://{service}.{}.{suffix}", self.region);
+        Endpoint::parse(&url).with_context(|| format!("no such endpoint: {url}"))
+    }
+
+    /// Calls of a service.
+    pub(crate) fn aws(&self, service: &str) -> Result<Aws> {
+        Ok(Aws::in_region(self.endpoint(service)?, &self.region, self.credentials.clone()))
+    }
+
+    /// A name of `infra/backplane.json` in this environment.
+    pub(crate) fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The ARN of something of this environment, by its name in `infra/backplane.json`.
+    pub(crate) fn arn(&self, service: &str, kind: &str, name: &str) -> String {
+        let Self { partition, region, account, .. } = self;
+        format!("arn:{partition}:{service}:{region}:{account}:{kind}{}", self.name(name))
+    }
+}

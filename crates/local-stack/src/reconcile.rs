@@ -1,0 +1,347 @@
+//! After a country's database was restored to an earlier time: re-enters the decisions that it has forgotten and that the
+//! table of appointments still shows, so that no slot is given twice.
+//!
+//! 1. The event source mapping of the country's queue stops, so that nothing is decided meanwhile.
+//! 2. What is in flight arrives: dead letters of the confirmation queue are put back, the bus's archive is replayed from the
+//!    restored time on (to the rule that feeds the queue, and to no other), and the queue is waited for to be empty. A
+//!    repeated outcome changes nothing, and has the id that it had.
+//! 3. The country's appointments are read from the table. In one transaction, cancellations are re-entered first, for they
+//!    free slots, then everything else that has no row, and erasures are made again.
+//! 4. What contradicts is told and left as it is: the database's row stands.
+//! 5. The mapping starts.
+//!
+//! Nothing is announced. It may be done again: then it finds nothing to re-enter.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use appointment::{Status, Timestamp};
+use http::Method;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, FromRow};
+
+use crate::account::Account;
+use crate::aws::Aws;
+use crate::backplane::{Backplane, Country};
+use crate::postgres::connect;
+use crate::redrive::Moved;
+
+/// The longest wait for the queue to be empty, or for a replay.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// The lengths of queues are approximate: this many looks in a row have to find nothing.
+const EMPTY_LOOKS: u32 = 5;
+
+/// What was done, or, by a dry run, would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Appointments of the country in the table.
+    pub appointments: u64,
+    /// Decisions that the database did not have: cancellations of rows that it had otherwise.
+    pub cancelled: u64,
+    /// Decisions that the database did not have: rows.
+    pub re_entered: u64,
+    /// Erasures that were made again.
+    pub erased: u64,
+    /// What somebody has to look at.
+    pub contradictions: Vec<Contradiction>,
+    /// Appointments in a status that this version does not know; nothing was done about them.
+    pub unknown: u64,
+}
+
+/// The table and the database say different things. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Contradiction {
+    /// The appointment.
+    pub appointment_id: String,
+    /// Its slot, as the table has it.
+    pub schedule_id: i64,
+    /// The decision that the table shows.
+    pub shown: String,
+    /// The decision in the database; nothing where it has no row.
+    pub kept: Option<String>,
+    /// The appointment that holds the slot in the database.
+    pub holder: Option<String>,
+}
+
+/// The decision that an item of the table shows.
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    person: String,
+    slot: u64,
+    status: &'static str,
+    reason: Option<String>,
+    requested: String,
+    decided: String,
+    /// A cancellation is under way, so that the database may be ahead.
+    cancelling: bool,
+}
+
+/// Re-enters what `country`'s database has forgotten since `restored_to`.
+///
+/// # Errors
+/// When a part fails; then the mapping stays stopped, the database is as it was, and it has to be done again.
+pub async fn reconcile(
+    account: &Account,
+    backplane: &Backplane,
+    country: &Country,
+    database_url: &str,
+    restored_to: Timestamp,
+    dry_run: bool,
+) -> Result<Reconciled> {
+    if dry_run {
+        return re_enter(account, backplane, country, database_url, true).await;
+    }
+    let mapping = Mapping::of(account, country).await?;
+    mapping.switch(false).await?;
+    // A batch that had begun ends within the function's time.
+    tokio::time::sleep(Duration::from_secs(backplane.durations.worker_timeout)).await;
+    let reconciled = async {
+        drain(account, backplane, restored_to).await?;
+        re_enter(account, backplane, country, database_url, false).await
+    };
+    let reconciled = reconciled.await.with_context(|| {
+        format!("{} is not reconciled: the mapping of {} stays stopped, try again", country.code, country.queue)
+    })?;
+    mapping.switch(true).await?;
+    Ok(reconciled)
+}
+
+/// The event source mapping of a country's queue.
+struct Mapping {
+    lambda: Aws,
+    path: String,
+}
+
+impl Mapping {
+    async fn of(account: &Account, country: &Country) -> Result<Self> {
+        let lambda = account.aws("lambda")?;
+        let queue = account.arn("sqs", "", &country.queue);
+        let encoded = percent_encoding::utf8_percent_encode(&queue, percent_encoding::NON_ALPHANUMERIC);
+        let path = format!("/2015-03-31/event-source-mappings/?EventSourceArn={encoded}");
+        let found = lambda.lambda_call(Method::GET, &path, None).await?;
+        let found = found.get("EventSourceMappings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let [mapping] = found else { bail!("{} has {} event source mappings, not one", country.queue, found.len()) };
+        let id = mapping.get("UUID").and_then(Value::as_str).context("an event source mapping without UUID")?;
+        Ok(Self { lambda, path: format!("/2015-03-31/event-source-mappings/{id}") })
+    }
+
+    /// Starts or stops it, and waits until it has.
+    async fn switch(&self, enabled: bool) -> Result<()> {
+        let wanted = if enabled { "Enabled" } else { "Disabled" };
+        self.lambda.lambda_call(Method::PUT, &self.path, Some(&json!({"Enabled": enabled}))).await?;
+        let started = Instant::now();
+        loop {
+            let mapping = self.lambda.lambda_call(Method::GET, &self.path, None).await?;
+            let state = mapping.get("State").and_then(Value::as_str).unwrap_or_default();
+            if state == wanted {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < DRAIN_LIMIT, "the event source mapping is {state}, not {wanted}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// Lets every outcome that was reported since `restored_to` arrive in the table.
+async fn drain(account: &Account, backplane: &Backplane, restored_to: Timestamp) -> Result<()> {
+    let queue = &backplane.confirmation_queue;
+    if let Moved::Refused(why) = account.put_back(&queue.dead_letter_queue, &queue.name, backplane).await? {
+        bail!("the dead letters of {} are not put back: {why}", queue.name);
+    }
+    replay(account, backplane, restored_to).await?;
+    let started = Instant::now();
+    let mut empty = 0;
+    while empty < EMPTY_LOOKS {
+        ensure!(started.elapsed() < DRAIN_LIMIT, "{} does not become empty: is its consumer running?", queue.name);
+        empty = if account.all_messages_in(&queue.name).await? == 0 { empty + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
+}
+
+/// Replays the archive, to the rule that feeds the confirmation queue and to no other.
+async fn replay(account: &Account, backplane: &Backplane, restored_to: Timestamp) -> Result<()> {
+    let events = account.aws("events")?;
+    let bus = &backplane.bus;
+    let now = Timestamp::from(SystemTime::now());
+    let name = format!("reconcile-{}", now.unix_milliseconds());
+    let rule = account.arn("events", "rule/", &format!("{}/{}", bus.name, account.name(&bus.rule.name)));
+    let replay = json!({
+        "ReplayName": name,
+        "EventSourceArn": account.arn("events", "archive/", &bus.archive),
+        "EventStartTime": restored_to.unix_seconds(),
+        "EventEndTime": now.unix_seconds() + 1,
+        "Destination": {"Arn": account.arn("events", "event-bus/", &bus.name), "FilterArns": [rule]},
+    });
+    events.events("StartReplay", &replay).await?;
+    let started = Instant::now();
+    loop {
+        let replay = events.events("DescribeReplay", &json!({"ReplayName": name})).await?;
+        let state = replay.get("State").and_then(Value::as_str).unwrap_or_default();
+        match state {
+            "COMPLETED" => return Ok(()),
+            "FAILED" | "CANCELLED" => bail!("the replay {name} has {state}"),
+            _ => ensure!(started.elapsed() < DRAIN_LIMIT, "the replay {name} is still {state}"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn re_enter(
+    account: &Account,
+    backplane: &Backplane,
+    country: &Country,
+    database_url: &str,
+    dry_run: bool,
+) -> Result<Reconciled> {
+    let (shown, erased, mut reconciled) = read_table(account, backplane, country).await?;
+    let shown = serde_json::to_string(&shown)?;
+    let erased = serde_json::to_string(&erased)?;
+    let mut connection = connect(database_url).await?;
+    let mut transaction = connection.begin().await?;
+    // Whoever else decides waits, should the mapping not be the only way to the worker.
+    sqlx::query("LOCK TABLE public.appointments IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
+    reconciled.erased = execute(&mut transaction, ERASE, &erased).await?;
+    reconciled.cancelled = execute(&mut transaction, CANCEL, &shown).await?;
+    reconciled.re_entered = execute(&mut transaction, RE_ENTER, &shown).await?;
+    reconciled.contradictions =
+        sqlx::query_as(CONTRADICTIONS).bind(&shown).fetch_all(&mut *transaction).await.context("contradictions")?;
+    match dry_run {
+        true => transaction.rollback().await?,
+        false => transaction.commit().await?,
+    }
+    Ok(reconciled)
+}
+
+async fn execute(connection: &mut PgConnection, statement: &'static str, input: &str) -> Result<u64> {
+    Ok(sqlx::query(statement).bind(input).execute(connection).await?.rows_affected())
+}
+
+/// Appointments that were erased since, by the table's tombstones. Their rows go, as they went before.
+const ERASE: &str = "
+    WITH erased AS (
+        SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS r (id uuid, expires_at bigint)
+    ), noted AS (
+        INSERT INTO public.erased_appointments (appointment_id, expires_at)
+        SELECT id, to_timestamp(expires_at) FROM erased ON CONFLICT DO NOTHING
+    )
+    DELETE FROM public.appointments AS a USING erased WHERE a.appointment_id = erased.id";
+
+const CANCEL: &str = "
+    UPDATE public.appointments AS a
+    SET status = 'cancelled', reason = NULL, decided_at = shown.decided
+    FROM jsonb_to_recordset($1::text::jsonb)
+        AS shown (id uuid, person text, slot bigint, status text, decided timestamptz)
+    WHERE a.appointment_id = shown.id AND a.insured_id = shown.person AND a.schedule_id = shown.slot
+      AND shown.status = 'cancelled' AND a.status <> 'cancelled'";
+
+/// Of two that hold one slot the first that was decided is re-entered, and the other is told as a contradiction.
+const RE_ENTER: &str = "
+    INSERT INTO public.appointments
+        (appointment_id, insured_id, schedule_id, status, reason, requested_at, decided_at)
+    SELECT id, person, slot, status, reason, requested, decided
+    FROM jsonb_to_recordset($1::text::jsonb) AS shown
+        (id uuid, person text, slot bigint, status text, reason text, requested timestamptz, decided timestamptz)
+    ORDER BY decided, id
+    ON CONFLICT DO NOTHING";
+
+const CONTRADICTIONS: &str = "
+    SELECT shown.id::text AS appointment_id, shown.slot AS schedule_id, shown.status AS shown, a.status AS kept,
+           holder.appointment_id::text AS holder
+    FROM jsonb_to_recordset($1::text::jsonb)
+        AS shown (id uuid, person text, slot bigint, status text, cancelling boolean)
+    LEFT JOIN public.appointments AS a ON a.appointment_id = shown.id
+    LEFT JOIN public.appointments AS holder ON holder.schedule_id = shown.slot AND holder.status = 'booked'
+    WHERE a.appointment_id IS NULL
+       OR (a.insured_id, a.schedule_id) <> (shown.person, shown.slot)
+       OR (a.status <> shown.status AND NOT (shown.cancelling AND a.status = 'cancelled'))
+    ORDER BY shown.slot, shown.id";
+
+/// A tombstone of the table.
+#[derive(Serialize)]
+struct Erased {
+    id: String,
+    expires_at: i64,
+}
+
+/// What the table shows of a country's decisions, and what was erased, of whichever country.
+async fn read_table(
+    account: &Account,
+    backplane: &Backplane,
+    country: &Country,
+) -> Result<(Vec<Shown>, Vec<Erased>, Reconciled)> {
+    let aws = account.aws("dynamodb")?;
+    let (mut shown, mut erased, mut reconciled) = (Vec::new(), Vec::new(), Reconciled::default());
+    let mut start = None;
+    loop {
+        let mut scan = json!({
+            "TableName": account.name(&backplane.table.name),
+            "FilterExpression": "countryISO = :country AND begins_with(sk, :appointment) OR sk = :erased",
+            "ExpressionAttributeValues": {
+                ":country": {"S": country.code}, ":appointment": {"S": "appointment#"}, ":erased": {"S": "erased"},
+            },
+            "ConsistentRead": true,
+        });
+        if let (Some(start), Some(scan)) = (start, scan.as_object_mut()) {
+            scan.insert("ExclusiveStartKey".to_owned(), start);
+        }
+        let mut page = aws.dynamodb("Scan", &scan).await?;
+        for item in page.get("Items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default() {
+            let text = |name: &str, kind: &str| item.get(name)?.get(kind)?.as_str();
+            if text("sk", "S") == Some("erased") {
+                let id = text("insuredId", "S").and_then(|key| key.strip_prefix("erased#"));
+                let expires_at = text("expiresAt", "N").and_then(|seconds| seconds.parse().ok());
+                let (id, expires_at) = id.zip(expires_at).context("a tombstone without an id or an expiry")?;
+                erased.push(Erased { id: id.to_owned(), expires_at });
+                continue;
+            }
+            reconciled.appointments += 1;
+            match text("status", "S").and_then(|status| status.parse().ok()) {
+                Some(status) => shown.extend(decision(item, status)?),
+                None => reconciled.unknown += 1,
+            }
+        }
+        start = page.get_mut("LastEvaluatedKey").map(Value::take);
+        if start.is_none() {
+            return Ok((shown, erased, reconciled));
+        }
+    }
+}
+
+/// The decision that an appointment shows; nothing where its country has not answered.
+fn decision(item: &Value, status: Status) -> Result<Option<Shown>> {
+    let text = |name: &str, kind: &str| item.get(name)?.get(kind)?.as_str();
+    let history = item.pointer("/history/L").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let reached = |status: Status| {
+        let entry = history
+            .iter()
+            .rev()
+            .find(|entry| entry.pointer("/M/status/S").and_then(Value::as_str) == Some(status.as_str()));
+        entry.and_then(|entry| entry.pointer("/M/at/S")).and_then(Value::as_str)
+    };
+    let (status, decided) = match status {
+        Status::Completed => ("booked", reached(Status::Completed)),
+        Status::Rejected => ("rejected", reached(Status::Rejected)),
+        Status::Cancelled => ("cancelled", reached(Status::Cancelled)),
+        // The cancellation is the country's to decide yet; what it decided before stands.
+        Status::Cancelling if reached(Status::Completed).is_some() => ("booked", reached(Status::Completed)),
+        _ => return Ok(None),
+    };
+    let shown = || {
+        Some(Shown {
+            id: text("sk", "S")?.strip_prefix("appointment#")?.to_owned(),
+            person: text("insuredId", "S")?.to_owned(),
+            slot: text("scheduleId", "N")?.parse().ok()?,
+            status,
+            reason: if status == "rejected" { Some(text("reason", "S")?.to_owned()) } else { None },
+            requested: text("createdAt", "S")?.to_owned(),
+            decided: decided.or_else(|| text("updatedAt", "S"))?.to_owned(),
+            cancelling: text("status", "S")? == Status::Cancelling.as_str(),
+        })
+    };
+    shown().map(Some).context("an appointment of the table lacks an attribute")
+}
