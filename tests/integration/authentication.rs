@@ -1,7 +1,7 @@
 //! Who may call intake, and for whom: the shipped component with tokens of an issuer, sound and unsound ones.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tests::lines_that_name;
 use tokio::net::TcpListener;
 
-use crate::components::{BOOKING, Double, EVENT_ID, ID, JSON, call, host_with, row};
+use crate::components::{BOOKING, Double, EVENT_ID, ID, JSON, call, host_with, row, variables_with};
 use crate::served::{Lines, Served};
 
 const MINE: &str = "/appointments/00123";
@@ -144,7 +144,7 @@ fn key_set(issuer: &TokenIssuer, rsa: &RsaIssuer) -> Value {
 }
 
 /// Intakes that know the keys from a variable, and from what the issuer publishes.
-async fn intakes_of(double: &Double, keys: &Value) -> [(RunningHost, Arc<Mutex<Vec<String>>>); 2] {
+async fn intakes_of(double: &Double, keys: &Value) -> [(Served, Lines); 2] {
     let publisher = Publisher::start(keys).await;
     let published = publisher.variables();
     let published: Vec<_> = published.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -544,17 +544,11 @@ async fn published_keys_are_kept_refreshed_and_outlive_a_silent_issuer() {
     let publisher = Publisher::start(&issuer.key_set()).await;
     let double = Double::start(&[("Query", 200, r#"{"Items":[],"Count":0}"#.to_owned())]).await;
     let clock = Arc::new(AtomicU64::new(0));
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&lines);
     let variables = publisher.variables();
     let mut variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     variables.push(("jwt_max_lifetime_seconds", "1000000"));
-    let host = host_builder(&double.url, &double.url, &variables)
-        .clock_ahead(Arc::clone(&clock))
-        .log(Arc::new(move |line| kept.lock().unwrap().push(line.to_string())))
-        .start()
-        .await
-        .unwrap();
+    let host = Served::embedded(variables_with(&double.url, &double.url, &variables), Arc::clone(&clock)).await;
+    let lines = host.lines();
     let long = claims(json!({"exp": now() + 900_000}));
     let old = issuer.sign(Algorithm::Es256, &header(Algorithm::Es256, json!({})), &long).unwrap();
     let new = rsa.mint(&long);

@@ -1,6 +1,6 @@
 //! The two components as they are shipped, in the embedded host, against a double of AWS that records what they send.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -131,6 +131,15 @@ pub(crate) async fn host(double: &Double) -> Served {
 
 /// Intake, with these values of variables beside, or in place of, those of the double.
 pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> Served {
+    Served::start(variables_with(dynamodb, others, variables)).await
+}
+
+/// The variables of [`host_with`].
+pub(crate) fn variables_with<'a>(
+    dynamodb: &str,
+    others: &str,
+    variables: &[(&'a str, &str)],
+) -> BTreeMap<&'a str, String> {
     let own = [
         ("dynamodb_endpoint", dynamodb),
         ("sns_endpoint", others),
@@ -139,7 +148,7 @@ pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, 
         ("intake_secret_access_key", "intake-secret"),
         ("authentication", "none"),
     ];
-    Served::start(own.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned())).collect()).await
+    own.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned())).collect()
 }
 
 pub(crate) async fn call(

@@ -1,17 +1,15 @@
 //! Pages of other origins: what a browser asks before it lets them call, and what it lets them see.
 
-use std::sync::{Arc, Mutex};
-
-use edge_host::RunningHost;
 use http::{HeaderMap, Method, StatusCode};
 use local_stack::tokens::{Authentication, TokenIssuer};
 
-use crate::components::{BOOKING, Double, ID, JSON, host_builder, host_with};
+use crate::components::{BOOKING, Double, ID, JSON, host_with};
 use crate::contract::call;
+use crate::served::Served;
 
 const CLINIC: (&str, &str) = ("origin", "https://clinic.example");
 
-async fn host_for(double: &Double, origins: &str) -> RunningHost {
+async fn host_for(double: &Double, origins: &str) -> Served {
     host_with(&double.url, &double.url, &[("cors_allowed_origins", origins)]).await
 }
 
@@ -116,14 +114,10 @@ async fn a_list_that_is_wrong_is_named_in_the_log() {
     let double = Double::start(&[]).await;
     for origins in ["clinic.example", "https://clinic.example/", "https://*.example", "https://Clinic.example", "://x"]
     {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&lines);
-        let builder = host_builder(&double.url, &double.url, &[("cors_allowed_origins", origins)]);
-        let host =
-            builder.log(Arc::new(move |line| kept.lock().unwrap().push(line.to_string()))).start().await.unwrap();
+        let host = host_for(&double, origins).await;
         let (status, headers, _) = call(&host, Method::GET, "/appointments/00123", &[CLINIC], "").await;
         assert_eq!((status, allowed(&headers)), (StatusCode::OK, None), "{origins}");
-        let lines = lines.lock().unwrap().join("\n");
+        let lines = host.lines().lock().unwrap().join("\n");
         assert!(lines.contains("ERROR") && lines.contains("the variable 'cors_allowed_origins'"), "{origins}: {lines}");
     }
 }

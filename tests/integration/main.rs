@@ -12,6 +12,7 @@ mod authentication;
 mod aws_http;
 mod backplane;
 mod cancellation;
+mod chaos;
 mod components;
 mod confirmation;
 mod contract;
