@@ -154,9 +154,9 @@ async fn both_ways_give_the_same_answers() {
     let json = [("content-type", "application/json"), ("accept-language", "en")];
     let long = "1".repeat(5_000);
     let requests: &[(Method, &str, &[(&str, &str)], &str)] = &[
-        (Method::GET, "/health", &[], ""),
-        (Method::HEAD, "/health", &[], ""),
+        // Not /health, which the emulator answers itself on any host.
         (Method::GET, "/openapi.yaml", &[], ""),
+        (Method::HEAD, "/openapi.yaml", &[], ""),
         (Method::POST, "/appointments", &json, &booking),
         (Method::POST, "/appointments", &json, "{"),
         (Method::POST, "/appointments", &json, &long),

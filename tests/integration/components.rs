@@ -477,7 +477,8 @@ async fn an_outcome_is_applied_once_and_announced() {
         ),
         ("late", condition_failed(Some(row("cancelled", other))), fine.clone(), true, &["UpdateItem"]),
         ("decided twice", condition_failed(Some(row("rejected", other))), fine.clone(), true, &["UpdateItem"]),
-        ("no such row", condition_failed(None), fine.clone(), false, &["UpdateItem"]),
+        // Nor the tombstone of an erased one.
+        ("no such row", condition_failed(None), fine.clone(), false, &["UpdateItem", "GetItem"]),
         ("no table", fault, fine, false, &["UpdateItem", "UpdateItem", "UpdateItem"]),
         ("event refused", applied, (200, refused_event.to_owned()), false, &["UpdateItem", "PutEvents"]),
     ];

@@ -341,7 +341,12 @@ impl LocalStack {
             variables.insert("authentication", "none".to_owned());
             variables.extend(authentication.clone());
             let variables = variables.into_iter().map(|(name, value)| (application::environment_name(name), value));
-            let host = [("SPIN_COMPONENT", component.to_owned()), ("AWS_ENDPOINT_URL", endpoint.to_string())];
+            let host = [
+                ("SPIN_COMPONENT", component.to_owned()),
+                ("AWS_ENDPOINT_URL", endpoint.to_string()),
+                // Only the function behind the queue uses it.
+                ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
+            ];
             Ok(host.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(variables).collect())
         })
         .await?;
