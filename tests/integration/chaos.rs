@@ -249,7 +249,8 @@ fn announcements(id: &str, row: &Value, announced: &[Value]) -> Vec<String> {
     }
     let mut told = BTreeSet::new();
     for detail in by_event.values() {
-        let position = detail["sequence"].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX);
+        let position =
+            detail["sequence"].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX);
         told.insert((position, detail["status"].as_str().unwrap_or_default().to_owned()));
     }
     if changes != told {

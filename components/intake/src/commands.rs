@@ -4,6 +4,7 @@ use appointment::{
     Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, FieldError, InsuredId, InvalidRequest,
     Status, Timestamp, TraceContext,
 };
+use aws_http::wasi::WasiTransport;
 use backplane::{AppointmentsTable, Booked, Cancelled, CommandTopic};
 use edge_component::{BodyError, Chance, InvalidMember, Language, Level, Problem, ProblemCode, Request, Response};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -100,8 +101,8 @@ pub(crate) async fn book(
         }
         Booked::KeyReused => return Err(Problem::new(ProblemCode::IdempotencyKeyReused).into()),
     };
-    let answerable = replayed
-        || publish(&settings, &commands, &appointment, Command::Request, exchange.trace, now, exchange).await;
+    let answerable =
+        replayed || publish(&settings, &commands, &appointment, Command::Request, exchange.trace, now, exchange).await;
     let answer = Answer { appointment, created: true, waited: None };
     let answer = answer.after(wait.filter(|_| answerable), &table, replayed, chance).await;
     let mut response = answer.response(exchange.language);

@@ -2,7 +2,7 @@ use appointment::{AppointmentId, InsuredId};
 use backplane::AppointmentsTable;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_component::{Language, Problem, ProblemCode, Request, Response};
+use edge_component::{Problem, ProblemCode, Request, Response};
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
