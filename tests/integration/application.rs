@@ -180,7 +180,7 @@ async fn both_ways_give_the_same_answers() {
             let request = request.body(Bytes::from((*body).to_owned())).unwrap();
             let (head, body) = Http::default().send_within(request, PATIENCE).await.unwrap().into_parts();
             // What a server says of itself and of the connection.
-            let own = ["date", "server", "connection", "keep-alive", "transfer-encoding"];
+            let own = ["apigw-requestid", "connection", "date", "keep-alive", "server", "transfer-encoding"];
             let mut headers: Vec<_> = head
                 .headers
                 .iter()
@@ -188,7 +188,11 @@ async fn both_ways_give_the_same_answers() {
                 .filter(|(name, _)| !own.contains(&name.as_str()) && !name.starts_with("x-amz"))
                 .collect();
             headers.sort();
-            answers.push((head.status, headers, body));
+            // The id of the request, in a problem.
+            let mut answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let instance = answer.as_object_mut().and_then(|problem| problem.remove("instance"));
+            let text = if instance.is_some() { answer.to_string().into() } else { body };
+            answers.push((head.status, headers, text));
         }
         assert_eq!(answers[0], answers[1], "{method} {path}");
     }

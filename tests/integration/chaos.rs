@@ -240,7 +240,7 @@ fn announcements(id: &str, row: &Value, announced: &[Value]) -> Vec<String> {
     }
     let history = row["history"]["L"].as_array().unwrap();
     let mut changes = BTreeSet::new();
-    for (position, entry) in history.iter().enumerate() {
+    for (position, entry) in (1..).zip(history) {
         let status = text(&entry["M"]["status"]);
         // Intake's own changes are answered to the person, and not announced.
         if !["pending", "cancelling"].contains(&status) {

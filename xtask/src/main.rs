@@ -185,6 +185,7 @@ enum Task {
     /// Examples:
     ///   cargo xtask test                      everything
     ///   cargo xtask test pipeline::           the tests of the whole pipeline
+    ///   cargo xtask test chaos                the long chaos run; CHAOS_SEED=7 repeats a schedule
     ///   cargo xtask test -- --nocapture       with what the tests print
     ///   cargo xtask test --host spin          the tests that speak to the application over HTTP, on `spin up`
     #[command(verbatim_doc_comment)]

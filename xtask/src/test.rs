@@ -24,6 +24,9 @@ const OVER_HTTP: &[&str] = &[
     "readme::the_curl_sessions",
 ];
 
+/// Asked for by name, the chaos run is the long one (`tests/integration/chaos.rs`).
+const LONG_CHAOS: &str = "chaos";
+
 pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitCode> {
     if host == Host::Spin {
         // Before everything is built.
@@ -41,6 +44,9 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     test.args(["test", "--workspace"]).args(arguments).env(Host::VARIABLE, host.key()).current_dir(root);
     if host == Host::Spin && arguments.is_empty() {
         test.args(["--test", "integration", "--"]).args(OVER_HTTP);
+    }
+    if arguments.first().is_some_and(|first| first == LONG_CHAOS) && std::env::var_os("CHAOS_BOOKINGS").is_none() {
+        test.env("CHAOS_BOOKINGS", "2000");
     }
     let status = test.status().context("cannot run cargo test")?;
     step.done(if status.success() { "passed" } else { "failed" });
