@@ -78,7 +78,7 @@ async fn a_cancelled_slot_can_be_booked_by_somebody_else() {
 /// An appointment that is kept, and whose request is not published yet.
 async fn kept(stack: &LocalStack, country: Country) -> (Appointment, TraceContext) {
     let services = stack.services();
-    let client = Client::new(NativeTransport::new(), REGION, services.credentials("intake").unwrap().clone());
+    let client = Client::new(NativeTransport::new(), REGION, services.credentials("edge").unwrap().clone());
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
     let now = Timestamp::from(SystemTime::now());
     let appointment = Appointment {
@@ -99,7 +99,7 @@ async fn kept(stack: &LocalStack, country: Country) -> (Appointment, TraceContex
 /// Publishes an appointment's request, as intake or the republisher does, or the queue once more.
 async fn publish(stack: &LocalStack, appointment: &Appointment, trace: TraceContext) {
     let services = stack.services();
-    let client = Client::new(NativeTransport::new(), REGION, services.credentials("intake").unwrap().clone())
+    let client = Client::new(NativeTransport::new(), REGION, services.credentials("edge").unwrap().clone())
         .with_deadline(PATIENCE);
     let message = AppointmentMessage {
         version: Version1,

@@ -417,7 +417,8 @@ async fn a_cancellation_is_one_conditional_write_and_one_publication() {
     let script = [("UpdateItem", moved.0, moved.1), ("Publish", 500, String::new())];
     let (status, _, _, double) = ask(&script, Method::DELETE, &appointment_path(), &[], "").await;
     assert_eq!(status, StatusCode::ACCEPTED, "the row stands in the index, from which it is republished");
-    assert_eq!(double.operations(), ["UpdateItem", "Publish", "Publish", "Publish"]);
+    // The last one makes it due at once.
+    assert_eq!(double.operations(), ["UpdateItem", "Publish", "Publish", "Publish", "UpdateItem"]);
 }
 
 /// What DynamoDB answers where a transaction is cancelled for its first item.

@@ -130,7 +130,7 @@ async fn an_expired_key_is_free_again() {
 async fn a_retry_after_a_crash_between_write_and_publication_finds_the_same_appointment() {
     let stack = stack().await;
     let services = stack.services();
-    let client = Client::new(NativeTransport::new(), REGION, services.credentials("intake").unwrap().clone());
+    let client = Client::new(NativeTransport::new(), REGION, services.credentials("edge").unwrap().clone());
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
     let now = Timestamp::from(SystemTime::now());
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
