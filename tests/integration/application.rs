@@ -164,7 +164,8 @@ async fn both_ways_give_the_same_answers() {
         (Method::PUT, "/appointments", &json, ""),
         (Method::GET, "/appointments/77777?limit=5&status=rejected", &[], ""),
         (Method::GET, "/appointments/77777?limit=x&status=%zz", &[], ""),
-        (Method::GET, "/appointment/%30%30123", &[], ""),
+        // Not a path with escapes, which API Gateway decodes before the function gets it.
+        (Method::GET, "/appointment/00-23", &[], ""),
         (Method::GET, &one, &[("accept-language", "es")], ""),
         (Method::DELETE, &one, &[], ""),
         (Method::GET, "/appointments/00123/x/y", &[], ""),
