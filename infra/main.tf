@@ -211,6 +211,7 @@ module "observability" {
   )
   api = { name = local.backplane.api.name, id = module.api_gateway.id }
 
+  log_values = { "${local.backplane.confirmation.function}-oldest-due" = local.oldest_due }
   error_lines = merge(
     {
       for component in ["intake", "confirmation"] : local.backplane[component].function => {
@@ -223,6 +224,14 @@ module "observability" {
 }
 
 locals {
+  # What its line says of each call of the schedule: the longest that a command has been due. Ten minutes drain 60,000 rows of a country.
+  oldest_due = {
+    log_group   = "confirmation"
+    field       = "oldest_due_seconds"
+    threshold   = 10 * 60
+    description = "A command that is to be published again has been due for more than ten minutes: the republishing does not keep up, or does not run"
+  }
+
   # Lines of level ERROR that ask for something of their own, by the reason that names the alarm; docs/failures.md says what to do about each.
   error_messages = {
     intake = {}
@@ -231,6 +240,10 @@ locals {
       cancellation-failed   = "a cancellation could not be processed: an operator has to look"
       request-given-up      = "request given up: its country never answered"
       cancellation-given-up = "cancellation given up: its country never answered"
+      # What a later version wrote, after a rollback: it stays as it is.
+      unknown-status = "the appointment has a status of a later version: the outcome changes nothing"
+      unknown-reason = "outcome applied, with a reason of a later version"
+      unknown-row    = "unanswered commands published again"
     }
   }
 }

@@ -161,6 +161,21 @@ run "error_lines" {
   }
 }
 
+run "age_of_the_oldest_due_command" {
+  assert {
+    condition = alltrue([
+      for filter in [module.observability.metric_filters["appointment-update-oldest-due"]] : filter.pattern == "{ $.${local.oldest_due.field} = * }"
+      && filter.log_group_name == module.application.functions["confirmation"].logging_config[0].log_group
+      && filter.metric_transformation[0].value == "$.${local.oldest_due.field}"
+    ]) && contains(keys(module.observability.alarms), "appointment-update-oldest-due")
+    error_message = "How long the oldest command has been due is read from the republisher's line, and watched."
+  }
+  assert {
+    condition     = strcontains(file("${path.module}/../components/confirmation/src/republish.rs"), "\"${local.oldest_due.field}\"")
+    error_message = "The republisher writes the field."
+  }
+}
+
 # docs/cost.md prices them; xtask/src/cost.rs holds the numbers.
 run "as_many_as_are_priced" {
   assert {

@@ -112,7 +112,10 @@ fn a_manifest_that_asks_for_more_is_refused_by_name() {
             vec!["/.well-known/spin", "Spin's own"],
         ),
         (with_component("files = ['a']"), vec!["[component.a]", "`files`"]),
-        (with_component("key_value_stores = ['default']"), vec!["[component.a]", "`key_value_stores`"]),
+        (
+            with_component("key_value_stores = ['default', 'other']"),
+            vec!["[component.a]", "`key_value_stores`", "`other`"],
+        ),
         (with_component("sqlite_databases = ['default']"), vec!["[component.a]", "`sqlite_databases`"]),
         (with_component("ai_models = ['llama']"), vec!["[component.a]", "`ai_models`"]),
         (with_component("[component.a.dependencies]\n'a:b' = '1'"), vec!["[component.a]", "`dependencies`"]),
@@ -417,6 +420,18 @@ async fn a_component_sees_the_request_and_how_it_was_reached() {
         assert!(echo.lines().any(|each| each == line), "{line:?} is not in\n{echo}");
     }
     assert!(!echo.contains("forged"), "{echo}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_share_the_store_that_the_manifest_gives_them() {
+    let host = fixture("key_value_stores = ['default']").start().await.unwrap();
+    assert_eq!(get_text(&host, "/key-value/default").await, r#"1 (true, true) None ["visits"]"#);
+    assert_eq!(get_text(&host, "/key-value/default").await, r#"2 (true, true) None ["visits"]"#);
+    assert_eq!(get_text(&host, "/key-value/another").await, "Error::AccessDenied");
+    let other_host = fixture("key_value_stores = ['default']").start().await.unwrap();
+    assert_eq!(get_text(&other_host, "/key-value/default").await, r#"1 (true, true) None ["visits"]"#);
+    let without = fixture("").start().await.unwrap();
+    assert_eq!(get_text(&without, "/key-value/default").await, "Error::AccessDenied");
 }
 
 #[tokio::test]

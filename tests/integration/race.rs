@@ -103,7 +103,7 @@ pub(crate) async fn send(
 }
 
 /// The table's row of each appointment, by its id.
-async fn rows(stack: &LocalStack) -> BTreeMap<String, Value> {
+pub(crate) async fn rows(stack: &LocalStack) -> BTreeMap<String, Value> {
     let services = stack.services();
     let mut rows = BTreeMap::new();
     let mut start = Value::Null;

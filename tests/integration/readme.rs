@@ -52,7 +52,7 @@ fn steps(markdown: &str) -> Vec<Step> {
     steps
 }
 
-/// What is another each time: an id (which is remembered), an instant, a date, a length, a cursor.
+/// What is another each time: an id (which is remembered), an instant, a date, a length, a cursor, a request's id.
 fn changing() -> Regex {
     Regex::new(concat!(
         r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})",
@@ -60,6 +60,7 @@ fn changing() -> Regex {
         r"|(?P<date>\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT)",
         r"|(?P<length>content-length: \d+)",
         r#"|(?P<cursor>"nextCursor":"[\w-]+")"#,
+        r"|(?P<request>urn:medical-appointments:request:[0-9a-f]{16})",
     ))
     .unwrap()
 }
@@ -88,6 +89,8 @@ fn fits(shown: &str, output: &str, ids: &mut HashMap<String, String>) -> bool {
             pattern.push_str(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT");
         } else if is("length") {
             pattern.push_str(r"content-length: \d+");
+        } else if is("request") {
+            pattern.push_str("urn:medical-appointments:request:[0-9a-f]{16}");
         } else {
             pattern.push_str(r#""nextCursor":"[\w-]+""#);
         }
@@ -157,11 +160,11 @@ async fn the_curl_sessions_print_what_the_readme_shows() {
     assert!(steps.len() >= 10, "the README has a session for every route");
     // Another person and other slots than other tests use.
     let person = format!("{:05}", fastrand::u32(60_000..70_000));
-    let slots = [("\"scheduleId\":100,", fresh_slot()), ("\"scheduleId\":101,", fresh_slot())];
+    let slots = [100, 101, 102].map(|shown| (format!("\"scheduleId\":{shown},"), fresh_slot()));
     let key = format!("{:032x}", fastrand::u128(..));
     let ours = move |text: &str| {
         let mut text = text.replace("00123", &person).replace("8e03978e-40d5-43e8-bc93-6894a57f9324", &key);
-        for (shown, slot) in slots {
+        for (shown, slot) in &slots {
             text = text.replace(shown, &format!("\"scheduleId\":{slot},"));
         }
         text
@@ -209,6 +212,7 @@ fn the_sessions_go_over_every_route_with_the_documented_examples() {
         ("POST /appointments", r"/appointments -H[^$]*-d "),
         ("GET /appointments/{insuredId}", r"^curl '?http://127.0.0.1:3000/appointments/\d{5}(\?\S*)?'?$"),
         ("GET, one", r"^curl http://127.0.0.1:3000/appointments/\d{5}/[0-9a-f-]{36}$"),
+        ("Prefer", r"-H 'prefer: wait=5'"),
         ("DELETE", r"-X DELETE http://127.0.0.1:3000/appointments/\d{5}/[0-9a-f-]{36}$"),
         ("OPTIONS", r"-X OPTIONS "),
         ("HEAD", r"curl -I "),

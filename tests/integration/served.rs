@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -31,38 +32,47 @@ enum Running {
 impl Served {
     /// Starts intake with these values of the manifest's variables, on the host that this run of the tests is about.
     pub(crate) async fn start(variables: BTreeMap<&str, String>) -> Self {
+        match tests::host() {
+            Host::Embedded => Self::embedded(variables, Arc::default()).await,
+            Host::Spin => Self::under_spin(variables).await,
+        }
+    }
+
+    /// Starts intake in the embedded host, with a wall clock that runs ahead by so many seconds.
+    pub(crate) async fn embedded(variables: BTreeMap<&str, String>, clock_ahead: Arc<AtomicU64>) -> Self {
         let _ = component("intake");
         let lines = Lines::default();
         let kept = Arc::clone(&lines);
-        let running = match tests::host() {
-            Host::Embedded => {
-                let manifest = Manifest::from_file(workspace().join("spin.toml")).unwrap().only("intake").unwrap();
-                let mut builder = EdgeHost::builder(manifest)
-                    .cache_folder(target_folder().join("edge-host-cache"))
-                    .threads(std::num::NonZero::<usize>::MIN)
-                    .log(Arc::new(move |line| kept.lock().unwrap().push(line.to_string())));
-                for (name, value) in variables {
-                    builder = builder.variable(name, value);
-                }
-                Running::Embedded(builder.start().await.unwrap())
-            }
-            Host::Spin => {
-                let root = workspace();
-                let log = scratch_folder("spin").join(format!("{:016x}.log", fastrand::u64(..)));
-                let application = Application::start(ApplicationSettings {
-                    host: Host::Spin,
-                    root: &root,
-                    edge_host: Path::new(""),
-                    port: None,
-                    variables,
-                    log: log.clone(),
-                });
-                let application = application.await.unwrap();
-                Running::Spin(application, tokio::spawn(async move { follow(&log, &kept).await }))
-            }
-        };
+        let manifest = Manifest::from_file(workspace().join("spin.toml")).unwrap().only("intake").unwrap();
+        let mut builder = EdgeHost::builder(manifest)
+            .cache_folder(target_folder().join("edge-host-cache"))
+            .threads(std::num::NonZero::<usize>::MIN)
+            .clock_ahead(clock_ahead)
+            .log(Arc::new(move |line| kept.lock().unwrap().push(line.to_string())));
+        for (name, value) in variables {
+            builder = builder.variable(name, value);
+        }
+        Self { running: Running::Embedded(builder.start().await.unwrap()), lines }
+    }
+
+    async fn under_spin(variables: BTreeMap<&str, String>) -> Self {
+        let _ = component("intake");
+        let lines = Lines::default();
+        let kept = Arc::clone(&lines);
+        let root = workspace();
+        let log = scratch_folder("spin").join(format!("{:016x}.log", fastrand::u64(..)));
+        let application = Application::start(ApplicationSettings {
+            host: Host::Spin,
+            root: &root,
+            edge_host: Path::new(""),
+            port: None,
+            variables,
+            log: log.clone(),
+        });
+        let application = application.await.unwrap();
+        let running = Running::Spin(application, tokio::spawn(async move { follow(&log, &kept).await }));
         let served = Self { running, lines };
-        // The line about the health check, so that from now on each further one is about a request of the test's.
+        // The line about the health check: from now on each further one is about a request of the test's.
         served.until_logged(1).await;
         served
     }

@@ -147,7 +147,7 @@ fn environment_name(variable: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;

@@ -3,15 +3,22 @@ use std::time::Instant;
 use appointment::{Appointment, AppointmentId, Country, TraceContext};
 use backplane::{KeptAppointment, StoreError};
 use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
-use http::header::{ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{
+    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
-use crate::auth::Caller;
+use crate::audit::Audit;
+use crate::auth::{Caller, Role};
 use crate::route::{Resource, Route};
-use crate::{commands, queries};
+use crate::{commands, cors, queries};
 
 const SERVICE: &str = "intake";
+
+/// What a request's id follows in the `instance` of its problem.
+const REQUEST_URN: &str = "urn:medical-appointments:request:";
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// One request on its way to an answer, and what its log line will say.
@@ -28,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) authentication: Option<&'static str>,
     /// In which role the caller acts for the insured person, where there are roles.
     pub(crate) caller: Option<&'static str>,
+    /// Who acts, and for whom.
+    pub(crate) audit: Audit,
     /// What was done.
     pub(crate) message: &'static str,
     /// How much attention that asks for, where it is more than usual.
@@ -92,6 +101,7 @@ impl From<StoreError> for Failure {
 pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
     let chance = Chance::draw();
     let headers = request.headers();
+    let allowed_origin = cors::allowed_origin(headers);
     let mut exchange = Exchange {
         trace: chance.trace(text_of(headers, &TRACEPARENT)),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
@@ -99,18 +109,23 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         country: None,
         authentication: None,
         caller: None,
+        audit: Audit::default(),
         message: "request answered",
         level: None,
         error: None,
     };
-    let (template, result) = match Resource::find(request.uri().path()) {
-        None => ("none", Err(Problem::new(ProblemCode::NotFound).into())),
+    let mut writes = false;
+    let (template, methods, result) = match Resource::find(request.uri().path()) {
+        None => ("none", "", Err(Problem::new(ProblemCode::NotFound).into())),
         Some((resource, identifiers)) => {
             let result = match resource.route(request.method(), identifiers) {
-                Ok(route) => dispatch(route, &request, &chance, &mut exchange).await,
+                Ok(route) => {
+                    writes = route.writes();
+                    dispatch(route, &request, &chance, &mut exchange).await
+                }
                 Err(problem) => Err(problem.into()),
             };
-            (resource.template(), result)
+            (resource.template(), resource.allow(), result)
         }
     };
     let (mut response, code) = match result {
@@ -121,11 +136,29 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
             let level = if code == ProblemCode::Internal { Level::Error } else { Level::Warn };
             exchange.level.get_or_insert(level);
             exchange.message = "request refused";
-            (failure.problem.into_response(exchange.language), Some(code.as_str()))
+            let problem = failure.problem.with_instance(format!("{REQUEST_URN}{}", exchange.trace.span_id()));
+            (problem.into_response(exchange.language), Some(code.as_str()))
         }
     };
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    match allowed_origin {
+        Ok(Some(origin)) if request.method() == Method::OPTIONS && cors::is_preflight(headers) => {
+            cors::permit(response.headers_mut(), origin, methods);
+        }
+        Ok(Some(origin)) => cors::share(response.headers_mut(), origin),
+        Ok(None) => {}
+        // Pages of other origins are shut out, which their users will tell of; everybody else is served.
+        Err(error) => {
+            exchange.level = Some(Level::Error);
+            exchange.error = Some(error.to_string());
+        }
+    }
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let varies = if headers.contains_key(CONTENT_LANGUAGE) { "accept-language, origin" } else { "origin" };
+    headers.insert(VARY, HeaderValue::from_static(varies));
+    let audited = exchange.audit.of(writes, exchange.caller, response.status());
     LogLine::new(exchange.level.unwrap_or(Level::Info), SERVICE, exchange.message, exchange.trace)
+        .with("request_id", exchange.trace.span_id())
         .with("method", request.method().as_str())
         .with("route", template)
         .with("status", response.status().as_u16())
@@ -134,6 +167,9 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         .with_some("country", exchange.country)
         .with_some("authentication", exchange.authentication)
         .with_some("caller", exchange.caller)
+        .with_some("audit", audited.as_ref().map(|audited| audited.what))
+        .with_some("actor", audited.as_ref().and_then(|audited| audited.actor.as_deref()))
+        .with_some("person", audited.as_ref().and_then(|audited| audited.person.as_deref()))
         .with_some("error", exchange.error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
@@ -146,33 +182,39 @@ async fn dispatch(
     chance: &Chance,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
-    let caller = admit(&route, request.headers(), exchange)?;
+    let (caller, role) = admit(&route, request.headers(), exchange).await?;
     match route {
         Route::Health => Ok(health()),
         Route::Describe => Ok(describe()),
         Route::Book => commands::book(request, &caller, chance, exchange).await,
-        Route::List(insured_id) => queries::list(insured_id, request.uri().query(), exchange).await,
+        Route::List(insured_id) => queries::list(insured_id, &role, request.uri().query(), exchange).await,
         Route::Read(insured_id, appointment_id) => {
             exchange.appointment_id = Some(appointment_id);
-            queries::read(insured_id, appointment_id, exchange).await
+            queries::read(insured_id, appointment_id, &role, request, exchange).await
         }
-        Route::Cancel(insured_id, appointment_id) => commands::cancel(insured_id, appointment_id, exchange).await,
+        Route::Cancel(insured_id, appointment_id) => {
+            commands::cancel(insured_id, appointment_id, &role, request, chance, exchange).await
+        }
         Route::Options(resource) => Ok(options(resource)),
     }
 }
 
 /// Refuses who may not act for the person of the path, before anything but the head of the request is read. A booking names
 /// the person in its body, so that [`commands::book`] asks about that one.
-fn admit(route: &Route, headers: &HeaderMap, exchange: &mut Exchange) -> Result<Caller, Failure> {
+async fn admit(route: &Route, headers: &HeaderMap, exchange: &mut Exchange) -> Result<(Caller, Role), Failure> {
     if route.is_open() {
-        return Ok(Caller::Anybody);
+        return Ok((Caller::Anybody, Role::Anybody));
     }
-    let caller = Caller::identify(headers)?;
+    exchange.audit.person = route.insured_id();
+    let caller = Caller::identify(headers, exchange).await?;
     exchange.authentication = Some(caller.authentication());
-    if let Some(person) = route.insured_id() {
-        exchange.caller = caller.act_for(person)?;
-    }
-    Ok(caller)
+    exchange.audit.actor = caller.subject().map(str::to_owned);
+    let role = match route.insured_id() {
+        Some(person) => caller.act_for(person)?,
+        None => Role::Anybody,
+    };
+    exchange.caller = role.name();
+    Ok((caller, role))
 }
 
 #[derive(Serialize)]

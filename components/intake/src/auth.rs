@@ -4,12 +4,12 @@
 //! configured issuer; its caller is the insured person whom the token names, or staff, who act for others. With `none`
 //! anybody acts for anybody, which is for local use only. Each log line says which of the two it is.
 
-use appointment::InsuredId;
+use appointment::{Country, InsuredId};
 use edge_component::{Problem, ProblemCode, Setting};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::api::Failure;
+use crate::api::{Exchange, Failure};
 #[cfg(feature = "authentication")]
 use crate::token;
 
@@ -27,16 +27,53 @@ pub(crate) enum Caller {
 pub(crate) struct Claims {
     /// The person, where it names one.
     pub(crate) insured_id: Option<InsuredId>,
-    /// What it was given for, separated by spaces (RFC 8693, section 4.2).
-    pub(crate) scope: String,
+    /// What its holder may do, by the claim of staff.
+    pub(crate) rights: Vec<String>,
+    /// The holder, as the issuer knows it.
+    pub(crate) subject: Option<String>,
+}
+
+/// In which role a caller acts for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nobody asks for roles.
+    Anybody,
+    /// The person.
+    InsuredPerson,
+    /// Staff, with what belongs to these countries.
+    Staff(Vec<Country>),
+}
+
+impl Role {
+    /// Its name in the log, where there are roles.
+    pub(crate) const fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Anybody => None,
+            Self::InsuredPerson => Some("insured_person"),
+            Self::Staff(_) => Some("staff"),
+        }
+    }
+
+    /// Whether what belongs to this country is the caller's business. To whom it is not, it is not there.
+    pub(crate) fn covers(&self, country: Country) -> bool {
+        match self {
+            Self::Anybody | Self::InsuredPerson => true,
+            Self::Staff(countries) => countries.contains(&country),
+        }
+    }
+
+    /// Whether there are countries that are not the caller's business.
+    pub(crate) fn is_bounded(&self) -> bool {
+        Country::ALL.iter().any(|country| !self.covers(*country))
+    }
 }
 
 impl Caller {
     /// Finds out who asks. Nothing but the head of the request is looked at.
-    pub(crate) fn identify(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub(crate) async fn identify(headers: &HeaderMap, exchange: &mut Exchange) -> Result<Self, Failure> {
         match MODE.text()?.as_str() {
             "none" => Ok(Self::Anybody),
-            "jwt" => token::verify(bearer_token(headers)?).map(Self::Bearer),
+            "jwt" => token::verify(bearer_token(headers)?, exchange).await.map(Self::Bearer),
             _ => Err(MODE.invalid("it must be `jwt`, or `none` for local use").into()),
         }
     }
@@ -49,21 +86,34 @@ impl Caller {
         }
     }
 
-    /// Lets the caller act for a person, or refuses it. Gives the role in which the caller acts, for the log, where there
-    /// are roles.
-    pub(crate) fn act_for(&self, person: InsuredId) -> Result<Option<&'static str>, Failure> {
+    /// The holder of the token, as the issuer knows it.
+    pub(crate) fn subject(&self) -> Option<&str> {
         match self {
-            Self::Anybody => Ok(None),
-            Self::Bearer(claims) if claims.insured_id == Some(person) => Ok(Some("insured_person")),
-            Self::Bearer(claims) => {
-                let staff = Setting("jwt_staff_scope").required_text()?;
-                if claims.scope.split(' ').any(|scope| scope == staff) {
-                    return Ok(Some("staff"));
-                }
-                let description = "the token is not for this insured person";
-                Err(refused(ProblemCode::Forbidden, "insufficient_scope", description))
-            }
+            Self::Anybody => None,
+            Self::Bearer(claims) => claims.subject.as_deref(),
         }
+    }
+
+    /// Lets the caller act for a person, or refuses it.
+    pub(crate) fn act_for(&self, person: InsuredId) -> Result<Role, Failure> {
+        let claims = match self {
+            Self::Anybody => return Ok(Role::Anybody),
+            Self::Bearer(claims) if claims.insured_id == Some(person) => return Ok(Role::InsuredPerson),
+            Self::Bearer(claims) => claims,
+        };
+        let staff = Setting("jwt_staff_value").required_text()?;
+        let holds = |country: &Country| {
+            claims.rights.iter().any(|right| {
+                right
+                    .strip_prefix(&staff)
+                    .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':') == Some(country.code()))
+            })
+        };
+        let countries: Vec<Country> = Country::ALL.into_iter().filter(holds).collect();
+        if countries.is_empty() {
+            return Err(forbidden("the token is not for this insured person"));
+        }
+        Ok(Role::Staff(countries))
     }
 }
 
@@ -89,6 +139,11 @@ pub(crate) fn unauthenticated(description: &'static str) -> Failure {
     refused(ProblemCode::Unauthorized, "invalid_token", description)
 }
 
+/// Refuses what the token's holder may not do.
+pub(crate) fn forbidden(description: &'static str) -> Failure {
+    refused(ProblemCode::Forbidden, "insufficient_scope", description)
+}
+
 fn refused(code: ProblemCode, error: &str, description: &'static str) -> Failure {
     let challenge = format!("{CHALLENGE}, error=\"{error}\", error_description=\"{description}\"");
     Failure { problem: Problem::new(code).with_challenge(challenge), error: Some(description.to_owned()) }
@@ -96,9 +151,10 @@ fn refused(code: ProblemCode, error: &str, description: &'static str) -> Failure
 
 #[cfg(not(feature = "authentication"))]
 mod token {
-    use super::{Claims, Failure, MODE};
+    use super::{Claims, Exchange, Failure, MODE};
 
-    pub(super) fn verify(_token: &str) -> Result<Claims, Failure> {
+    #[expect(clippy::unused_async, reason = "as the one that verifies")]
+    pub(super) async fn verify(_token: &str, _exchange: &mut Exchange) -> Result<Claims, Failure> {
         Err(MODE
             .invalid("this intake was built without its feature `authentication`, so that it must be `none`")
             .into())

@@ -4,18 +4,21 @@ use appointment::{
     Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, FieldError, InsuredId, InvalidRequest,
     Status, Timestamp, TraceContext,
 };
+use aws_http::wasi::WasiTransport;
 use backplane::{AppointmentsTable, Booked, Cancelled, CommandTopic};
 use edge_component::{BodyError, Chance, InvalidMember, Language, Level, Problem, ProblemCode, Request, Response};
-use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::Serialize;
 
-use crate::api::{Exchange, Failure, json, text_of};
-use crate::auth::Caller;
+use crate::api::{Exchange, Failure, text_of};
+use crate::auth::{Caller, Role, forbidden};
 use crate::parameters::idempotency_key;
 use crate::settings::{CommandSettings, Settings};
+use crate::shown::{Shown, is_final, json_in};
+use crate::wait::Wait;
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The longest body of a booking, in bytes.
 const BODY_LIMIT: usize = 4 * 1024;
@@ -27,11 +30,16 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(1);
 /// How long the write may hold up an answer that makes up for a publication that failed.
 const DUE_AT_ONCE_DEADLINE: Duration = Duration::from_millis(500);
 
-#[derive(Serialize)]
-struct Accepted<'a> {
-    #[serde(flatten)]
-    appointment: &'a Appointment,
-    message: &'static str,
+/// When a client may ask again for what is accepted, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// An appointment on its way into a response, and what of the request matters there.
+struct Answer {
+    appointment: Appointment,
+    /// The request created it, now or before with the same key.
+    created: bool,
+    /// For how long the request has waited for the outcome.
+    waited: Option<Wait>,
 }
 
 /// Keeps a booking and publishes it: one write and one publication.
@@ -42,13 +50,20 @@ pub(crate) async fn book(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     require_json(request.headers())?;
+    let wait = Wait::wanted(request.headers())?;
     let idempotency_key = idempotency_key(request.headers())?;
     let body = request.body().read(BODY_LIMIT).map_err(|error| match error {
         BodyError::TooLarge => Problem::new(ProblemCode::BodyTooLarge),
+        BodyError::Late => Problem::new(ProblemCode::RequestTimeout),
         BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
     })?;
     let wanted = AppointmentRequest::from_json(&body).map_err(invalid_request)?;
-    exchange.caller = caller.act_for(wanted.insured_id)?;
+    exchange.audit.person = Some(wanted.insured_id);
+    let role = caller.act_for(wanted.insured_id)?;
+    exchange.caller = role.name();
+    if !role.covers(wanted.country) {
+        return Err(forbidden("the token is not for this country"));
+    }
     let settings = Settings::read()?;
     let commands = CommandSettings::read()?;
 
@@ -73,35 +88,28 @@ pub(crate) async fn book(
             Booked::New
         }
     };
-    match booked {
+    let (appointment, replayed) = match booked {
         Booked::New => {
             exchange.message = "appointment accepted";
-            publish(&settings, &commands, &appointment, Command::Request, exchange.trace, now, exchange).await;
-            Ok(booked_response(&appointment, exchange.language))
+            (appointment, false)
         }
         // Whether the first request was published is the republisher's to see, so that a replay costs one call.
         Booked::Replayed(first) => {
             exchange.about(&first);
             exchange.message = "appointment accepted before";
-            let mut response = booked_response(&first, exchange.language);
-            response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-            Ok(response)
+            (first, true)
         }
-        Booked::KeyReused => Err(Problem::new(ProblemCode::IdempotencyKeyReused).into()),
-    }
-}
-
-fn booked_response(appointment: &Appointment, language: Language) -> Response {
-    let message = match language {
-        Language::Spanish => "El agendamiento está en proceso.",
-        Language::English => "The appointment is being processed.",
+        Booked::KeyReused => return Err(Problem::new(ProblemCode::IdempotencyKeyReused).into()),
     };
-    let mut response = accepted(appointment, message, language);
-    let location = format!("/appointments/{}/{}", appointment.insured_id.as_str(), appointment.appointment_id);
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(LOCATION, location);
+    let answerable =
+        replayed || publish(&settings, &commands, &appointment, Command::Request, exchange.trace, now, exchange).await;
+    let answer = Answer { appointment, created: true, waited: None };
+    let answer = answer.after(wait.filter(|_| answerable), &table, replayed, chance).await;
+    let mut response = answer.response(exchange.language);
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
-    response
+    Ok(response)
 }
 
 /// Records a person's wish to cancel and publishes it: one write and one publication. A wish that was recorded before is
@@ -109,30 +117,42 @@ fn booked_response(appointment: &Appointment, language: Language) -> Response {
 pub(crate) async fn cancel(
     insured_id: InsuredId,
     appointment_id: AppointmentId,
+    role: &Role,
+    request: &Request,
+    chance: &Chance,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
+    let wait = Wait::wanted(request.headers())?;
     let settings = Settings::read()?;
     let commands = CommandSettings::read()?;
     exchange.appointment_id = Some(appointment_id);
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
+    if role.is_bounded() {
+        let kept = table.get(&insured_id, appointment_id).await?;
+        if !kept.is_some_and(|kept| role.covers(kept.appointment.country)) {
+            return Err(Problem::new(ProblemCode::AppointmentNotFound).into());
+        }
+    }
     let now = Timestamp::from(SystemTime::now());
     let cancelled =
         table.request_cancellation(&insured_id, appointment_id, exchange.trace, now, &commands.schedule).await?;
-    let kept = match cancelled {
+    let (kept, answerable, known) = match cancelled {
         Cancelled::Requested(kept) => {
             exchange.message = "cancellation accepted";
             let (appointment, trace) = (&kept.appointment, kept.trace);
-            publish(&settings, &commands, appointment, Command::Cancellation, trace, now, exchange).await;
-            kept
+            let published =
+                publish(&settings, &commands, appointment, Command::Cancellation, trace, now, exchange).await;
+            (kept, published, false)
         }
         Cancelled::AlreadyRequested(kept) => {
             exchange.message = "cancellation accepted before";
-            kept
+            (kept, true, true)
         }
         Cancelled::Done(kept) => {
             exchange.about(&kept.appointment);
             exchange.message = "appointment was cancelled before";
-            return Ok(json(StatusCode::OK, &kept.appointment));
+            let shown = Shown::new(&kept.appointment, exchange.language);
+            return Ok(json_in(exchange.language, StatusCode::OK, &shown));
         }
         Cancelled::Refused => return Err(Problem::new(ProblemCode::NotCancellable).into()),
         Cancelled::NotUnderstood(kept) => {
@@ -147,20 +167,55 @@ pub(crate) async fn cancel(
         Cancelled::NotFound => return Err(Problem::new(ProblemCode::AppointmentNotFound).into()),
     };
     exchange.about(&kept.appointment);
-    let message = match exchange.language {
-        Language::Spanish => "La cancelación está en proceso.",
-        Language::English => "The cancellation is being processed.",
-    };
-    Ok(accepted(&kept.appointment, message, exchange.language))
+    let answer = Answer { appointment: kept.appointment, created: false, waited: None };
+    Ok(answer.after(wait.filter(|_| answerable), &table, known, chance).await.response(exchange.language))
 }
 
-fn accepted(appointment: &Appointment, message: &'static str, language: Language) -> Response {
-    let mut response = json(StatusCode::ACCEPTED, &Accepted { appointment, message });
-    response.headers_mut().insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-    response
+impl Answer {
+    /// The same after the wait that the request prefers; `known` says that the appointment may be final already.
+    async fn after(
+        mut self,
+        wait: Option<Wait>,
+        table: &AppointmentsTable<'_, WasiTransport>,
+        known: bool,
+        chance: &Chance,
+    ) -> Self {
+        let Some(wait) = wait else { return self };
+        let Appointment { insured_id, appointment_id, .. } = self.appointment;
+        if let Some(last) = wait.follow(table, insured_id, appointment_id, known, chance).await {
+            self.waited = Some(wait);
+            self.appointment = last.unwrap_or(self.appointment);
+        }
+        self
+    }
+
+    /// 202 as long as the country has to decide. Only who waits learns of a final appointment: 201 where that is a booking
+    /// that this request made, else 200.
+    fn response(&self, language: Language) -> Response {
+        let booked = self.created && self.appointment.status == Status::Completed;
+        let status = match self.waited {
+            Some(_) if is_final(&self.appointment) && booked => StatusCode::CREATED,
+            Some(_) if is_final(&self.appointment) => StatusCode::OK,
+            _ => StatusCode::ACCEPTED,
+        };
+        let mut response = json_in(language, status, &Shown::new(&self.appointment, language));
+        let headers = response.headers_mut();
+        if status == StatusCode::ACCEPTED {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if let Some(Ok(applied)) = self.waited.map(|wait| HeaderValue::try_from(format!("wait={}", wait.seconds))) {
+            headers.insert(PREFERENCE_APPLIED, applied);
+        }
+        let Appointment { insured_id, appointment_id, .. } = &self.appointment;
+        let location = format!("/appointments/{}/{appointment_id}", insured_id.as_str());
+        if let (true, Ok(location)) = (self.created, HeaderValue::try_from(location)) {
+            headers.insert(LOCATION, location);
+        }
+        response
+    }
 }
 
-/// Publishes a command for the appointment's country.
+/// Publishes a command for the appointment's country, and says whether it is published.
 ///
 /// The command is kept, and stands in the index `pending`: that it cannot be published now is for the log alone. Then, and
 /// only then, a second write lets it be published again at once; `written` is the instant of the first one.
@@ -172,11 +227,11 @@ async fn publish(
     traceparent: TraceContext,
     written: Timestamp,
     exchange: &mut Exchange,
-) {
+) -> bool {
     let client = settings.client.clone().with_deadline(PUBLISH_DEADLINE);
     let message = AppointmentMessage::new(command, appointment, traceparent);
     let Err(error) = CommandTopic::new(&client, &commands.sns, &commands.topic_arn).publish(&message).await else {
-        return;
+        return true;
     };
     exchange.level = Some(Level::Warn);
     exchange.message = "accepted, and its publication left to the republisher";
@@ -189,6 +244,7 @@ async fn publish(
         exchange.message = "accepted, and its publication left to the republisher, later than meant";
         exchange.error = Some(error.to_string());
     }
+    false
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -204,8 +260,8 @@ fn invalid_request(fault: InvalidRequest) -> Problem {
         InvalidRequest::Empty => Problem::new(ProblemCode::EmptyBody),
         InvalidRequest::NotAnObject => Problem::new(ProblemCode::NotAnObject),
         InvalidRequest::NotJson { line, column } => Problem::new(ProblemCode::InvalidJson).with_detail(
-            format!("El cuerpo no se puede leer como JSON a partir de la línea {line}, columna {column}."),
-            format!("The body cannot be read as JSON from line {line}, column {column} on."),
+            format!("No pudimos leer la solicitud como JSON a partir de la línea {line}, columna {column}."),
+            format!("The request cannot be read as JSON from line {line}, column {column} on."),
         ),
         InvalidRequest::Fields(faults) => Problem::new(ProblemCode::InvalidBody)
             .with_errors(faults.into_iter().map(|FieldError { field, code }| InvalidMember { field, code }).collect()),

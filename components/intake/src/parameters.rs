@@ -6,6 +6,7 @@ use http::HeaderMap;
 use crate::cursor::Cursor;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const PREFER: &str = "prefer";
 
 /// The longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_LIMIT: usize = 128;
@@ -16,17 +17,28 @@ const DEFAULT_LIMIT: u32 = 20;
 /// How many appointments a page may hold.
 const LIMIT: u32 = 100;
 
+/// The longest query, in bytes: whatever a client has to ask fits in it many times over.
+const QUERY_LIMIT_BYTES: usize = 1024;
+
+/// The most parameters of a query, those at fault included.
+const QUERY_LIMIT_PARAMETERS: usize = 16;
+
 /// Reads the query of a list: `limit`, `status` and `cursor`.
 ///
 /// # Errors
 ///
 /// 400 that names every parameter at fault. An unknown one is at fault too: a mistyped filter would answer the whole list.
+/// 414 for a query that is too long to be looked at.
 pub(crate) fn page_request(query: Option<&str>) -> Result<PageRequest, Problem> {
+    let query = query.unwrap_or_default();
+    if query.len() > QUERY_LIMIT_BYTES || query.split('&').count() > QUERY_LIMIT_PARAMETERS {
+        return Err(Problem::new(ProblemCode::QueryTooLong));
+    }
     let mut page = PageRequest { limit: DEFAULT_LIMIT, status: None, after: None };
     let mut cursor = None;
     let mut seen: Vec<String> = Vec::new();
     let mut faults = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let outcome = match name.as_ref() {
             known @ ("limit" | "status" | "cursor") if seen.iter().any(|name| name == known) => {
                 Err(FieldErrorCode::DuplicateField)
@@ -94,4 +106,16 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Probl
         },
         (Some(_), Some(_)) => Err(Problem::new(ProblemCode::InvalidIdempotencyKey)),
     }
+}
+
+/// The seconds of `Prefer: wait=N` (RFC 7240). A preference that cannot be understood is ignored, as is its repetition.
+pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<u32> {
+    let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = preferences.flat_map(|value| value.split(','));
+    preferences.find_map(|preference| {
+        // Parameters of a preference follow a semicolon; `wait` has none.
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        let is_wait = name.trim().eq_ignore_ascii_case("wait");
+        is_wait.then(|| value.trim().trim_matches('"').parse::<u32>().unwrap_or_default())
+    })
 }

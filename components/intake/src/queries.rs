@@ -1,19 +1,25 @@
-use appointment::{Appointment, AppointmentId, HistoryEntry, InsuredId};
+use appointment::{AppointmentId, InsuredId};
 use backplane::AppointmentsTable;
-use edge_component::{Problem, ProblemCode, Response};
-use http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use edge_component::{Problem, ProblemCode, Request, Response};
+use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-use crate::api::{Exchange, Failure, json};
+use crate::api::{Exchange, Failure};
+use crate::auth::Role;
 use crate::cursor::Cursor;
 use crate::parameters::page_request;
 use crate::settings::Settings;
+use crate::shown::{Shown, json_in};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List<'a> {
     insured_id: InsuredId,
-    appointments: &'a [Appointment],
+    appointments: Vec<Shown<'a>>,
     pagination: Pagination,
 }
 
@@ -27,6 +33,7 @@ struct Pagination {
 /// A page of a person's appointments, newest first.
 pub(crate) async fn list(
     insured_id: InsuredId,
+    role: &Role,
     query: Option<&str>,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
@@ -37,26 +44,51 @@ pub(crate) async fn list(
     exchange.report(&page.faults);
     let next_cursor = page.next.map(|after| Cursor { status: request.status, after }.encode());
     let pagination = Pagination { limit: request.limit, next_cursor };
-    Ok(json(StatusCode::OK, &List { insured_id, appointments: &page.appointments, pagination }))
+    let appointments = page.appointments.iter().filter(|appointment| role.covers(appointment.country));
+    let appointments = appointments.map(|appointment| Shown::new(appointment, exchange.language)).collect();
+    Ok(json_in(exchange.language, StatusCode::OK, &List { insured_id, appointments, pagination }))
 }
 
-#[derive(Serialize)]
-struct WithHistory<'a> {
-    #[serde(flatten)]
-    appointment: &'a Appointment,
-    history: &'a [HistoryEntry],
-}
-
-/// One appointment with its history.
+/// One appointment with its history; nothing but its headers where the client has it already.
 pub(crate) async fn read(
     insured_id: InsuredId,
     appointment_id: AppointmentId,
+    role: &Role,
+    request: &Request,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     let settings = Settings::read()?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
-    let kept = table.get(&insured_id, appointment_id).await?;
+    let kept = table.get(&insured_id, appointment_id).await?.filter(|kept| role.covers(kept.appointment.country));
     let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
     exchange.report_unknown(&kept);
-    Ok(json(StatusCode::OK, &WithHistory { appointment: &kept.appointment, history: &kept.history }))
+    let shown = Shown::new(&kept.appointment, exchange.language).with_history(&kept.history);
+    let mut response = json_in(exchange.language, StatusCode::OK, &shown);
+    let tag = entity_tag(response.body());
+    let unchanged = has_tag(request.headers(), &tag);
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(CONTENT_TYPE);
+        response.body_mut().clear();
+    }
+    Ok(response)
+}
+
+/// The strong entity tag of a body: it changes with every byte, so with the language too (RFC 9110, section 8.8.3).
+fn entity_tag(body: &[u8]) -> String {
+    let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _] = <[u8; 32]>::from(Sha256::digest(body));
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(head))
+}
+
+/// Whether `If-None-Match` names this tag, or any (RFC 9110, section 13.1.2: weakly compared).
+fn has_tag(headers: &HeaderMap, tag: &str) -> bool {
+    let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    // Our tags hold no comma.
+    listed
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|listed| listed == "*" || listed.strip_prefix("W/").unwrap_or(listed) == tag)
 }

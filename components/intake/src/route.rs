@@ -42,6 +42,11 @@ impl Route {
         matches!(self, Self::Health | Self::Describe | Self::Options(_))
     }
 
+    /// Whether it changes anything.
+    pub(crate) const fn writes(&self) -> bool {
+        matches!(self, Self::Book | Self::Cancel(..))
+    }
+
     /// The person whose appointments the path is about.
     pub(crate) const fn insured_id(&self) -> Option<InsuredId> {
         match self {

@@ -1,201 +1,167 @@
 //! Verifies a JSON Web Token (RFC 7519) of the configured issuer, as RFC 8725 asks: which algorithm is right follows from the
-//! issuer's key, never from the token; nothing of a token counts before its signature is checked.
+//! issuer's key, never from the token alone; nothing of a token counts before its signature is checked.
 //!
-//! The signatures are those of `p256` and `ed25519-dalek`; `docs/adr/0020-bearer-tokens.md` says why no JWT library is used.
+//! `jsonwebtoken` reads tokens and checks their claims; `signatures` gives it the algorithms. The rules here are those that
+//! the library leaves to its caller. `docs/adr/0062-tokens-by-jsonwebtoken.md` says why it is these.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_component::{Setting, SettingError};
-use p256::ecdsa::signature::Verifier as _;
-use p256::elliptic_curve::point::AffineCoordinates as _;
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use edge_component::{ProblemCode, Setting};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use crate::api::Failure;
+use crate::api::{Exchange, Failure};
 use crate::auth::{Claims, unauthenticated};
+use crate::issuer::{self, IssuerKey};
+use crate::signatures;
 
-/// The issuer's public keys: its JWKS document (RFC 7517).
-const KEYS: Setting = Setting("jwt_keys");
+const TYPE: Setting = Setting("jwt_type");
+const MAX_LIFETIME: Setting = Setting("jwt_max_lifetime_seconds");
+const INSURED_ID_CLAIM: Setting = Setting("jwt_insured_id_claim");
+const STAFF_CLAIM: Setting = Setting("jwt_staff_claim");
+
+/// The longest token, in bytes. Those of the usual issuers are shorter than 4 KiB.
+const MAX_BYTES: usize = 8 * 1024;
+
+/// How many keys are tried for a token that names none, so that a token costs a bounded number of signatures.
+const MAX_TRIES: usize = 4;
 
 /// How far apart the clocks of issuer and host may be.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+const CLOCK_SKEW_SECONDS: u64 = 60;
 
-/// What a valid token says. `exp`, `iss` and `aud` must be there and right, and `nbf` right where it is there.
-pub(crate) fn verify(token: &str) -> Result<Claims, Failure> {
-    let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
-    let (header, payload) = signed.split_once('.').ok_or_else(malformed)?;
-    let header: Header = json(header)?;
-    header.check()?;
-    let key = issuer_key(&header)?;
-    if !key.verifies(signed.as_bytes(), &base64(signature)?) {
-        return Err(unauthenticated("the signature is wrong"));
+/// What a valid token says. `exp`, `iss` and `aud` must be there and right, and `nbf` and `iat` right where they are there.
+pub(crate) async fn verify(token: &str, exchange: &mut Exchange) -> Result<Claims, Failure> {
+    if !has_form(token) {
+        return Err(malformed());
     }
-    let claims: Map<String, Value> = json(payload)?;
-    check_claims(&claims)?;
-    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
-    let insured_id = text(&Setting("jwt_insured_id_claim").required_text()?).parse().ok();
-    Ok(Claims { insured_id, scope: text("scope").to_owned() })
+    let header = decode_header(token).map_err(|error| match error.kind() {
+        ErrorKind::Json(_) if names_no_algorithm_of_ours(token) => no_such_key(),
+        _ => malformed(),
+    })?;
+    check_header(&header)?;
+    let validation = validation(header.alg)?;
+    let keys = issuer::keys(header.alg, header.kid.as_deref(), exchange).await?;
+    signatures::install();
+    let mut refusal = no_such_key();
+    for IssuerKey { key, damaged } in keys.into_iter().take(MAX_TRIES) {
+        match decode::<Map<String, Value>>(token, &key, &validation) {
+            Ok(data) => return claims(&data.claims),
+            Err(error) => match error.kind() {
+                ErrorKind::InvalidSignature => refusal = unauthenticated("the signature is wrong"),
+                ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::InvalidRsaKey(_) => {
+                    refusal = damaged.into();
+                }
+                kind => return Err(refused(kind)),
+            },
+        }
+    }
+    Err(refusal)
 }
 
 fn malformed() -> Failure {
     unauthenticated("the token is malformed")
 }
 
-fn base64(text: &str) -> Result<Vec<u8>, Failure> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed())
+fn no_such_key() -> Failure {
+    unauthenticated("the issuer has no such key for this algorithm")
 }
 
-fn json<T: DeserializeOwned>(encoded: &str) -> Result<T, Failure> {
-    serde_json::from_slice(&base64(encoded)?).map_err(|_| malformed())
+/// Whether a text is three parts of base64url that are not too long: what costs next to nothing to see.
+fn has_form(token: &str) -> bool {
+    token.len() <= MAX_BYTES
+        && token.bytes().filter(|byte| *byte == b'.').count() == 2
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && !token.starts_with('.')
 }
 
-/// The part of a token's header that matters here (RFC 7515, section 4.1).
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    crit: Option<IgnoredAny>,
+/// Whether a header that the library cannot read has an `alg` that it does not know, such as `none`.
+fn names_no_algorithm_of_ours(token: &str) -> bool {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    let header = header.and_then(|header| serde_json::from_slice::<Map<String, Value>>(&header).ok());
+    header.is_some_and(|header| header.get("alg").is_some_and(Value::is_string))
 }
 
-impl Header {
-    /// Refuses what is no access token (RFC 8725, section 3.11), and what asks for an extension: none is known here.
-    fn check(&self) -> Result<(), Failure> {
-        let typ = self.typ.as_deref().unwrap_or("JWT");
-        let typ = typ.strip_prefix("application/").unwrap_or(typ);
-        if !typ.eq_ignore_ascii_case("JWT") && !typ.eq_ignore_ascii_case("at+jwt") {
-            return Err(unauthenticated("the token is of another type"));
-        }
-        match self.crit {
-            Some(_) => Err(unauthenticated("the token asks for an extension that is not known")),
-            None => Ok(()),
-        }
+/// Refuses what is no access token (RFC 8725, section 3.11), and what asks for an extension: none is known here.
+fn check_header(header: &Header) -> Result<(), Failure> {
+    let wanted = TYPE.text()?;
+    let found = header.typ.as_deref().unwrap_or_default();
+    let found = found.strip_prefix("application/").unwrap_or(found);
+    let is = |name: &str| found.eq_ignore_ascii_case(name);
+    let right = if wanted.is_empty() { found.is_empty() || is("JWT") || is("at+jwt") } else { is(&wanted) };
+    if !right {
+        return Err(unauthenticated("the token is of another type"));
+    }
+    match header.crit {
+        Some(_) => Err(unauthenticated("the token asks for an extension that is not known")),
+        None => Ok(()),
     }
 }
 
-/// A signature algorithm that is accepted; each has one type of key, so that no key serves another algorithm.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
-    /// ECDSA on P-256 with SHA-256 (RFC 7518, section 3.4).
-    Es256,
-    /// Ed25519 (RFC 8037; RFC 9864 names it `Ed25519`).
-    EdDsa,
+/// What the library checks of the claims.
+fn validation(algorithm: Algorithm) -> Result<Validation, Failure> {
+    let mut validation = Validation::new(algorithm);
+    validation.leeway = CLOCK_SKEW_SECONDS;
+    validation.validate_nbf = true;
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.set_issuer(&[Setting("jwt_issuer").required_text()?]);
+    validation.set_audience(&[Setting("jwt_audience").required_text()?]);
+    Ok(validation)
 }
 
-impl Algorithm {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "ES256" => Some(Self::Es256),
-            "EdDSA" | "Ed25519" => Some(Self::EdDsa),
-            _ => None,
-        }
-    }
+fn refused(kind: &ErrorKind) -> Failure {
+    unauthenticated(match kind {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::InvalidIssuer => "the token is from another issuer",
+        ErrorKind::InvalidAudience => "the token is for another audience",
+        ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
+            "exp" => "the token never expires",
+            "iss" => "the token is from another issuer",
+            _ => "the token is for another audience",
+        },
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => "the issuer has no such key for this algorithm",
+        _ => "the token is malformed",
+    })
 }
 
-/// A public key of the issuer (RFC 7517, section 4; RFC 7518, section 6.2; RFC 8037, section 2).
-#[derive(Deserialize)]
-struct Jwk {
-    kty: Option<String>,
-    crv: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-    kid: Option<String>,
-    alg: Option<String>,
-    r#use: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct JwkSet {
-    keys: Vec<Jwk>,
-}
-
-/// A key, ready to be used.
-enum Key {
-    Es256(p256::ecdsa::VerifyingKey),
-    Ed25519(ed25519_dalek::VerifyingKey),
-}
-
-/// The issuer's key that a token names; without a name, its first key for the token's algorithm.
-fn issuer_key(header: &Header) -> Result<Key, Failure> {
-    let document: JwkSet = serde_json::from_str(&KEYS.required_text()?)
-        .map_err(|_| KEYS.invalid("it is no JWKS document, which has the form {\"keys\": [...]}"))?;
-    // Keys that are for something else are ignored (RFC 7517, section 5).
-    let usable: Vec<(Jwk, Algorithm)> =
-        document.keys.into_iter().filter_map(|jwk| jwk.algorithm().map(|algorithm| (jwk, algorithm))).collect();
-    if usable.is_empty() {
-        return Err(KEYS.invalid("it has no key for ES256 (P-256) or EdDSA (Ed25519)").into());
-    }
-    let algorithm = Algorithm::named(&header.alg);
-    let wanted = |jwk: &Jwk| header.kid.is_none() || header.kid == jwk.kid;
-    match usable.iter().find(|(jwk, own)| algorithm == Some(*own) && wanted(jwk)) {
-        Some((jwk, algorithm)) => Ok(jwk.key(*algorithm)?),
-        None => Err(unauthenticated("the issuer has no such key for this algorithm")),
-    }
-}
-
-impl Jwk {
-    /// The algorithm that the key is for, `None` where that is not accepted.
-    fn algorithm(&self) -> Option<Algorithm> {
-        let algorithm = match (self.kty.as_deref()?, self.crv.as_deref()?) {
-            ("EC", "P-256") => Algorithm::Es256,
-            ("OKP", "Ed25519") => Algorithm::EdDsa,
-            _ => return None,
-        };
-        let stated = self.alg.as_deref().is_none_or(|name| Algorithm::named(name) == Some(algorithm));
-        let to_sign = self.r#use.as_deref().is_none_or(|purpose| purpose == "sig");
-        (stated && to_sign).then_some(algorithm)
-    }
-
-    fn key(&self, algorithm: Algorithm) -> Result<Key, SettingError> {
-        let coordinate = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_deref()?).ok();
-        let key = match algorithm {
-            Algorithm::Es256 => coordinate(&self.x).zip(coordinate(&self.y)).and_then(|(x, y)| {
-                let (x, y): ([u8; 32], [u8; 32]) = (x.try_into().ok()?, y.try_into().ok()?);
-                let point = p256::AffinePoint::from_coordinates(&x.into(), &y.into()).into_option()?;
-                p256::ecdsa::VerifyingKey::from_affine(point).ok().map(Key::Es256)
-            }),
-            Algorithm::EdDsa => coordinate(&self.x)
-                .and_then(|x| ed25519_dalek::VerifyingKey::from_bytes(&x.try_into().ok()?).ok().map(Key::Ed25519)),
-        };
-        key.ok_or_else(|| KEYS.invalid("a key in it is no point of its curve"))
-    }
-}
-
-impl Key {
-    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        match self {
-            Self::Es256(key) => p256::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
-        }
-    }
-}
-
-/// Checks the claims of RFC 7519, section 4.1, of a token whose signature is right.
-fn check_claims(claims: &Map<String, Value>) -> Result<(), Failure> {
-    let date = |name: &str| claims.get(name).map(|date| date.as_f64().ok_or_else(malformed)).transpose();
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let expires = date("exp")?.ok_or_else(|| unauthenticated("the token never expires"))?;
-    if expires <= now.saturating_sub(CLOCK_SKEW).as_secs_f64() {
-        return Err(unauthenticated("the token has expired"));
-    }
-    if date("nbf")?.is_some_and(|begins| begins > (now + CLOCK_SKEW).as_secs_f64()) {
-        return Err(unauthenticated("the token is not valid yet"));
-    }
-    let names = |name: &str, expected: &str| match claims.get(name) {
-        Some(Value::String(only)) => only == expected,
-        Some(Value::Array(several)) => several.iter().any(|one| one == expected),
-        _ => false,
-    };
-    if !names("iss", &Setting("jwt_issuer").required_text()?) {
+/// Checks of a token whose signature is right what the library does not, and takes from it what matters here.
+fn claims(claims: &Map<String, Value>) -> Result<Claims, Failure> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    // RFC 7519 makes it one string, of which some libraries accept a list.
+    if text("iss").is_none() {
         return Err(unauthenticated("the token is from another issuer"));
     }
-    if !names("aud", &Setting("jwt_audience").required_text()?) {
-        return Err(unauthenticated("the token is for another audience"));
+    let number = |name: &str| claims.get(name).and_then(Value::as_f64);
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64();
+    let (skew, longest) = (CLOCK_SKEW_SECONDS as f64, f64::from(MAX_LIFETIME.parse::<u32>()?));
+    if number("iat").is_some_and(|issued| issued > now + skew) {
+        return Err(unauthenticated("the token is not valid yet"));
     }
-    Ok(())
+    let issued = number("iat").unwrap_or(now).min(now);
+    if number("exp").is_none_or(|expires| expires - issued > longest + skew) {
+        return Err(unauthenticated("the token is valid for too long"));
+    }
+    let insured_id = text(&INSURED_ID_CLAIM.required_text()?).and_then(|text| text.parse().ok());
+    let staff_claim = STAFF_CLAIM.required_text()?;
+    let staff = match staff_claim.strip_prefix('/') {
+        Some(path) => path.split('/').try_fold(None, |found: Option<&Value>, name| {
+            found.map_or_else(|| claims.get(name), |value| value.get(name)).map(Some)
+        }),
+        None => claims.get(&staff_claim).map(Some),
+    };
+    let rights = match staff.flatten() {
+        Some(Value::String(list)) => list.split(' ').map(str::to_owned).collect(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    Ok(Claims { insured_id, rights, subject: text("sub").map(str::to_owned) })
+}
+
+/// The issuer cannot be asked, and there is no key of it: nobody can be told from anybody.
+pub(crate) fn unavailable(reason: String) -> Failure {
+    Failure { problem: edge_component::Problem::new(ProblemCode::TemporarilyUnavailable), error: Some(reason) }
 }

@@ -65,7 +65,7 @@ impl fmt::Display for Country {
 
 /// The text is not the code of a country that this backend serves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a supported country: expected {}, in capitals", Country::alternatives("or"))]
+#[error("not a supported country: expected {}, in uppercase", Country::alternatives("or"))]
 pub struct UnknownCountry;
 
 impl FromStr for Country {

@@ -42,6 +42,12 @@ impl TraceContext {
     pub fn trace_id(self) -> String {
         format!("{:032x}", self.trace_id)
     }
+
+    /// The id of this hop: 16 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn span_id(self) -> String {
+        format!("{:016x}", self.span_id)
+    }
 }
 
 impl FromStr for TraceContext {

@@ -29,6 +29,7 @@ pub(crate) mod attribute {
     pub(crate) const PENDING_SINCE: &str = "pendingSince";
     pub(crate) const PENDING_ATTEMPT: &str = "pendingAttempt";
     pub(crate) const APPOINTMENT_ID: &str = "appointmentId";
+    pub(crate) const OPERATION: &str = "operation";
     pub(crate) const EXPIRES_AT: &str = "expiresAt";
 }
 

@@ -21,6 +21,9 @@ use crate::republish::{PendingShards, RepublishSchedule};
 /// How long an `Idempotency-Key` is kept.
 pub const IDEMPOTENCY_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What an `Idempotency-Key` was used for, beside the fields of the request: another operation or target is another request.
+const BOOKING: &str = "POST /appointments";
+
 /// How many pages of the table one page of a filtered list may read, because DynamoDB applies its limit before a filter.
 pub const MAX_READS_PER_PAGE: u32 = 4;
 
@@ -169,6 +172,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         let key_item = Item::new()
             .with(attribute::INSURED_ID, appointment.insured_id.as_str())
             .with(attribute::SORT_KEY, format!("{IDEMPOTENCY_PREFIX}{idempotency_key}"))
+            .with(attribute::OPERATION, BOOKING)
             .with(attribute::APPOINTMENT_ID, &id)
             .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
             .with(attribute::COUNTRY, appointment.country.code())
@@ -198,6 +202,10 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         else {
             return Err(error.into());
         };
+        // A key from before this attribute was used for a booking.
+        if kept.s(attribute::OPERATION).is_some_and(|operation| operation != BOOKING) {
+            return Ok(Booked::KeyReused);
+        }
         let first: Appointment = Self::accepted_under_key(kept, appointment.insured_id)?;
         Ok(if first.appointment_id == appointment.appointment_id {
             Booked::New

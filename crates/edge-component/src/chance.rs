@@ -23,6 +23,13 @@ impl Chance {
         AppointmentId::new(now, random)
     }
 
+    /// One byte for a choice that is no secret.
+    #[must_use]
+    pub const fn byte(&self) -> u8 {
+        let [byte, ..] = self.0;
+        byte
+    }
+
     /// This hop's place in the trace: a child of the caller's `traceparent` where it sent a valid one, else a new trace.
     #[must_use]
     pub fn trace(&self, caller: Option<&str>) -> TraceContext {

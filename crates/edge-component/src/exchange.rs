@@ -1,12 +1,14 @@
 //! One exchange with a client: the only code of the components that touches `wasi:http` on the inbound side.
 
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use spin_sdk::http::{IncomingRequest, OutgoingResponse, ResponseOutparam};
 use spin_sdk::wit::wasi::http0_2_0::types::{Fields, IncomingBody as WasiBody, Method as WasiMethod, OutgoingBody};
+use wasi::clocks::monotonic_clock;
+use wasi::io::poll::poll;
 use wasi::io::streams::StreamError;
 
 /// A request whose body is read only when it is asked for.
@@ -28,15 +30,21 @@ pub enum BodyError {
     /// It is longer than the limit.
     #[error("the body is too long")]
     TooLarge,
+    /// It did not arrive within [`BODY_DEADLINE`].
+    #[error("the body did not arrive in time")]
+    Late,
     /// The client went away.
     #[error("the body broke off")]
     Broken,
 }
 
+/// How long a body may take to arrive. Whoever sends it slowly holds an instance meanwhile.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(2);
+
 impl IncomingBody {
-    /// Reads the body, at most `limit` bytes of it.
+    /// Reads the body, at most `limit` bytes of it, within [`BODY_DEADLINE`].
     ///
-    /// It waits with the host's blocking read: an instance serves one request, and there is nothing else to do meanwhile.
+    /// It waits with the host's blocking poll: an instance serves one request, and there is nothing else to do meanwhile.
     ///
     /// # Errors
     ///
@@ -47,28 +55,44 @@ impl IncomingBody {
             return Err(BodyError::TooLarge);
         }
         let body = self.request.consume().map_err(|()| BodyError::Broken)?;
-        let outcome = read_all(&body, limit);
+        let outcome = read_all(&body, limit, self.announced);
         WasiBody::finish(body);
         outcome
     }
 }
 
-fn read_all(body: &WasiBody, limit: usize) -> Result<Vec<u8>, BodyError> {
+fn read_all(body: &WasiBody, limit: usize, announced: Option<u64>) -> Result<Vec<u8>, BodyError> {
     let stream = body.stream().map_err(|()| BodyError::Broken)?;
     let mut content = Vec::new();
-    loop {
+    let mut deadline = None;
+    // The end of a body that announced its length need not be asked for.
+    while announced != Some(content.len() as u64) {
         // One more than fits, to tell a body of exactly the limit from a longer one.
         let room = (limit - content.len()) as u64 + 1;
-        match stream.blocking_read(room) {
+        match stream.read(room) {
+            Ok(piece) if piece.is_empty() => {
+                let deadline = deadline.get_or_insert_with(|| monotonic_clock::subscribe_duration(nanoseconds()));
+                let readable = stream.subscribe();
+                poll(&[&readable, deadline]);
+                if deadline.ready() {
+                    return Err(BodyError::Late);
+                }
+            }
             Ok(piece) if content.is_empty() => content = piece,
             Ok(piece) => content.extend_from_slice(&piece),
-            Err(StreamError::Closed) => return Ok(content),
+            Err(StreamError::Closed) => break,
             Err(StreamError::LastOperationFailed(_)) => return Err(BodyError::Broken),
         }
         if content.len() > limit {
             return Err(BodyError::TooLarge);
         }
     }
+    Ok(content)
+}
+
+/// [`BODY_DEADLINE`] as the host's clock counts.
+fn nanoseconds() -> u64 {
+    u64::try_from(BODY_DEADLINE.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Serves one call of the host: hands the request to `answer`, with the instant at which it came, and sends what it gives.
@@ -122,7 +146,8 @@ fn request(incoming: IncomingRequest) -> Option<Request> {
 /// and body then leave in one write, where two would wait for the peer's delayed acknowledgement (about 44 ms).
 fn send(outgoing: ResponseOutparam, response: Response) {
     let (mut head, content) = response.into_parts();
-    if head.status != http::StatusCode::NO_CONTENT {
+    // What has no body announces none (RFC 9110, section 8.6).
+    if !matches!(head.status, http::StatusCode::NO_CONTENT | http::StatusCode::NOT_MODIFIED) {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
     }
     let fields: Vec<(String, Vec<u8>)> =

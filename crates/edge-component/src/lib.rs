@@ -1,7 +1,7 @@
 //! What the Wasm components share at their edge, so that the rest of them knows nothing of WASI:
 //!
 //! - [`serve`] turns one call of the host into an [`http::Request`] and the answer back into one write.
-//! - [`Problem`] is an error as a client sees it (RFC 9457), in Spanish or English.
+//! - [`Problem`] is an error as a client sees it (RFC 9457), and [`status_text`] an appointment's status, in Spanish or English.
 //! - [`Setting`] reads the application's variables; [`LogLine`] writes one JSON line for each outcome.
 //! - [`Chance`] draws the random bytes of a request in one host call.
 //!
@@ -14,10 +14,12 @@ mod language;
 mod log;
 mod problem;
 mod setting;
+mod status_text;
 
 pub use chance::Chance;
-pub use exchange::{BodyError, IncomingBody, Request, Response, serve};
+pub use exchange::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response, serve};
 pub use language::Language;
 pub use log::{Level, LogLine};
 pub use problem::{InvalidMember, Problem, ProblemCode};
 pub use setting::{Setting, SettingError};
+pub use status_text::status_text;

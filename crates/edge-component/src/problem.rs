@@ -14,7 +14,7 @@ pub enum ProblemCode {
     InvalidJson,
     /// The body is JSON, but not an object.
     NotAnObject,
-    /// Members of the body are at fault; `errors` names each.
+    /// Fields of the body are at fault; `errors` names each.
     InvalidBody,
     /// A part of the path or the query is at fault; `errors` names each.
     InvalidParameter,
@@ -34,8 +34,12 @@ pub enum ProblemCode {
     MethodNotAllowed,
     /// The appointment was rejected, so that there is nothing to cancel.
     NotCancellable,
+    /// The body did not arrive in time.
+    RequestTimeout,
     /// The body is too long.
     BodyTooLarge,
+    /// The query is too long to be looked at.
+    QueryTooLong,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The `Idempotency-Key` came with another body before.
@@ -48,7 +52,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::EmptyBody,
         Self::InvalidJson,
         Self::NotAnObject,
@@ -62,7 +66,9 @@ impl ProblemCode {
         Self::AppointmentNotFound,
         Self::MethodNotAllowed,
         Self::NotCancellable,
+        Self::RequestTimeout,
         Self::BodyTooLarge,
+        Self::QueryTooLong,
         Self::UnsupportedMediaType,
         Self::IdempotencyKeyReused,
         Self::Internal,
@@ -96,6 +102,8 @@ impl ProblemCode {
             Self::AppointmentNotFound => ("appointment_not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::NotCancellable => ("not_cancellable", StatusCode::CONFLICT),
+            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
+            Self::QueryTooLong => ("query_too_long", StatusCode::URI_TOO_LONG),
             Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::IdempotencyKeyReused => ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY),
@@ -108,93 +116,109 @@ impl ProblemCode {
     const fn texts(self, language: Language) -> (&'static str, &'static str) {
         let (spanish, english) = match self {
             Self::EmptyBody => (
-                ("Falta el cuerpo", "Envíe la solicitud como un objeto JSON con insuredId, scheduleId y countryISO."),
-                ("The body is missing", "Send the request as a JSON object with insuredId, scheduleId and countryISO."),
+                ("La solicitud está vacía", "Envíe los datos de la cita en formato JSON."),
+                ("The request is empty", "Send the appointment's fields as a JSON object."),
             ),
             Self::InvalidJson => (
-                ("El cuerpo no es JSON", "El cuerpo no se puede leer como JSON."),
-                ("The body is not JSON", "The body cannot be read as JSON."),
+                ("La solicitud no es JSON", "No pudimos leer la solicitud como JSON."),
+                ("The request is not JSON", "The request cannot be read as JSON."),
             ),
             Self::NotAnObject => (
-                (
-                    "El cuerpo no es un objeto",
-                    "El cuerpo debe ser un objeto JSON con insuredId, scheduleId y countryISO.",
-                ),
-                (
-                    "The body is not an object",
-                    "The body must be a JSON object with insuredId, scheduleId and countryISO.",
-                ),
+                ("La solicitud no es un objeto", "Envíe los datos de la cita como un objeto JSON."),
+                ("The request is not an object", "Send the appointment's fields as a JSON object."),
             ),
             Self::InvalidBody => (
-                ("La solicitud no es válida", "Corrija los campos que indica errors."),
-                ("The request is not valid", "Correct the members that errors names."),
+                ("La solicitud no es válida", "Corrija los campos indicados en «errors»."),
+                ("The request is not valid", "Correct the fields listed in `errors`."),
             ),
             Self::InvalidParameter => (
-                ("Un parámetro no es válido", "Corrija los parámetros que indica errors."),
-                ("A parameter is not valid", "Correct the parameters that errors names."),
+                ("Un parámetro no es válido", "Corrija los parámetros indicados en «errors»."),
+                ("A parameter is not valid", "Correct the parameters listed in `errors`."),
             ),
             Self::InvalidCursor => (
-                ("El cursor no es válido", "Use el nextCursor de la página anterior de la misma lista, o ninguno."),
-                ("The cursor is not valid", "Use the nextCursor of the same list's previous page, or none."),
+                (
+                    "El cursor no es válido",
+                    "Use el cursor que devolvió la página anterior de la misma lista, o ninguno.",
+                ),
+                ("The cursor is not valid", "Use the `nextCursor` of the same list's previous page, or none."),
             ),
             Self::InvalidIdempotencyKey => (
-                ("Idempotency-Key no es válido", "Envíe una sola clave de 1 a 128 caracteres ASCII imprimibles."),
-                ("Idempotency-Key is not valid", "Send one key of 1 to 128 printable ASCII characters."),
+                (
+                    "La clave de idempotencia no es válida",
+                    "Envíe un solo encabezado «Idempotency-Key», de 1 a 128 caracteres ASCII imprimibles.",
+                ),
+                (
+                    "The idempotency key is not valid",
+                    "Send one `Idempotency-Key` header of 1 to 128 printable ASCII characters.",
+                ),
             ),
             Self::Unauthorized => (
-                ("Se requiere autenticación", "Presente una credencial válida."),
-                ("Authentication is required", "Present a valid credential."),
+                ("Se requiere autenticación", "Inicie sesión nuevamente."),
+                ("Authentication is required", "Sign in again."),
             ),
             Self::Forbidden => (
-                ("No está permitido", "La credencial no permite actuar por esta persona asegurada."),
-                ("Not permitted", "The credential does not permit acting for this insured person."),
+                ("Sin permiso", "No tiene permiso para gestionar las citas de esta persona."),
+                ("Not permitted", "You may not manage this person's appointments."),
             ),
-            Self::NotFound => (
-                ("No existe", "No hay ningún recurso en esta ruta."),
-                ("Not found", "There is no resource at this path."),
-            ),
+            Self::NotFound => {
+                (("No encontrado", "Esta dirección no existe."), ("Not found", "This address does not exist."))
+            }
             Self::AppointmentNotFound => (
-                ("La cita no existe", "La persona asegurada no tiene una cita con este identificador."),
-                ("The appointment does not exist", "The insured person has no appointment with this id."),
+                ("Cita no encontrada", "Esta persona no tiene una cita con ese identificador."),
+                ("Appointment not found", "This person has no appointment with this id."),
             ),
             Self::MethodNotAllowed => (
-                ("El método no está permitido", "Use uno de los métodos que indica la cabecera Allow."),
-                ("The method is not allowed", "Use one of the methods that the header Allow lists."),
+                ("Método no permitido", "Use uno de los métodos indicados en el encabezado «Allow»."),
+                ("Method not allowed", "Use one of the methods listed in the `Allow` header."),
             ),
             Self::NotCancellable => (
-                ("La cita no se puede cancelar", "La cita fue rechazada, así que no hay nada que cancelar."),
+                ("La cita no se puede cancelar", "La cita fue rechazada, por lo que no hay nada que cancelar."),
                 ("The appointment cannot be cancelled", "The appointment was rejected, so there is nothing to cancel."),
             ),
+            Self::RequestTimeout => (
+                ("La solicitud tardó demasiado", "La solicitud no llegó completa a tiempo. Envíela nuevamente."),
+                ("The request took too long", "The request did not arrive in full in time. Send it again."),
+            ),
+            Self::QueryTooLong => (
+                ("La consulta es demasiado larga", "La consulta puede tener hasta 16 parámetros y 1024 bytes."),
+                ("The query is too long", "The query may have at most 16 parameters and 1024 bytes."),
+            ),
             Self::BodyTooLarge => (
-                ("El cuerpo es demasiado largo", "El cuerpo puede tener como máximo 4096 bytes."),
-                ("The body is too long", "The body may have at most 4096 bytes."),
+                ("La solicitud es demasiado larga", "La solicitud puede tener hasta 4096 bytes."),
+                ("The request is too long", "The request may have at most 4096 bytes."),
             ),
             Self::UnsupportedMediaType => (
-                ("El tipo de contenido no es compatible", "Envíe la solicitud con Content-Type: application/json."),
-                ("The media type is not supported", "Send the request with Content-Type: application/json."),
+                ("Formato no admitido", "Envíe la solicitud con el encabezado «Content-Type: application/json»."),
+                ("Media type not supported", "Send the request with the header `Content-Type: application/json`."),
             ),
             Self::IdempotencyKeyReused => (
                 (
-                    "Idempotency-Key ya se usó",
-                    "La clave se usó con otra solicitud en las últimas 24 horas. Use una nueva.",
+                    "La clave de idempotencia ya se usó",
+                    "Esta clave se usó con otra solicitud en las últimas 24 horas. Use una nueva.",
                 ),
                 (
-                    "Idempotency-Key was used before",
-                    "The key came with another request within 24 hours. Use a new one.",
+                    "The idempotency key was used before",
+                    "This key came with another request within the last 24 hours. Use a new one.",
                 ),
             ),
             Self::Internal => (
-                ("Error interno", "El sistema no pudo procesar la solicitud."),
-                ("Internal error", "The system could not process the request."),
+                (
+                    "Error interno",
+                    "No pudimos procesar la solicitud. Si vuelve a ocurrir, comuníquese con soporte e indique el código de «instance».",
+                ),
+                (
+                    "Internal error",
+                    "We could not process the request. If it happens again, contact support and give them `instance`.",
+                ),
             ),
             Self::TemporarilyUnavailable => (
                 (
                     "No disponible por el momento",
-                    "Intente de nuevo en unos segundos con el mismo Idempotency-Key: la solicitud puede haberse registrado.",
+                    "Intente de nuevo en unos segundos. Su solicitud pudo haberse registrado: repítala con la misma clave de idempotencia.",
                 ),
                 (
                     "Temporarily unavailable",
-                    "Try again in a few seconds with the same Idempotency-Key: the request may have been recorded.",
+                    "Try again in a few seconds. Your request may have been recorded: repeat it with the same idempotency key.",
                 ),
             ),
         };
@@ -218,10 +242,11 @@ pub struct InvalidMember {
 #[derive(Debug, Clone)]
 pub struct Problem {
     code: ProblemCode,
-    detail: Option<(String, String)>,
+    detail: Option<Box<(String, String)>>,
     errors: Vec<InvalidMember>,
     allow: Option<&'static str>,
     challenge: Option<String>,
+    instance: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -230,6 +255,8 @@ struct ProblemBody<'a> {
     title: &'static str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
     code: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<MemberBody<'a>>,
@@ -246,13 +273,13 @@ impl Problem {
     /// A problem with the usual texts of its code.
     #[must_use]
     pub const fn new(code: ProblemCode) -> Self {
-        Self { code, detail: None, errors: Vec::new(), allow: None, challenge: None }
+        Self { code, detail: None, errors: Vec::new(), allow: None, challenge: None, instance: None }
     }
 
     /// The same problem with a detail of its own, in Spanish and in English.
     #[must_use]
     pub fn with_detail(mut self, spanish: String, english: String) -> Self {
-        self.detail = Some((spanish, english));
+        self.detail = Some(Box::new((spanish, english)));
         self
     }
 
@@ -278,6 +305,13 @@ impl Problem {
         self
     }
 
+    /// The same problem with the URI of the request that met it (RFC 9457, section 3.1.5).
+    #[must_use]
+    pub fn with_instance(mut self, instance: String) -> Self {
+        self.instance = Some(instance);
+        self
+    }
+
     /// The stable code.
     #[must_use]
     pub const fn code(&self) -> ProblemCode {
@@ -288,7 +322,7 @@ impl Problem {
     #[must_use]
     pub fn into_response(self, language: Language) -> Response {
         let (title, usual_detail) = self.code.texts(language);
-        let detail = match (&self.detail, language) {
+        let detail = match (self.detail.as_deref(), language) {
             (Some((spanish, _)), Language::Spanish) => spanish,
             (Some((_, english)), Language::English) => english,
             (None, _) => usual_detail,
@@ -298,6 +332,7 @@ impl Problem {
             title,
             status: self.code.status().as_u16(),
             detail,
+            instance: self.instance.as_deref(),
             code: self.code.as_str(),
             errors: self
                 .errors
@@ -338,9 +373,9 @@ impl Problem {
 /// What is wrong with a member, for a person.
 fn member_message(error: &InvalidMember, language: Language) -> String {
     let (spanish, english) = match (error.code, error.field.as_str()) {
-        (FieldErrorCode::Required, _) => ("El campo es obligatorio.", "The member is required."),
-        (FieldErrorCode::UnknownField, _) => ("El campo no existe.", "There is no such member."),
-        (FieldErrorCode::DuplicateField, _) => ("El campo está repetido.", "The member is repeated."),
+        (FieldErrorCode::Required, _) => ("El campo es obligatorio.", "The field is required."),
+        (FieldErrorCode::UnknownField, _) => ("El campo no existe.", "There is no such field."),
+        (FieldErrorCode::DuplicateField, _) => ("El campo está repetido.", "The field is repeated."),
         (_, "insuredId") => {
             ("Debe ser un texto de exactamente cinco dígitos.", "It must be a string of exactly five digits.")
         }
@@ -350,16 +385,16 @@ fn member_message(error: &InvalidMember, language: Language) -> String {
         (_, "countryISO") => {
             return match language {
                 Language::Spanish => format!("Debe ser {}, en mayúsculas.", Country::alternatives("o")),
-                Language::English => format!("It must be {}, in capitals.", Country::alternatives("or")),
+                Language::English => format!("It must be {}, in uppercase.", Country::alternatives("or")),
             };
         }
         (_, "appointmentId") => {
-            ("Debe ser un UUID de versión 7 en minúsculas.", "It must be a UUID of version 7 in lower case.")
+            ("Debe ser un UUID de versión 7, en minúsculas.", "It must be a UUID of version 7, in lowercase.")
         }
         (_, "limit") => ("Debe ser un número entero de 1 a 100.", "It must be an integer from 1 to 100."),
         (_, "status") => (
-            "Debe ser pending, failed, completed, rejected, cancelling o cancelled.",
-            "It must be pending, failed, completed, rejected, cancelling or cancelled.",
+            "Debe ser «pending», «failed», «completed», «rejected», «cancelling» o «cancelled».",
+            "It must be `pending`, `failed`, `completed`, `rejected`, `cancelling` or `cancelled`.",
         ),
         _ => ("El valor no es válido.", "The value is not valid."),
     };

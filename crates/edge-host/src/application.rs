@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
@@ -13,6 +14,7 @@ use wasmtime::component::Component;
 use crate::engine::{CodeOrigin, LoadError, WasmEngine};
 use crate::error::Error;
 use crate::guest::{LinkedComponent, Permissions};
+use crate::key_value::KeyValueStore;
 use crate::logs::{Level, LogSink, host_message};
 use crate::manifest::{self, Manifest};
 use crate::outbound_hosts::AllowedHosts;
@@ -89,15 +91,17 @@ pub(crate) struct Settings {
     pub(crate) instances: u32,
     pub(crate) request_timeout: Duration,
     pub(crate) tls: Arc<ClientConfig>,
+    /// By how many seconds the components' wall clock runs ahead.
+    pub(crate) clock_ahead: Option<Arc<AtomicU64>>,
     pub(crate) log: LogSink,
 }
 
 impl Application {
     /// Checks, compiles and links every component of the manifest.
     pub(crate) fn load(manifest: Manifest, settings: Settings) -> Result<Self, Error> {
-        let Settings { variables, code, instances, request_timeout, tls, log } = settings;
+        let Settings { variables, code, instances, request_timeout, tls, clock_ahead, log } = settings;
         // The manifest's own faults come first: they need no compiler to be seen.
-        let permissions = permissions(&manifest, &variables, &log)?;
+        let permissions = permissions(&manifest, &variables, clock_ahead.as_ref(), &log)?;
         let mut components = Vec::new();
         let mut loaded = Vec::new();
         for (permissions, component) in permissions {
@@ -167,9 +171,11 @@ impl Application {
 fn permissions<'a>(
     manifest: &'a Manifest,
     variables: &Variables,
+    clock_ahead: Option<&Arc<AtomicU64>>,
     log: &LogSink,
 ) -> Result<Vec<(Permissions, &'a manifest::Component)>, Error> {
     let mut all = Vec::new();
+    let key_value = KeyValueStore::default();
     for (name, component) in &manifest.components {
         let place = format!("[component.{name}]");
         let invalid = |key: &str, reason: String| manifest.invalid(&place, key, reason);
@@ -199,6 +205,8 @@ fn permissions<'a>(
             variables: own_variables,
             environment: component.environment.clone().into_iter().collect(),
             allowed_hosts,
+            key_value: (!component.key_value_stores.is_empty()).then(|| key_value.clone()),
+            clock_ahead: clock_ahead.cloned(),
             log: log.clone(),
         };
         all.push((permissions, component));

@@ -7,6 +7,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -22,8 +23,9 @@ use crate::variables::Variables;
 
 /// How long a request may take where the host is told nothing else.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many instances run at once where the host is told nothing else.
-pub const DEFAULT_INSTANCES: u32 = 256;
+/// How many instances run at once where the host is told nothing else. One that waits for its client's body holds little more
+/// than its memory, so that there are enough for many of them.
+pub const DEFAULT_INSTANCES: u32 = 512;
 
 /// A Spin application and how to serve it.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ impl EdgeHost {
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             code: CodeChoice::Default,
             trusted_roots: Vec::new(),
+            clock_ahead: None,
             log: console(),
         }
     }
@@ -57,6 +60,7 @@ pub struct EdgeHostBuilder {
     request_timeout: Duration,
     code: CodeChoice,
     trusted_roots: Vec<CertificateDer<'static>>,
+    clock_ahead: Option<Arc<AtomicU64>>,
     log: LogSink,
 }
 
@@ -141,6 +145,14 @@ impl EdgeHostBuilder {
         self
     }
 
+    /// Lets the components' wall clock run ahead by so many seconds, which may change meanwhile. For tests of what a
+    /// component does when time has passed.
+    #[must_use]
+    pub fn clock_ahead(mut self, seconds: Arc<AtomicU64>) -> Self {
+        self.clock_ahead = Some(seconds);
+        self
+    }
+
     /// Receives the lines of components and of the host, instead of the [`console`].
     #[must_use]
     pub fn log(mut self, sink: LogSink) -> Self {
@@ -161,8 +173,8 @@ impl EdgeHostBuilder {
         let variables = Variables::resolve(&manifest.variables, needed, self.variables, environment)?;
         let tls = tls_config(self.trusted_roots).map_err(|error| Error::Tls(error.to_string()))?;
         let code = self.code.resolve(&manifest)?;
-        let Self { instances, request_timeout, log, .. } = self;
-        Application::load(manifest, Settings { variables, code, instances, request_timeout, tls, log })
+        let Self { instances, request_timeout, clock_ahead, log, .. } = self;
+        Application::load(manifest, Settings { variables, code, instances, request_timeout, tls, clock_ahead, log })
     }
 
     /// Loads the application and starts to serve it. Must be called in a tokio runtime; the host itself runs on threads of

@@ -88,7 +88,7 @@ impl Executor {
         let (mut head, body) = request.into_parts();
         match self.route(&mut head, client) {
             Ok(component) => self.to_the_end(component, Request::from_parts(head, body), limit).await,
-            Err(refusal) => buffered(refusal).await,
+            Err(refusal) => buffered(refusal.response()).await,
         }
     }
 
@@ -128,23 +128,14 @@ impl Executor {
         handled
     }
 
-    /// The component for a request, or the response that there is none.
-    fn route(
-        &self,
-        head: &mut http::request::Parts,
-        client: SocketAddr,
-    ) -> Result<Arc<LinkedComponent>, Response<ResponseBody>> {
+    /// The component for a request.
+    fn route(&self, head: &mut http::request::Parts, client: SocketAddr) -> Result<Arc<LinkedComponent>, Refusal> {
         let application = self.application();
-        let Some(component) = application.routes.prepare(&head.uri, &mut head.headers, client) else {
-            return Err(problem(StatusCode::NOT_FOUND, "no component has a route for this path"));
-        };
-        let Some(component) = application.components.get(component).cloned() else {
-            return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the component is gone"));
-        };
-        if head.uri.authority().is_none()
-            && head.headers.get(http::header::HOST).is_none_or(|host| host.to_str().is_err())
-        {
-            return Err(problem(StatusCode::BAD_REQUEST, "the request has no valid Host header"));
+        let component = application.routes.prepare(&head.uri, &mut head.headers, client).ok_or(Refusal::NoRoute)?;
+        let component = application.components.get(component).cloned().ok_or(Refusal::NoRoute)?;
+        let has_host = || head.headers.get(http::header::HOST).is_some_and(|host| host.to_str().is_ok());
+        if head.uri.authority().is_none() && !has_host() {
+            return Err(Refusal::NoHost);
         }
         Ok(component)
     }
@@ -158,12 +149,12 @@ impl Executor {
         let (mut head, body) = request.into_parts();
         let component = match self.route(&mut head, client) {
             Ok(component) => component,
-            Err(refusal) => return refusal,
+            Err(refusal) => return refusal.response(),
         };
         let limit = self.application().request_timeout;
         match self.start(component, Request::from_parts(head, body), limit).await {
             Ok((answered, _)) => answered.await.unwrap_or_else(|_| no_response()),
-            Err(refusal) => refusal,
+            Err(refusal) => refusal.response(),
         }
     }
 
@@ -182,7 +173,7 @@ impl Executor {
                 let _ = instance.await;
                 response
             }
-            Err(refusal) => buffered(refusal).await,
+            Err(refusal) => buffered(refusal.response()).await,
         }
     }
 
@@ -192,7 +183,7 @@ impl Executor {
         component: Arc<LinkedComponent>,
         request: Request<B>,
         limit: Duration,
-    ) -> Result<(oneshot::Receiver<Response<ResponseBody>>, JoinHandle<()>), Response<ResponseBody>>
+    ) -> Result<(oneshot::Receiver<Response<ResponseBody>>, JoinHandle<()>), Refusal>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
@@ -200,7 +191,7 @@ impl Executor {
         let Some(permit) = self.instance_permit().await else {
             let trace_id = trace_id(request.headers());
             self.report(&component, trace_id, Level::Warn, "turned a request away", "all instances are in use");
-            return Err(overloaded());
+            return Err(Refusal::Overloaded);
         };
         let (answer, answered) = oneshot::channel();
         // A task of its own, so that a client that goes away does not stop a component half-way through its work.
@@ -308,6 +299,23 @@ impl Executor {
 
     fn note(&self, level: Level, message: &str, fields: Value) {
         host_message(&self.application().log, level, message, fields);
+    }
+}
+
+/// Why a request gets no instance.
+enum Refusal {
+    NoRoute,
+    NoHost,
+    Overloaded,
+}
+
+impl Refusal {
+    fn response(&self) -> Response<ResponseBody> {
+        match self {
+            Self::NoRoute => problem(StatusCode::NOT_FOUND, "no component has a route for this path"),
+            Self::NoHost => problem(StatusCode::BAD_REQUEST, "the request has no valid Host header"),
+            Self::Overloaded => overloaded(),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Request;
@@ -10,7 +12,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::clocks::{HostWallClock, WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -19,6 +21,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::engine::MAX_MEMORY_BYTES;
 use crate::error::{Error, Trigger};
+use crate::key_value::{self, KeyValueStore, KeyValueView};
 use crate::logs::{ComponentOutput, LogSink};
 use crate::outbound::{ConnectionPool, Outbound};
 use crate::outbound_hosts::AllowedHosts;
@@ -66,7 +69,8 @@ pub use queue_bindings::fermyon::spin_sqs::sqs_types::{
 };
 
 /// The interfaces of which this host provides every function, without their versions.
-const PROVIDED: [&str; 18] = [
+const PROVIDED: [&str; 19] = [
+    key_value::INTERFACE,
     "fermyon:spin/variables",
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -99,6 +103,10 @@ pub(crate) struct Permissions {
     pub(crate) variables: HashMap<String, Value>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) allowed_hosts: AllowedHosts,
+    /// Where the manifest gives it to the component.
+    pub(crate) key_value: Option<KeyValueStore>,
+    /// By how many seconds the wall clock runs ahead.
+    pub(crate) clock_ahead: Option<Arc<AtomicU64>>,
     pub(crate) log: LogSink,
 }
 
@@ -159,6 +167,9 @@ impl LinkedComponent {
         wasi.stdout(ComponentOutput::stdout(permissions.name.clone(), permissions.log.clone()))
             .stderr(ComponentOutput::stderr(permissions.name.clone(), permissions.log.clone()))
             .envs(&permissions.environment);
+        if let Some(ahead) = &permissions.clock_ahead {
+            wasi.wall_clock(ClockAhead(ahead.clone()));
+        }
         let guest = Guest {
             table: ResourceTable::new(),
             wasi: wasi.build(),
@@ -248,6 +259,10 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, Guest::cli)?;
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, Guest::cli)?;
     spin_variables::add_to_linker::<_, HasSelf<Guest>>(l, |guest| guest)?;
+    key_value::add_to_linker(l, |guest| KeyValueView {
+        store: guest.outbound.permissions.key_value.as_ref(),
+        table: &mut guest.table,
+    })?;
     Ok(linker)
 }
 
@@ -304,6 +319,20 @@ impl spin_variables::Host for Guest {
             Some(value) => Ok(value.expose().to_owned()),
             None => Err(spin_variables::Error::Undefined(format!("no variable `{name}` for this component"))),
         }
+    }
+}
+
+/// The system's clock, put forward.
+struct ClockAhead(Arc<AtomicU64>);
+
+impl HostWallClock for ClockAhead {
+    fn resolution(&self) -> Duration {
+        Duration::from_micros(1)
+    }
+
+    fn now(&self) -> Duration {
+        let ahead = Duration::from_secs(self.0.load(Ordering::Relaxed));
+        SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default() + ahead
     }
 }
 

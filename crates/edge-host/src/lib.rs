@@ -1,7 +1,7 @@
 //! Runs the components of a Spin application on an embedded wasmtime: for HTTP requests, and for messages of SQS queues.
 //!
 //! It reads the same `spin.toml` (manifest v2) as the `spin` CLI and gives components what Spin gives them: WASI 0.2, Spin
-//! variables, and outbound HTTP to the hosts that the manifest allows. It is there for tests, which start it inside their
+//! variables, a key-value store, and outbound HTTP to the hosts that the manifest allows. It is there for tests, which start it inside their
 //! own process, for local runs on a machine without the `spin` CLI (the binary `edge-host`), and for the Lambda host, which
 //! hands it events without a socket between ([`EdgeHostBuilder::load`], [`Executor`]) and holds no compiler (without the
 //! feature `compile`). What a manifest asks for beyond that is refused by name, never ignored.
@@ -31,6 +31,7 @@
 //! | `engine` | wasmtime's engine and its pool of instances |
 //! | `compile` | compiling components, with caches or ahead of time |
 //! | `guest` | what a component is linked with, and one instance's state and limits |
+//! | `key_value` | Spin's key-value store, in memory |
 //! | [`builder`](EdgeHostBuilder) | how an application is set up |
 //! | [`application`](Application) | an application that is loaded |
 //! | [`executor`](Executor) | one instance a request or a message |
@@ -47,6 +48,7 @@ mod error;
 mod executor;
 mod guest;
 mod inbound;
+mod key_value;
 mod logs;
 mod manifest;
 mod outbound;

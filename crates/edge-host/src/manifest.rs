@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::error::{Error, ManifestError};
+use crate::key_value::DEFAULT_STORE;
 use crate::variables::{self, Declaration};
 
 /// A Spin manifest that this host can serve.
@@ -44,6 +45,8 @@ pub(crate) struct Component {
     pub(crate) environment: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) allowed_outbound_hosts: Vec<String>,
+    #[serde(default)]
+    pub(crate) key_value_stores: Vec<String>,
     build: Option<Build>,
 }
 
@@ -137,7 +140,7 @@ const HTTP_TRIGGER: Keys =
     Keys { read: &["id", "route", "component"], unsupported: &["components", "executor", "static_response"] };
 const PRIVATE_ROUTE: Keys = Keys { read: &["private"], unsupported: &[] };
 const COMPONENT: Keys = Keys {
-    read: &["source", "description", "variables", "environment", "allowed_outbound_hosts", "build"],
+    read: &["source", "description", "variables", "environment", "allowed_outbound_hosts", "key_value_stores", "build"],
     unsupported: &[
         "ai_models",
         "allowed_http_hosts",
@@ -145,7 +148,6 @@ const COMPONENT: Keys = Keys {
         "dependencies_inherit_configuration",
         "exclude_files",
         "files",
-        "key_value_stores",
         "profile",
         "sqlite_databases",
         "targets",
@@ -343,6 +345,11 @@ fn check_component(place: &str, component: &Table) -> Result<(), ManifestError> 
     COMPONENT.check(place, component)?;
     if let Some(remote) = table(component, "source").and_then(|source| source.keys().next()) {
         return Err(ManifestError::Unsupported { place: place.to_owned(), key: format!("source.{remote}") });
+    }
+    let stores = component.get("key_value_stores").and_then(Value::as_array).into_iter().flatten();
+    if let Some(other) = stores.filter_map(Value::as_str).find(|store| *store != DEFAULT_STORE) {
+        let reason = format!("there is no store `{other}`, only `{DEFAULT_STORE}`");
+        return Err(ManifestError::Invalid { place: place.to_owned(), key: "key_value_stores".to_owned(), reason });
     }
     match table(component, "build") {
         Some(build) => BUILD.check(&format!("{place} build"), build),

@@ -154,11 +154,6 @@ impl ConnectionPool {
         *request.uri_mut() = Uri::from(path);
 
         loop {
-            // A server may have closed the connections long ago, while this process was frozen or busy: the thread looks
-            // for news of the network first, so that their tasks see it before a request is spent on one.
-            if self.has(&origin) {
-                tokio::task::yield_now().await;
-            }
             let (mut sender, is_reused) = match self.take(&origin) {
                 Some(sender) => (sender, true),
                 None => {
@@ -172,8 +167,8 @@ impl ConnectionPool {
                     self.put(origin, sender);
                     return Ok(response.map(|body| ResponseBody::new(body, between_bytes).boxed_unsync()));
                 }
-                // The server closed the connection before any of the request was written: it is as if it had never been
-                // sent, and goes over another one.
+                // The server closed the connection before any of the request was written, perhaps long ago, while this
+                // process was frozen: it is as if it had never been sent, and goes over another one.
                 Ok(Err(mut failed)) => match failed.take_message() {
                     Some(unsent) if is_reused => request = unsent,
                     _ => return Err(exchange_error(&failed.into_error())),
@@ -181,11 +176,6 @@ impl ConnectionPool {
                 Err(_) => return Err(Error::ConnectionReadTimeout),
             }
         }
-    }
-
-    fn has(&self, origin: &Origin) -> bool {
-        let all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(origin).is_some_and(|connections| !connections.is_empty())
     }
 
     /// A free connection, the one used last first.

@@ -111,7 +111,7 @@ fn values(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use serde_json::{Value, json};
 

@@ -1,0 +1,56 @@
+//! Who did what: what the log line of a write, of what staff read and of a refusal says beside the rest of it.
+//!
+//! A log line holds no code of a person (`docs/privacy.md`). In its place stands a keyed hash of it: whoever has the key can ask for
+//! a person's lines, and nobody can tell the person from the line by trying the hundred thousand codes that there are.
+
+use appointment::InsuredId;
+use edge_component::Setting;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::StatusCode;
+use sha2::Sha256;
+
+/// The key of the hash. Without one, no line says anything of a person.
+const KEY: Setting = Setting("audit_key");
+
+/// Who acts, and for whom, as far as it is known.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    /// The holder of the token, as the issuer knows it.
+    pub(crate) actor: Option<String>,
+    /// The person whose appointments are concerned.
+    pub(crate) person: Option<InsuredId>,
+}
+
+/// What a line says.
+pub(crate) struct Audited {
+    pub(crate) what: &'static str,
+    pub(crate) actor: Option<String>,
+    pub(crate) person: Option<String>,
+}
+
+impl Audit {
+    /// What the line of a request says, `None` where nobody will ask.
+    pub(crate) fn of(&self, writes: bool, role: Option<&str>, status: StatusCode) -> Option<Audited> {
+        let what = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "refusal",
+            _ if writes => "write",
+            _ if role == Some("staff") => "staff_read",
+            _ => return None,
+        };
+        let key = KEY.optional_text().ok().flatten();
+        let hashed = |person: InsuredId| key.as_deref().and_then(|key| hash(key, person.as_str()));
+        // Insured people are known to their issuer by their code, in many places.
+        let actor = self.actor.as_ref().and_then(|actor| match actor.parse::<InsuredId>() {
+            Ok(person) => hashed(person),
+            Err(_) => Some(actor.chars().take(128).collect()),
+        });
+        Some(Audited { what, actor, person: self.person.and_then(hashed) })
+    }
+}
+
+/// The first 16 bytes of HMAC-SHA-256, in hexadecimal: `printf %s 00123 | openssl dgst -sha256 -hmac KEY | cut -c-32`.
+fn hash(key: &str, text: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
+    mac.update(text.as_bytes());
+    Some(mac.finalize().into_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
