@@ -39,11 +39,14 @@ pub(crate) struct Plan {
     pub(crate) rates: &'static [(u32, u32)],
     /// How often the emulator's own hops are timed.
     pub(crate) emulator_hops: usize,
+    /// How the functions and the embedded host are built.
+    pub(crate) profile: Profile,
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { rates: &[(1, 15), (10, 10), (50, 8), (100, 6)], emulator_hops: 30 };
-    pub(crate) const QUICK: Self = Self { rates: &[(5, 2)], emulator_hops: 3 };
+    pub(crate) const FULL: Self =
+        Self { rates: &[(1, 15), (10, 10), (50, 8), (100, 6)], emulator_hops: 30, profile: Profile::Release };
+    pub(crate) const QUICK: Self = Self { rates: &[(5, 2)], emulator_hops: 3, profile: Profile::Dev };
 }
 
 /// Milliseconds of a hop.
@@ -106,7 +109,7 @@ pub(crate) struct Emulator {
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<EndToEnd> {
     let step = progress.noisy_step("end to end: the local stack");
     let backplane = Backplane::load(&programs.root)?.shortened()?;
-    let artifacts = Artifacts::build_with(&programs.root, &backplane, Profile::Release)?;
+    let artifacts = Artifacts::build_with(&programs.root, &backplane, plan.profile)?;
     let options = Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane };
     let front = Front::new(&programs.root, &artifacts, Host::Embedded);
     let stack = LocalStack::start(options, front, &Progress::silent()).await?;

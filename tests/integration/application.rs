@@ -19,6 +19,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// bookings need more than those who ask after them.
 const LISTS_IN_FLIGHT: usize = 24;
 
+/// Names and values of a request's headers.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 pub(crate) struct Booking {
     pub(crate) country: &'static str,
     pub(crate) insured: String,
@@ -153,7 +156,7 @@ async fn both_ways_give_the_same_answers() {
     let booking = json!({"insuredId": "12", "scheduleId": 0, "countryISO": "AR"}).to_string();
     let json = [("content-type", "application/json"), ("accept-language", "en")];
     let long = "1".repeat(5_000);
-    let requests: &[(Method, &str, &[(&str, &str)], &str)] = &[
+    let requests: &[(Method, &str, Headers, &str)] = &[
         // Not /health, which the emulator answers itself on any host.
         (Method::GET, "/openapi.yaml", &[], ""),
         (Method::HEAD, "/openapi.yaml", &[], ""),
@@ -164,7 +167,8 @@ async fn both_ways_give_the_same_answers() {
         (Method::PUT, "/appointments", &json, ""),
         (Method::GET, "/appointments/77777?limit=5&status=rejected", &[], ""),
         (Method::GET, "/appointments/77777?limit=x&status=%zz", &[], ""),
-        (Method::GET, "/appointment/%30%30123", &[], ""),
+        // Not a path with escapes, which API Gateway decodes before the function gets it.
+        (Method::GET, "/appointment/00-23", &[], ""),
         (Method::GET, &one, &[("accept-language", "es")], ""),
         (Method::DELETE, &one, &[], ""),
         (Method::GET, "/appointments/00123/x/y", &[], ""),

@@ -71,7 +71,10 @@ impl Served {
         });
         let application = application.await.unwrap();
         let running = Running::Spin(application, tokio::spawn(async move { follow(&log, &kept).await }));
-        Self { running, lines }
+        let served = Self { running, lines };
+        // The line about the health check: from now on each further one is about a request of the test's.
+        served.until_logged(1).await;
+        served
     }
 
     pub(crate) fn url(&self) -> String {
@@ -89,18 +92,24 @@ impl Served {
         Arc::clone(&self.lines)
     }
 
+    /// How many requests intake has logged.
     fn logged(&self) -> usize {
-        self.lines.lock().unwrap().len()
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(r#""service":"intake""#)).count()
+    }
+
+    /// Under `spin`, whose lines come a moment after the answers.
+    async fn until_logged(&self, requests: usize) {
+        let started = Instant::now();
+        while matches!(self.running, Running::Spin(..)) && self.logged() < requests && started.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits for an answer, and for the line that is logged about its request.
     pub(crate) async fn answered<T>(&self, answer: impl Future<Output = T>) -> T {
         let before = self.logged();
         let answer = answer.await;
-        let started = Instant::now();
-        while matches!(self.running, Running::Spin(..)) && self.logged() == before && started.elapsed() < PATIENCE {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.until_logged(before + 1).await;
         answer
     }
 }

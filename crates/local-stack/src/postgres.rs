@@ -23,8 +23,8 @@ const SERVER_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 /// How long the server may take to start; it needs a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A running server with a fresh cluster, without authentication on a port of the loopback interface, without
-/// durability: it is thrown away when it stops.
+/// A running server with a fresh cluster, without authentication on a port of the loopback interface. What was committed
+/// survives a crash of the server, as in production, but not one of the machine: it is thrown away when it stops.
 #[derive(Debug)]
 pub struct Postgres {
     // Declared first: the server stops before its files go.
@@ -66,7 +66,6 @@ impl Postgres {
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "fsync=off",
-            "synchronous_commit=off",
             "full_page_writes=off",
             "max_connections=300",
             "timezone=UTC",
