@@ -68,6 +68,7 @@ enum CodeChoice {
     /// Compiled by the process's engine for the cache folder beside the manifest.
     Default,
     /// Compiled by the process's engine for this cache folder.
+    #[cfg(feature = "compile")]
     Cache(PathBuf),
     Code(Code),
 }
@@ -111,6 +112,7 @@ impl EdgeHostBuilder {
 
     /// The folder of the compilation cache; by default `target/edge-host-cache` beside the manifest. Hosts of one process
     /// with the same folder share their compiled components in memory as well.
+    #[cfg(feature = "compile")]
     #[must_use]
     pub fn cache_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.code = CodeChoice::Cache(folder.into());
@@ -208,7 +210,7 @@ impl CodeChoice {
     fn resolve(self, _: &Manifest) -> Result<Code, Error> {
         match self {
             Self::Code(code) => Ok(code),
-            Self::Cache(_) | Self::Default => Err(Error::NoCompiler),
+            Self::Default => Err(Error::NoCompiler),
         }
     }
 }
