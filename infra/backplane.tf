@@ -170,6 +170,8 @@ locals {
     for component, variables in local.variables : component => merge(
       { for name, value in variables : "SPIN_VARIABLE_${upper(name)}" => value },
       { SPIN_COMPONENT = component },
+      # A call that waits holds an environment of the function.
+      component == "intake" ? { SPIN_VARIABLE_WAIT_LIMIT_SECONDS = "2" } : {},
       # What passes between the deliveries of a message that the function leaves.
       component == "confirmation" ? { RECEIVE_DELAYS_SECONDS = join(",", local.durations.receive_delays) } : {},
     )

@@ -109,6 +109,7 @@ run "environment_of_the_functions" {
         SPIN_VARIABLE_JWT_JWKS_ORIGIN        = "https://issuer.example.org"
         SPIN_VARIABLE_JWT_JWKS_PATH          = "/.well-known/jwks.json"
         SPIN_VARIABLE_CORS_ALLOWED_ORIGINS   = "https://citas.example.org,https://staff.example.org"
+        SPIN_VARIABLE_WAIT_LIMIT_SECONDS     = "2"
       }
       confirmation = {
         SPIN_COMPONENT                       = "confirmation"
