@@ -96,13 +96,14 @@ fn request((content_type, body): Case) -> Result<Request<Bytes>> {
     Ok(Request::post("/appointments").header(CONTENT_TYPE, content_type).body(Bytes::from_static(body.as_bytes()))?)
 }
 
-/// Status, headers and body of an answer. Of a problem's texts for people only that they are there: they are the
-/// component's own.
+/// Status, headers and body of an answer. Of the texts for people only that they are there: they are the component's own.
 fn seen_by_client(answer: &Response<Bytes>) -> Result<Value> {
     let mut body: Value = serde_json::from_slice(answer.body()).context("an answer that is no JSON")?;
+    forget_texts(body.as_object_mut().context("an answer that is no object")?);
     if !answer.status().is_success() {
         let problem = body.as_object_mut().context("a problem that is no object")?;
-        forget_texts(problem);
+        // The id of the request, which the peers do not give.
+        problem.remove("instance");
         for error in problem.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
             forget_texts(error.as_object_mut().context("an error that is no object")?);
         }
