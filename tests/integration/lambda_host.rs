@@ -276,8 +276,8 @@ async fn a_gateway_event_is_answered_as_the_embedded_host_answers_the_request() 
         ("GET", "/variable/missing", "", None),
         ("GET", "/nowhere", "", None),
         ("POST", "/refuse", "", Some("unread")),
+        // Not /late-trap: where an epoch ends between its response and its trap, the response goes out, else the host's own.
         ("GET", "/trap", "", None),
-        ("GET", "/late-trap", "", None),
     ] {
         let lambda = function.call(request(method, path, query, body)).await;
 
