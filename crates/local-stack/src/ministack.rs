@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use aws_http::Endpoint;
 use rustix::process::Signal;
 
-use crate::process::{Launch, Process, free_port, require_free};
+use crate::process::{Launch, Process, TemporaryFolder, free_port, require_free};
 
 /// The region and the account of the local stack.
 pub const REGION: &str = "us-east-1";
@@ -22,8 +22,11 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// It verifies signatures, identity policies, execution roles and queue policies (`AUTH=true`).
 #[derive(Debug)]
 pub struct Ministack {
+    // Declared first: the emulator stops before its files go.
     process: Process,
     port: u16,
+    /// It keeps unpacked functions there, a hundred megabytes.
+    _temporary: TemporaryFolder,
 }
 
 impl Ministack {
@@ -41,14 +44,14 @@ impl Ministack {
             }
             None => free_port()?,
         };
-        let temporary = directory.join("tmp");
-        for folder in [&temporary, &directory.join("logs")] {
+        let temporary = TemporaryFolder(directory.join("tmp"));
+        for folder in [&temporary.0, &directory.join("logs")] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let inherited =
             ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let settings = [
-            ("TMPDIR", temporary.to_string_lossy().into_owned()),
+            ("TMPDIR", temporary.0.to_string_lossy().into_owned()),
             ("GATEWAY_PORT", port.to_string()),
             ("BIND_HOST", "127.0.0.1".to_owned()),
             ("AUTH", "true".to_owned()),
@@ -69,7 +72,7 @@ impl Ministack {
             log: directory.join("logs").join("ministack.log"),
             stop_signal: Signal::TERM,
         })?;
-        let mut ministack = Self { process, port };
+        let mut ministack = Self { process, port, _temporary: temporary };
         let ready = format!("http://127.0.0.1:{port}/_ministack/ready");
         ministack.process.until_ready(START_LIMIT, async || crate::http::answers_success(&ready).await).await?;
         Ok(ministack)

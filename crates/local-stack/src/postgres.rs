@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 
-use crate::process::{Account, Launch, Process, command_as, free_port, on_path};
+use crate::process::{Account, Launch, Process, TemporaryFolder, command_as, free_port, on_path};
 use crate::tools;
 
 /// The superuser of the cluster.
@@ -30,17 +30,7 @@ pub struct Postgres {
     // Declared first: the server stops before its files go.
     process: Process,
     port: u16,
-    _cluster: Cluster,
-}
-
-/// A directory that is removed with its content.
-#[derive(Debug)]
-struct Cluster(PathBuf);
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    _cluster: TemporaryFolder,
 }
 
 impl Postgres {
@@ -53,7 +43,7 @@ impl Postgres {
     /// When there are no binaries, or the server does not start.
     pub async fn start(root: &Path, directory: &Path) -> Result<Self> {
         let account = if rustix::process::getuid().is_root() { Some(server_account()?) } else { None };
-        let cluster = Cluster(place(directory, account)?);
+        let cluster = TemporaryFolder(place(directory, account)?);
         let path = cluster.0.join("data");
         let binaries = reachable(binaries(root)?, &cluster.0, account)?;
         let initdb = binaries.join("initdb");

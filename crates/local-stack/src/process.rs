@@ -154,6 +154,16 @@ impl Drop for Process {
     }
 }
 
+/// A folder that is removed with its content.
+#[derive(Debug)]
+pub(crate) struct TemporaryFolder(pub(crate) PathBuf);
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A port of the loopback interface that was free a moment ago, for programs that cannot choose one themselves.
 ///
 /// # Errors

@@ -19,8 +19,8 @@ use appointment::{Status, Timestamp};
 use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, FromRow};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection as _, FromRow, Row as _};
 
 use crate::account::Account;
 use crate::aws::Aws;
@@ -52,7 +52,7 @@ pub struct Reconciled {
 }
 
 /// The table and the database say different things. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contradiction {
     /// The appointment.
     pub appointment_id: String,
@@ -64,6 +64,18 @@ pub struct Contradiction {
     pub kept: Option<String>,
     /// The appointment that holds the slot in the database.
     pub holder: Option<String>,
+}
+
+impl FromRow<'_, PgRow> for Contradiction {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            appointment_id: row.try_get("appointment_id")?,
+            schedule_id: row.try_get("schedule_id")?,
+            shown: row.try_get("shown")?,
+            kept: row.try_get("kept")?,
+            holder: row.try_get("holder")?,
+        })
+    }
 }
 
 /// The decision that an item of the table shows.

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use appointment::{AppointmentId, AppointmentMessage, Reason, Timestamp};
-use sqlx::ConnectOptions as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{ConnectOptions as _, FromRow, Row as _};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -232,12 +232,22 @@ impl fmt::Debug for Database {
 }
 
 /// A row that `decide` answers: appointment, outcome, reason, instant of the decision.
-#[derive(sqlx::FromRow)]
 struct Row {
     appointment_id: Uuid,
     outcome: String,
     reason: Option<String>,
     decided_at: Option<OffsetDateTime>,
+}
+
+impl FromRow<'_, PgRow> for Row {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            appointment_id: row.try_get("appointment_id")?,
+            outcome: row.try_get("outcome")?,
+            reason: row.try_get("reason")?,
+            decided_at: row.try_get("decided_at")?,
+        })
+    }
 }
 
 impl Row {

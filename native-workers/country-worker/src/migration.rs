@@ -5,9 +5,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use serde::Deserialize;
-use sqlx::migrate::{Migrate as _, Migrator};
+use sqlx::migrate::{Migrate as _, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlStr};
 use tokio::time::timeout;
 
 use crate::{MigrationSettings, aws};
@@ -23,9 +23,23 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// too, and the worker decides nothing meanwhile. A migration that fails by it may be started again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An older binary works on a newer schema: what a later version applied is no error, so that a rollback needs no other.
+/// The files of `migrations/`, by name: version, `_`, description. They are listed here because sqlx's macro for it compiles
+/// a second PostgreSQL client for the compiler.
+const FILES: &[(&str, &str)] = &[
+    ("0001_appointments", include_str!("../migrations/0001_appointments.sql")),
+    ("0002_decide", include_str!("../migrations/0002_decide.sql")),
+    ("0003_decide_json", include_str!("../migrations/0003_decide_json.sql")),
+];
+
+/// An older binary works on a newer schema: what a later version applied is no error, and a rollback needs no older schema.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    let mut migrations = sqlx::migrate!();
+    let migrations = FILES.iter().filter_map(|(name, sql)| {
+        let (version, description) = name.split_once('_')?;
+        let version = version.parse().ok()?;
+        let description = description.replace('_', " ").into();
+        Some(Migration::new(version, description, MigrationType::Simple, SqlStr::from_static(sql), false))
+    });
+    let mut migrations = Migrator::with_migrations(migrations.collect());
     migrations.set_ignore_missing(true);
     migrations
 });
@@ -122,5 +136,23 @@ impl Master {
         let text = answer.secret_string().ok_or(MigrateError::SecretMalformed)?;
         // The parser's own error may quote the text, and with it the password.
         serde_json::from_str(text).map_err(|_| MigrateError::SecretMalformed)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_a_migration() {
+        let mut names: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let listed: Vec<_> = FILES.iter().map(|(name, _)| format!("{name}.sql")).collect();
+        assert_eq!(names, listed);
+        assert_eq!(MIGRATIONS.iter().count(), FILES.len(), "each name begins with a version");
     }
 }
