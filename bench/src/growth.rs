@@ -210,6 +210,9 @@ fn appointment(insured_id: InsuredId, number: usize, at: Timestamp) -> Result<Ap
         created_at: at,
         updated_at: at,
         reason: None,
+        slot: None,
+        replaces: None,
+        replaced_by: None,
     })
 }
 
@@ -226,6 +229,8 @@ fn completed(appointment: &Appointment, trace: TraceContext) -> OutcomeEvent {
             country: appointment.country,
             command,
             reason: None,
+            replaced_by: None,
+            slot: None,
             occurred_at: Timestamp::from(SystemTime::now()),
             traceparent: trace,
         },

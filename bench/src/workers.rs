@@ -207,6 +207,7 @@ impl Rows {
             appointment_id,
             insured_id,
             schedule_id: ScheduleId::try_from(self.0)?,
+            replaces: None,
             country: Country::Peru,
             occurred_at: now,
             traceparent: TraceContext::start(std::array::from_fn(|_| fastrand::u8(..))),

@@ -90,6 +90,9 @@ async fn kept(stack: &LocalStack, country: Country) -> (Appointment, TraceContex
         created_at: now,
         updated_at: now,
         reason: None,
+        slot: None,
+        replaces: None,
+        replaced_by: None,
     };
     let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
     table.book(&appointment, trace, &"3600".parse().unwrap()).await.unwrap();
@@ -108,6 +111,7 @@ async fn publish(stack: &LocalStack, appointment: &Appointment, trace: TraceCont
         appointment_id: appointment.appointment_id,
         insured_id: appointment.insured_id,
         schedule_id: appointment.schedule_id,
+        replaces: None,
         country: appointment.country,
         occurred_at: appointment.created_at,
         traceparent: trace,

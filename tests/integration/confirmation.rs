@@ -41,6 +41,9 @@ async fn ten_pending(faulty: &Faulty) -> Vec<Booking> {
             created_at: now,
             updated_at: now,
             reason: None,
+            slot: None,
+            replaces: None,
+            replaced_by: None,
         };
         let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
         table.book(&appointment, trace, &"3600".parse().unwrap()).await.unwrap();

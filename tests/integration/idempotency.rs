@@ -143,6 +143,9 @@ async fn a_retry_after_a_crash_between_write_and_publication_finds_the_same_appo
         created_at: now,
         updated_at: now,
         reason: None,
+        slot: None,
+        replaces: None,
+        replaced_by: None,
     };
     let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
     let schedule = "3600".parse().unwrap();

@@ -212,6 +212,7 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country_and_no_redrive_
         appointment_id: dead.id,
         insured_id: person.parse().unwrap(),
         schedule_id: dead.slot.try_into().unwrap(),
+        replaces: None,
         country: Country::Peru,
         occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap(),

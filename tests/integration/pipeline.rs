@@ -30,6 +30,7 @@ fn request(country: Country, insured: u32, schedule: u64) -> AppointmentMessage 
         appointment_id,
         insured_id: format!("{insured:05}").parse::<InsuredId>().unwrap(),
         schedule_id: ScheduleId::try_from(schedule).unwrap(),
+        replaces: None,
         country,
         occurred_at: Timestamp::from(std::time::SystemTime::now()),
         traceparent: traceparent.parse::<TraceContext>().unwrap(),

@@ -188,6 +188,7 @@ fn request(number: u64) -> AppointmentMessage {
         appointment_id,
         insured_id: "00001".parse().unwrap(),
         schedule_id: number.try_into().unwrap(),
+        replaces: None,
         country: Country::Peru,
         occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
         traceparent: TraceContext::start([1; 24]),

@@ -45,6 +45,9 @@ pub(crate) fn fresh_appointment() -> Appointment {
         created_at: now,
         updated_at: now,
         reason: None,
+        slot: None,
+        replaces: None,
+        replaced_by: None,
     }
 }
 
@@ -67,6 +70,8 @@ pub(crate) fn outcome_event(appointment: &Appointment, event: StatusEvent) -> Op
         country: appointment.country,
         command,
         reason,
+        replaced_by: None,
+        slot: None,
         occurred_at: Timestamp::from(SystemTime::now()),
         traceparent: trace(),
     };

@@ -114,6 +114,7 @@ fn command(command: Command, appointment_number: u64, person: u32, slot: u64) ->
         appointment_id,
         insured_id: format!("{person:05}").parse().unwrap(),
         schedule_id: slot.try_into().unwrap(),
+        replaces: None,
         country: Country::Peru,
         occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
         traceparent: TraceContext::start(trace),

@@ -77,6 +77,9 @@ pub(crate) async fn book(
         created_at: now,
         updated_at: now,
         reason: None,
+        slot: None,
+        replaces: None,
+        replaced_by: None,
     };
     exchange.about(&appointment);
     let table =

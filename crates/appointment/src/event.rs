@@ -3,8 +3,8 @@ use uuid::Uuid;
 
 use crate::message::json_text;
 use crate::{
-    AppointmentId, Command, Country, InsuredId, Reason, ScheduleId, Status, StatusEvent, Timestamp, TraceContext,
-    Version1,
+    AppointmentId, Command, Country, InsuredId, Reason, ScheduleId, SlotState, Status, StatusEvent, Timestamp,
+    TraceContext, Version1,
 };
 
 /// The source of [`StatusChanged`] on EventBridge. The rule that feeds the confirmation queue matches the workers'
@@ -79,9 +79,16 @@ pub struct OutcomeDetail {
     pub country: Country,
     /// The command that is answered.
     pub command: Command,
-    /// Why, where the outcome is `AppointmentRejected` or `AppointmentFailed`.
+    /// Why, where the outcome is `AppointmentRejected` or `AppointmentFailed`, or `AppointmentCancelled` by anybody but the
+    /// person.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+    /// The appointment that took its place, where the reason is `moved`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaced_by: Option<AppointmentId>,
+    /// The slot and its state after the decision, where the country has a catalogue of its own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub slot: Option<SlotState>,
     /// When the country decided.
     pub occurred_at: Timestamp,
     /// The trace of the booking.
@@ -114,8 +121,8 @@ pub enum InvalidOutcomeEvent {
     /// The source is not the worker of the country in the detail.
     #[error("the source is not the worker of the country that the detail names")]
     ForeignSource,
-    /// A rejection without a reason, or a reason without a rejection or failure.
-    #[error("a reason must be given for a rejection, and only for a rejection or a failure")]
+    /// A rejection without a reason, or a completion with one.
+    #[error("a reason must be given for a rejection, and must not be given for a completion")]
     ReasonMismatch,
 }
 
@@ -133,7 +140,7 @@ impl OutcomeEvent {
             (Outcome::Completed, _) => StatusEvent::Completed,
             (Outcome::Rejected, _) => StatusEvent::Rejected,
             (Outcome::Cancelled, _) => StatusEvent::Cancelled,
-            (Outcome::Failed, Command::Request | Command::Decision) => StatusEvent::RequestFailed,
+            (Outcome::Failed, Command::Request | Command::Move | Command::Decision) => StatusEvent::RequestFailed,
             (Outcome::Failed, Command::Cancellation) => StatusEvent::CancellationFailed,
         }
     }
@@ -153,8 +160,8 @@ impl TryFrom<Envelope<OutcomeDetail>> for OutcomeEvent {
         }
         let reason_fits = match outcome {
             Outcome::Rejected => detail.reason.is_some(),
-            Outcome::Failed => true,
-            Outcome::Completed | Outcome::Cancelled => detail.reason.is_none(),
+            Outcome::Failed | Outcome::Cancelled => true,
+            Outcome::Completed => detail.reason.is_none(),
         };
         if !reason_fits {
             return Err(InvalidOutcomeEvent::ReasonMismatch);
@@ -188,9 +195,12 @@ pub struct StatusChanged {
     pub country: Country,
     /// The status that the appointment reached.
     pub status: Status,
-    /// Why, where the status is `rejected` or `failed`.
+    /// Why, where the status is `rejected` or `failed`, or `cancelled` by anybody but the person.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+    /// The appointment that took its place, where the reason is `moved`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaced_by: Option<AppointmentId>,
     /// When the status changed.
     pub occurred_at: Timestamp,
     /// The trace of the booking.

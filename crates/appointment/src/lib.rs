@@ -9,6 +9,8 @@
 //!   database are derived ([`StatusEvent::moves_from`]).
 //! - [`AppointmentMessage`]: what intake publishes for the countries; [`OutcomeEvent`]: what a country answers;
 //!   [`StatusChanged`]: what the rest of the clinic may listen to.
+//! - [`Slot`] and [`SlotState`]: what can be booked, and whether it can be booked now; [`SlotsChanged`] and
+//!   [`CatalogueChanged`]: how a country tells of it.
 //! - [`AppointmentRequest`] and [`InvalidRequest`]: the body of a booking, with all of its faults at once.
 
 mod country;
@@ -17,6 +19,7 @@ mod identifiers;
 mod message;
 mod record;
 mod request;
+mod slot;
 mod state;
 mod timestamp;
 mod trace;
@@ -31,8 +34,12 @@ pub use identifiers::{
     AppointmentId, InsuredId, InvalidAppointmentId, InvalidInsuredId, InvalidScheduleId, ScheduleId,
 };
 pub use message::{AppointmentMessage, Command, Version1};
-pub use record::{Appointment, HistoryEntry, Reason, UnknownReason};
+pub use record::{Appointment, HistoryEntry, Original, Reason, UnknownReason};
 pub use request::{AppointmentRequest, FieldError, FieldErrorCode, InvalidRequest};
+pub use slot::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, Catalogue, CatalogueChanged, InvalidUtcOffset, MAX_SLOTS_PER_EVENT, Practitioner,
+    SLOTS_CHANGED_DETAIL_TYPE, Slot, SlotState, SlotStatus, SlotsChanged, UtcOffset,
+};
 pub use state::{Status, StatusEvent, Transition, UnknownStatus};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use trace::{InvalidTraceparent, TraceContext};

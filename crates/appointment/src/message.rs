@@ -1,7 +1,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
-use crate::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
+use crate::{Appointment, AppointmentId, Country, InsuredId, Original, ScheduleId, Timestamp, TraceContext};
 
 /// Version 1 of a message's shape. Any other number is refused, so that a reader never guesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +36,9 @@ pub enum Command {
     /// Book the slot.
     #[serde(rename = "appointment.requested")]
     Request,
+    /// Book the slot in place of the slot of another appointment of the same person, which is cancelled: both, or neither.
+    #[serde(rename = "appointment.move_requested")]
+    Move,
     /// Say again what was decided; where nothing was, refuse the request for good (`not_processed`) and book nothing. The
     /// person was told `failed` meanwhile, and may have booked elsewhere.
     #[serde(rename = "appointment.decision_requested")]
@@ -47,13 +50,14 @@ pub enum Command {
 
 impl Command {
     /// Every command.
-    pub const ALL: [Self; 3] = [Self::Request, Self::Decision, Self::Cancellation];
+    pub const ALL: [Self; 4] = [Self::Request, Self::Move, Self::Decision, Self::Cancellation];
 
     /// The text in messages: `appointment.requested` and so on.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Request => "appointment.requested",
+            Self::Move => "appointment.move_requested",
             Self::Decision => "appointment.decision_requested",
             Self::Cancellation => "appointment.cancellation_requested",
         }
@@ -77,6 +81,9 @@ pub struct AppointmentMessage {
     pub insured_id: InsuredId,
     /// The slot.
     pub schedule_id: ScheduleId,
+    /// The appointment whose place it takes; always with `appointment.move_requested`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaces: Option<Original>,
     /// The country: the topic's subscriptions filter by it.
     #[serde(rename = "countryISO")]
     pub country: Country,
@@ -97,9 +104,10 @@ impl AppointmentMessage {
             appointment_id: appointment.appointment_id,
             insured_id: appointment.insured_id,
             schedule_id: appointment.schedule_id,
+            replaces: appointment.replaces,
             country: appointment.country,
             occurred_at: match command {
-                Command::Request | Command::Decision => appointment.created_at,
+                Command::Request | Command::Move | Command::Decision => appointment.created_at,
                 Command::Cancellation => appointment.updated_at,
             },
             traceparent,

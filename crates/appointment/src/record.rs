@@ -4,9 +4,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::unknown::passed_on_as_text;
-use crate::{AppointmentId, Country, InsuredId, ScheduleId, Status, Timestamp, UnknownValue};
+use crate::{AppointmentId, Country, InsuredId, ScheduleId, Slot, Status, Timestamp, UnknownValue};
 
-/// Why an appointment was rejected or failed.
+/// Why an appointment was rejected, failed or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Rejected: another person holds the slot.
@@ -18,6 +18,20 @@ pub enum Reason {
     /// Failed: the country did not answer, however often the request was published. Rejected: it never decided, and the
     /// person was told `failed` meanwhile.
     NotProcessed,
+    /// Rejected: the country's catalogue has no such slot.
+    SlotUnknown,
+    /// Rejected: the slot has begun.
+    SlotPast,
+    /// Rejected or cancelled: the clinic withdrew the slot.
+    SlotWithdrawn,
+    /// Rejected: the person holds as many slots as the country allows.
+    TooManyOpen,
+    /// Rejected: the appointment that was to be moved is not booked.
+    OriginalNotBooked,
+    /// Rejected: the appointment that was to be moved has begun.
+    AlreadyStarted,
+    /// Cancelled: another appointment took its place.
+    Moved,
     /// A later version gave it.
     Unknown(UnknownValue),
 }
@@ -26,7 +40,19 @@ passed_on_as_text!(Reason);
 
 impl Reason {
     /// Every reason that this version knows.
-    pub const ALL: [Self; 4] = [Self::SlotTaken, Self::AlreadyBooked, Self::ProcessingFailed, Self::NotProcessed];
+    pub const ALL: [Self; 11] = [
+        Self::SlotTaken,
+        Self::AlreadyBooked,
+        Self::ProcessingFailed,
+        Self::NotProcessed,
+        Self::SlotUnknown,
+        Self::SlotPast,
+        Self::SlotWithdrawn,
+        Self::TooManyOpen,
+        Self::OriginalNotBooked,
+        Self::AlreadyStarted,
+        Self::Moved,
+    ];
 
     /// The text in answers, in the databases and in messages.
     #[must_use]
@@ -36,6 +62,13 @@ impl Reason {
             Self::AlreadyBooked => "already_booked",
             Self::ProcessingFailed => "processing_failed",
             Self::NotProcessed => "not_processed",
+            Self::SlotUnknown => "slot_unknown",
+            Self::SlotPast => "slot_past",
+            Self::SlotWithdrawn => "slot_withdrawn",
+            Self::TooManyOpen => "too_many_open",
+            Self::OriginalNotBooked => "original_not_booked",
+            Self::AlreadyStarted => "already_started",
+            Self::Moved => "moved",
             Self::Unknown(value) => value.as_str(),
         }
     }
@@ -61,7 +94,7 @@ impl fmt::Display for Reason {
 
 /// The text is not a reason that this version knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a reason: expected slot_taken, already_booked, processing_failed or not_processed")]
+#[error("not a reason that this version knows")]
 pub struct UnknownReason;
 
 impl FromStr for Reason {
@@ -91,9 +124,28 @@ pub struct Appointment {
     pub created_at: Timestamp,
     /// When its status last changed.
     pub updated_at: Timestamp,
-    /// Why it was rejected or failed; only then.
+    /// Why it was rejected, failed or was cancelled by anybody but the person; only then.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+    /// When and where, once a country with a catalogue of its own has decided.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub slot: Option<Slot>,
+    /// The appointment whose place it takes, where it was made by moving.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaces: Option<Original>,
+    /// The appointment that took its place, where the reason is `moved`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replaced_by: Option<AppointmentId>,
+}
+
+/// An appointment whose place another one takes, and its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Original {
+    /// The appointment.
+    pub appointment_id: AppointmentId,
+    /// Its slot.
+    pub schedule_id: ScheduleId,
 }
 
 /// One step of an appointment's history.
@@ -103,7 +155,7 @@ pub struct HistoryEntry {
     pub status: Status,
     /// When it did.
     pub at: Timestamp,
-    /// Why, where the status is `rejected` or `failed`.
+    /// Why, where the status is `rejected` or `failed`, or `cancelled` by anybody but the person.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
 }

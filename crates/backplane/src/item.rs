@@ -102,6 +102,9 @@ impl KeptAppointment {
             created_at: parsed(item, attribute::CREATED_AT)?,
             updated_at: parsed(item, attribute::UPDATED_AT)?,
             reason: reason_of(item)?,
+            slot: None,
+            replaces: None,
+            replaced_by: None,
         };
         let (mut history, mut events) = (Vec::new(), Vec::new());
         match item.get(attribute::HISTORY) {
@@ -161,6 +164,7 @@ impl KeptAppointment {
             country: self.appointment.country,
             status: entry.status,
             reason: entry.reason,
+            replaced_by: None,
             occurred_at: entry.at,
             traceparent: trace,
         })
@@ -184,6 +188,7 @@ impl KeptAppointment {
     #[must_use]
     pub fn unanswered_command(&self) -> Option<AppointmentMessage> {
         let command = match self.appointment.status {
+            Status::Pending if self.appointment.replaces.is_some() => Command::Move,
             Status::Pending => Command::Request,
             Status::Failed => Command::Decision,
             Status::Cancelling => Command::Cancellation,

@@ -228,6 +228,9 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             created_at,
             updated_at: created_at,
             reason: None,
+            slot: None,
+            replaces: None,
+            replaced_by: None,
         })
     }
 

@@ -188,6 +188,8 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
                 country: self.country,
                 command: command.command,
                 reason,
+                replaced_by: None,
+                slot: None,
                 occurred_at,
                 traceparent: command.traceparent.child((self.span_ids)()),
             },

@@ -182,6 +182,9 @@ impl Intake {
             created_at: now,
             updated_at: now,
             reason: None,
+            slot: None,
+            replaces: None,
+            replaced_by: None,
         };
         self.write(&appointment, trace).await?;
         self.publish(&appointment, trace).await;
@@ -233,6 +236,7 @@ impl Intake {
             appointment_id: appointment.appointment_id,
             insured_id: appointment.insured_id,
             schedule_id: appointment.schedule_id,
+            replaces: None,
             country: appointment.country,
             occurred_at: appointment.created_at,
             traceparent: trace,
