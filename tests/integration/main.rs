@@ -35,6 +35,8 @@ mod readme;
 mod reconcile;
 mod served;
 mod signing;
+mod slots_api;
+mod slots_table;
 mod states;
 mod texts;
 mod truth;
