@@ -7,7 +7,7 @@ data "aws_region" "current" {}
 
 locals {
   file      = jsondecode(file("${path.module}/backplane.json"))
-  countries = var.countries == null ? toset(local.file.countries) : var.countries
+  countries = var.countries == null ? toset(local.file.countries[*].code) : var.countries
 
   # Placeholders that refer to a name in the file come first, since what they name may hold a country's.
   text = replace(replace(
@@ -22,18 +22,23 @@ locals {
     for country in local.countries : country => jsondecode(replace(replace(local.text, "{COUNTRY}", country), "{country}", lower(country)))
     }) : key => merge(file, {
     table              = merge(file.table, { name = "${var.name_prefix}${file.table.name}" })
+    slots_table        = merge(file.slots_table, { name = "${var.name_prefix}${file.slots_table.name}" })
     topic              = merge(file.topic, { name = "${var.name_prefix}${file.topic.name}" })
     api                = merge(file.api, { name = "${var.name_prefix}${file.api.name}" })
     country_queue      = merge(file.country_queue, { for part in local.queue_names : part => "${var.name_prefix}${file.country_queue[part]}" })
     confirmation_queue = merge(file.confirmation_queue, { for part in local.queue_names : part => "${var.name_prefix}${file.confirmation_queue[part]}" })
+    slots_queue        = merge(file.slots_queue, { for part in local.queue_names : part => "${var.name_prefix}${file.slots_queue[part]}" })
     worker             = merge(file.worker, { for part in ["function", "migration_function"] : part => "${var.name_prefix}${file.worker[part]}" })
     intake             = merge(file.intake, { function = "${var.name_prefix}${file.intake.function}" })
     confirmation = merge(file.confirmation, {
       function  = "${var.name_prefix}${file.confirmation.function}"
       republish = merge(file.confirmation.republish, { rule = "${var.name_prefix}${file.confirmation.republish.rule}" })
     })
+    importer = merge(file.importer, { for part in ["function", "drain_rule"] : part => "${var.name_prefix}${file.importer[part]}" })
+    # The name of a bucket is one in the whole world: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    slots_bucket = merge(file.slots_bucket, { name = "${var.name_prefix}${file.slots_bucket.name}-${local.account}" })
     bus = merge(file.bus, { for part in ["name", "archive"] : part => "${var.name_prefix}${file.bus[part]}" }, {
-      rule = merge(file.bus.rule, { name = "${var.name_prefix}${file.bus.rule.name}" })
+      rules = { for key, rule in file.bus.rules : key => merge(rule, { name = "${var.name_prefix}${rule.name}" }) }
     })
     principals = { for name, principal in file.principals : name => merge(principal, {
       name       = "${var.name_prefix}${principal.name}"
@@ -45,6 +50,7 @@ locals {
   backplane   = local.named["all"]
   per_country = { for country in local.countries : country => local.named[country] }
   durations   = local.backplane.durations_seconds
+  catalogues  = { for country in local.file.countries : country.code => { kind = country.catalogue, max_open_bookings = country.max_open_bookings } }
 
   # The zips have the functions' names without the prefix, so that one build serves every environment. Both of the application's functions
   # are in one.
@@ -54,10 +60,12 @@ locals {
   )
 
   # In an event pattern, which belongs to no country, an element with a country's placeholder stands for one a country.
-  event_pattern = {
-    for field in keys(local.backplane.bus.rule.event_pattern) : field => distinct(flatten([
-      for country in local.countries : local.per_country[country].bus.rule.event_pattern[field]
-    ]))
+  event_patterns = {
+    for key, rule in local.backplane.bus.rules : key => {
+      for field in keys(rule.event_pattern) : field => distinct(flatten([
+        for country in local.countries : local.per_country[country].bus.rules[key].event_pattern[field]
+      ]))
+    }
   }
 
   region    = data.aws_region.current.region
@@ -68,9 +76,12 @@ locals {
   arns = {
     table                  = module.appointments.table.arn
     table_index            = "${module.appointments.table.arn}/index/${local.backplane.table.index.name}"
+    slots_table            = module.appointments.slots_table.arn
+    slots_table_indexes    = [for index in keys(local.backplane.slots_table.indexes.partition_keys) : "${module.appointments.slots_table.arn}/index/${index}"]
     topic                  = module.appointments.topic.arn
     bus                    = module.appointments.bus.arn
-    confirmation_queue     = module.appointments.queues.queue.arn
+    confirmation_queue     = module.appointments.queues["outcomes"].queue.arn
+    slots_queue            = module.appointments.queues["slots"].queue.arn
     intake_log_group       = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["intake"]}:*"
     confirmation_log_group = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["confirmation"]}:*"
     # Lambda makes and removes the interfaces; which ones is not known before:
@@ -81,12 +92,15 @@ locals {
   }
 
   # Whoever uses an encrypted resource needs its key, through its service. A statement about the resource brings the right along.
-  key_uses = {
-    table              = { key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"] }
-    table_index        = { key = "table", service = "dynamodb", actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"] }
-    topic              = { key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] }
-    confirmation_queue = { key = "queue", service = "sqs", actions = ["kms:Decrypt"] }
-  }
+  key_uses = merge(
+    { for table in ["table", "table_index", "slots_table", "slots_table_indexes"] : table => {
+      key     = "table"
+      service = "dynamodb"
+      actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+    } },
+    { topic = { key = "topic", service = "sns", actions = ["kms:Decrypt", "kms:GenerateDataKey"] } },
+    { for queue in ["confirmation_queue", "slots_queue"] : queue => { key = "queue", service = "sqs", actions = ["kms:Decrypt"] } },
+  )
 
   # Policies of the principals of which there is one; a country's are completed in its module.
   policies = {
@@ -99,7 +113,7 @@ locals {
               Sid       = statement.sid
               Effect    = "Allow"
               Action    = statement.actions
-              Resource  = [for resource in statement.resources : local.arns[resource]]
+              Resource  = flatten([for resource in statement.resources : local.arns[resource]])
               Condition = try(statement.condition, null)
             } : element => value if value != null
           }
@@ -163,6 +177,7 @@ locals {
     dynamodb_endpoint      = "https://dynamodb.${local.region}.${data.aws_partition.current.dns_suffix}"
     sns_endpoint           = "https://sns.${local.region}.${data.aws_partition.current.dns_suffix}"
     appointments_table     = module.appointments.table.name
+    slots_table            = module.appointments.slots_table.name
     appointments_topic_arn = module.appointments.topic.arn
   }
 

@@ -4,7 +4,7 @@ locals {
     { for setting, value in try(var.database_overrides[country], {}) : setting => value if value != null && setting != "instances" },
     {
       name      = local.per_country[country].worker.database
-      user      = local.per_country[country].worker.database_user
+      users     = { worker = local.per_country[country].worker.database_user, importer = local.per_country[country].importer.database_user }
       instances = try(var.database_overrides[country].instances, [{ suffix = "" }])
     },
   ) }
@@ -20,6 +20,7 @@ locals {
       for country in local.countries : {
         "worker-${country}"    = "/aws/lambda/${local.per_country[country].worker.function}"
         "migration-${country}" = "/aws/lambda/${local.per_country[country].worker.migration_function}"
+        "importer-${country}"  = "/aws/lambda/${local.per_country[country].importer.function}"
       }
     ]...
   )
@@ -41,6 +42,10 @@ module "network" {
   availability_zone_count = var.network.availability_zone_count
 
   # What the countries' functions call from inside; the event source mapping and the logs do not go through the VPC.
+  s3 = {
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = [for names in local.per_country : "arn:${local.partition}:s3:::${names.slots_bucket.name}/*"]
+  }
   endpoints = {
     events = {
       actions   = ["events:PutEvents"]
@@ -62,10 +67,12 @@ module "appointments" {
   source = "./modules/appointments"
 
   table                     = local.backplane.table
+  slots_table               = local.backplane.slots_table
   tables                    = var.tables
   topic_name                = local.backplane.topic.name
   confirmation_queue        = local.backplane.confirmation_queue
-  bus                       = merge(local.backplane.bus, { rule = { name = local.backplane.bus.rule.name, event_pattern = local.event_pattern } })
+  slots_queue               = local.backplane.slots_queue
+  bus                       = merge(local.backplane.bus, { rules = { for key, rule in local.backplane.bus.rules : key => { name = rule.name, event_pattern = local.event_patterns[key] } } })
   confirmation_event_source = local.backplane.confirmation.event_source
   durations                 = local.durations
   deletion_protection       = var.table_deletion_protection
@@ -82,6 +89,9 @@ module "country_worker" {
   bus_name             = module.appointments.bus.name
   queue                = local.per_country[each.key].country_queue
   worker               = local.per_country[each.key].worker
+  importer             = local.per_country[each.key].importer
+  slots_bucket         = local.per_country[each.key].slots_bucket
+  catalogue            = local.catalogues[each.key]
   durations            = local.durations
   roles                = local.country_roles[each.key]
   alias                = local.backplane.function_alias
@@ -96,7 +106,7 @@ module "country_worker" {
   keys_deletable       = var.keys_deletable
 
   log_groups = {
-    for function in ["worker", "migration"] : function => module.observability.log_groups["${function}-${each.key}"].name
+    for function in ["worker", "migration", "importer"] : function => module.observability.log_groups["${function}-${each.key}"].name
   }
   database_log_groups = flatten([
     for identifier in local.database_identifiers[each.key] : [
@@ -108,11 +118,10 @@ module "country_worker" {
 module "application" {
   source = "./modules/application"
 
-  package             = "${var.packages.directory}/${local.packages.application}.zip"
-  architecture        = var.packages.architecture
-  alias               = local.backplane.function_alias
-  maximum_concurrency = coalesce(var.functions.confirmation.maximum_concurrency, local.backplane.confirmation.maximum_concurrency)
-  log_groups          = { for component in ["intake", "confirmation"] : component => module.observability.log_groups[component].name }
+  package      = "${var.packages.directory}/${local.packages.application}.zip"
+  architecture = var.packages.architecture
+  alias        = local.backplane.function_alias
+  log_groups   = { for component in ["intake", "confirmation"] : component => module.observability.log_groups[component].name }
 
   functions = {
     for component, description in { intake = "The public booking API", confirmation = "Applies the countries' outcomes, and publishes again what they left unanswered" } : component => {
@@ -127,12 +136,18 @@ module "application" {
     }
   }
 
-  confirmation_queue = {
-    arn                     = module.appointments.queues.queue.arn
-    visibility_timeout      = local.durations.visibility_timeout
-    batch_size              = local.backplane.confirmation.batch_size
-    batching_window         = local.durations.batching_window
-    function_response_types = local.backplane.confirmation.function_response_types
+  queues = {
+    for queue, maximum_concurrency in {
+      outcomes = coalesce(var.functions.confirmation.maximum_concurrency, local.backplane.confirmation.maximum_concurrency)
+      slots    = coalesce(var.functions.confirmation.slots_maximum_concurrency, local.backplane.confirmation.slots_maximum_concurrency)
+      } : queue => {
+      arn                     = module.appointments.queues[queue].queue.arn
+      visibility_timeout      = local.durations.visibility_timeout
+      batch_size              = local.backplane.confirmation.batch_size
+      batching_window         = local.durations.batching_window
+      function_response_types = local.backplane.confirmation.function_response_types
+      maximum_concurrency     = maximum_concurrency
+    }
   }
 
   republish = {
@@ -188,26 +203,22 @@ module "observability" {
 
   log_groups = merge(local.function_log_groups, local.database_log_groups, { api = "/aws/vendedlogs/apigateway/${local.backplane.api.name}" })
 
-  queues = concat([local.backplane.confirmation_queue.name], [for names in local.per_country : names.country_queue.name])
+  queues = concat([local.backplane.confirmation_queue.name, local.backplane.slots_queue.name], [for names in local.per_country : names.country_queue.name])
   dead_letter_queues = concat(
-    [local.backplane.confirmation_queue.dead_letter_queue, local.backplane.confirmation_queue.delivery_dead_letter_queue],
+    flatten([for queue in [local.backplane.confirmation_queue, local.backplane.slots_queue] : [queue.dead_letter_queue, queue.delivery_dead_letter_queue]]),
     flatten([for names in local.per_country : [names.country_queue.dead_letter_queue, names.country_queue.delivery_dead_letter_queue]]),
   )
   functions = concat(
     [local.backplane.intake.function, local.backplane.confirmation.function],
-    flatten([for names in local.per_country : [names.worker.function, names.worker.migration_function]]),
+    flatten([for names in local.per_country : [names.worker.function, names.worker.migration_function, names.importer.function]]),
   )
-  asynchronous_functions     = [local.backplane.confirmation.function]
+  asynchronous_functions     = concat([local.backplane.confirmation.function], [for names in local.per_country : names.importer.function])
   worker_maximum_concurrency = var.functions.worker.maximum_concurrency
   databases                  = flatten(values(local.database_identifiers))
   rules = merge(
-    {
-      (local.backplane.bus.rule.name) = {
-        EventBusName = local.backplane.bus.name
-        RuleName     = local.backplane.bus.rule.name
-      }
-    },
+    { for rule in local.backplane.bus.rules : rule.name => { EventBusName = local.backplane.bus.name, RuleName = rule.name } },
     { for names in local.per_country : names.confirmation.republish.rule => { RuleName = names.confirmation.republish.rule } },
+    { for names in local.per_country : names.importer.drain_rule => { RuleName = names.importer.drain_rule } },
   )
   api = { name = local.backplane.api.name, id = module.api_gateway.id }
 
@@ -220,6 +231,7 @@ module "observability" {
       }
     },
     { for country, names in local.per_country : names.worker.function => { log_group = "worker-${country}", messages = {} } },
+    { for country, names in local.per_country : names.importer.function => { log_group = "importer-${country}", messages = {} } },
   )
 }
 

@@ -114,7 +114,7 @@ variable "countries" {
   default     = null
 
   validation {
-    condition     = var.countries == null || try(length(var.countries) > 0 && length(setsubtract(var.countries, jsondecode(file("${path.module}/backplane.json")).countries)) == 0, false)
+    condition     = var.countries == null || try(length(var.countries) > 0 && length(setsubtract(var.countries, jsondecode(file("${path.module}/backplane.json")).countries[*].code)) == 0, false)
     error_message = "countries must be countries of backplane.json, in upper case; a further one is added there first."
   }
 }
@@ -132,13 +132,19 @@ variable "functions" {
     Sizes of the functions: `intake` serves the API, `confirmation` consumes the outcomes and publishes again what a country left
     unanswered, and each country has a `worker`. `reserved_concurrency` is a function's part of the account's concurrency, and its limit.
     -1 reserves nothing: a new account may have too little to give (AWS keeps 100 for functions without a reservation).
-    `maximum_concurrency`, how many batches of its queue a function works on at once, must stay below; that of confirmation is
-    backplane.json's unless it is given here. A worker takes a database connection for each.
+    `maximum_concurrency`, how many batches of its queue a function works on at once, must stay below; that of confirmation, and its
+    `slots_maximum_concurrency` for the queue of slots, are backplane.json's unless they are given here. A worker takes a database connection
+    for each.
   EOT
   type = object({
-    intake       = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 200) }), {})
-    confirmation = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 20), maximum_concurrency = optional(number) }), {})
-    worker       = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 25), maximum_concurrency = optional(number, 20) }), {})
+    intake = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 200) }), {})
+    confirmation = optional(object({
+      memory_mib                = optional(number, 256)
+      reserved_concurrency      = optional(number, 20)
+      maximum_concurrency       = optional(number)
+      slots_maximum_concurrency = optional(number)
+    }), {})
+    worker = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 25), maximum_concurrency = optional(number, 20) }), {})
   })
   default = {}
 
@@ -151,13 +157,14 @@ variable "functions" {
 variable "paused" {
   description = <<-EOT
     What does nothing for now, while something is restored (docs/restore.md): `intake` answers no request, `confirmation` takes no outcome
-    and publishes nothing again, and a country's code is its worker, which takes no message. Messages wait in their queues.
+    and publishes nothing again, and a country's code is its worker, which takes no message, and its importer, which takes no file. Messages wait in their queues, and
+    Lambda calls the importer again for six hours.
   EOT
   type        = set(string)
   default     = []
 
   validation {
-    condition     = length(setsubtract(var.paused, concat(["intake", "confirmation"], jsondecode(file("${path.module}/backplane.json")).countries))) == 0
+    condition     = length(setsubtract(var.paused, concat(["intake", "confirmation"], jsondecode(file("${path.module}/backplane.json")).countries[*].code))) == 0
     error_message = "paused must hold intake, confirmation, or countries of backplane.json in upper case."
   }
 }
@@ -211,7 +218,7 @@ variable "database_overrides" {
   default = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.database_overrides), jsondecode(file("${path.module}/backplane.json")).countries)) == 0
+    condition     = length(setsubtract(keys(var.database_overrides), jsondecode(file("${path.module}/backplane.json")).countries[*].code)) == 0
     error_message = "database_overrides must be keyed by countries of backplane.json, in upper case."
   }
 }

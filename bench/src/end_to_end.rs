@@ -108,7 +108,7 @@ pub(crate) struct Emulator {
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<EndToEnd> {
     let step = progress.noisy_step("end to end: the local stack");
-    let backplane = Backplane::load(&programs.root)?.shortened()?;
+    let backplane = Backplane::load(&programs.root)?.shortened()?.with_catalogue(CatalogueKind::External);
     let artifacts = Artifacts::build_with(&programs.root, &backplane, plan.profile)?;
     let options = Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane };
     let front = Front::new(&programs.root, &artifacts, Host::Embedded);

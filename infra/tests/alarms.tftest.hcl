@@ -44,7 +44,7 @@ run "published" {
   assert {
     condition = length(setsubtract(
       flatten([for alarm in module.observability.alarms : [for watched in alarm : watched.dimensions["QueueName"] if can(watched.dimensions["QueueName"])]]),
-      flatten([for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) : [for queue in queues : queue.name]]),
+      flatten([for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) : [for queue in queues : queue.name]]),
     )) == 0
     error_message = "Alarms on queues name queues that there are."
   }
@@ -57,7 +57,7 @@ run "published" {
   }
   assert {
     condition = alltrue([
-      for rule in concat([module.appointments.rule], values(module.application.republish_rules)) : jsonencode(module.observability.alarms["${rule.name}-failedinvocations"]) == jsonencode([{
+      for rule in concat(values(module.appointments.rules), values(module.application.republish_rules), [for worker in module.country_worker : worker.importer.rule]) : jsonencode(module.observability.alarms["${rule.name}-failedinvocations"]) == jsonencode([{
         namespace  = "AWS/Events"
         metric     = "FailedInvocations"
         dimensions = { for name, value in { EventBusName = rule.event_bus_name, RuleName = rule.name } : name => value if value != null }
@@ -71,14 +71,14 @@ run "everything_is_watched" {
   assert {
     condition = alltrue([
       for queue in flatten([
-        for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) : [queues.dead_letter.name, queues.undelivered.name]
+        for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) : [queues.dead_letter.name, queues.undelivered.name]
       ]) : try(module.observability.alarms["${queue}-not-empty"][0].metric == "ApproximateNumberOfMessagesVisible", false)
     ])
     error_message = "Each dead-letter queue has an alarm."
   }
   assert {
     condition = alltrue([
-      for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) :
+      for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) :
       try(module.observability.alarms["${queues.queue.name}-age"][0].metric == "ApproximateAgeOfOldestMessage", false)
     ])
     error_message = "Each queue has an alarm on the age of its oldest message."
@@ -92,8 +92,11 @@ run "everything_is_watched" {
     error_message = "Each function has alarms on errors and throttles."
   }
   assert {
-    condition     = contains(keys(module.observability.alarms), "${module.application.functions["confirmation"].function_name}-events-dropped")
-    error_message = "A call of the schedule that Lambda gives up raises an alarm."
+    condition = alltrue([
+      for function in concat([module.application.functions["confirmation"]], [for worker in module.country_worker : worker.functions.importer]) :
+      contains(keys(module.observability.alarms), "${function.function_name}-events-dropped")
+    ])
+    error_message = "A call of a schedule or a bucket that Lambda gives up raises an alarm."
   }
   assert {
     condition = alltrue(flatten([
@@ -129,7 +132,7 @@ run "everything_is_watched" {
 run "error_lines" {
   assert {
     condition = alltrue([
-      for function in concat(values(module.application.functions), [for worker in module.country_worker : worker.functions.worker]) : (
+      for function in concat(values(module.application.functions), flatten([for worker in module.country_worker : [worker.functions.worker, worker.functions.importer]])) : (
         contains(keys(module.observability.alarms), "${function.function_name}-other-error")
         && module.observability.metric_filters["${function.function_name}-other-error"].log_group_name == function.logging_config[0].log_group
         && startswith(module.observability.metric_filters["${function.function_name}-other-error"].pattern, "{ ($.level = \"ERROR\")")

@@ -18,7 +18,10 @@ run "routes" {
   assert {
     condition = toset(keys(module.api_gateway.routes)) == toset([
       "ANY /appointments", "ANY /appointments/{insuredId}", "ANY /appointments/{insuredId}/{appointmentId}",
+      "ANY /appointments/{insuredId}/{appointmentId}/move",
       "ANY /appointment", "ANY /appointment/{insuredId}", "ANY /appointment/{insuredId}/{appointmentId}",
+      "ANY /appointment/{insuredId}/{appointmentId}/move",
+      "ANY /slots", "ANY /slots/{countryISO}/{scheduleId}", "ANY /catalog/{countryISO}",
       "ANY /health", "ANY /openapi.yaml", "$default",
     ])
     error_message = "The routes are the contract's, and what is none of them goes to the application too, which answers 404."
@@ -78,7 +81,7 @@ run "application_elsewhere" {
     condition = alltrue([
       for route, target in module.api_gateway.routes : target.integration.integration_type == "HTTP_PROXY"
       && trimprefix(target.integration.integration_uri, "https://appointments.example.org") == (route == "$default" ? "" : split(" ", route)[1])
-    ]) && length(module.api_gateway.routes) == 9
+    ]) && length(module.api_gateway.routes) == 14
     error_message = "Each route calls the same path of the application elsewhere."
   }
   assert {
@@ -100,12 +103,14 @@ run "authorizer" {
   }
 
   assert {
-    condition     = toset([for route, target in module.api_gateway.routes : route if target.authorization == "NONE" && startswith(route, "ANY ")]) == toset(["ANY /health", "ANY /openapi.yaml"])
-    error_message = "Health and the API's description ask for no token, and nothing else does."
+    condition = toset([for route, target in module.api_gateway.routes : route if target.authorization == "NONE" && startswith(route, "ANY ")]) == toset([
+      "ANY /slots", "ANY /slots/{countryISO}/{scheduleId}", "ANY /catalog/{countryISO}", "ANY /health", "ANY /openapi.yaml"
+    ])
+    error_message = "What is free, health and the API's description ask for no token, and everything else does."
   }
   assert {
     condition = alltrue([
-      for route, target in module.api_gateway.routes : target.authorization == "JWT" if startswith(route, "ANY ") && !contains(["ANY /health", "ANY /openapi.yaml"], route)
+      for route, target in module.api_gateway.routes : target.authorization == "JWT" if startswith(route, "ANY /appointment")
     ])
     error_message = "Each other route asks for a token."
   }

@@ -5,17 +5,19 @@ mock_provider "aws" {
 }
 
 variables {
-  package             = "tests/fixtures/appointment.zip"
-  architecture        = "arm64"
-  alias               = "alias"
-  maximum_concurrency = 10
-  log_groups          = { intake = "/aws/lambda/intake", confirmation = "/aws/lambda/confirmation" }
-  republish           = { interval_seconds = 60, countries = { PE = { rule = "republish-pe", input = "{}" } } }
+  package      = "tests/fixtures/appointment.zip"
+  architecture = "arm64"
+  alias        = "alias"
+  log_groups   = { intake = "/aws/lambda/intake", confirmation = "/aws/lambda/confirmation" }
+  republish    = { interval_seconds = 60, countries = { PE = { rule = "republish-pe", input = "{}" } } }
   functions = {
     intake       = { name = "intake", description = "intake", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 20 }
-    confirmation = { name = "confirmation", description = "confirmation", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 60, reserved_concurrency = 11 }
+    confirmation = { name = "confirmation", description = "confirmation", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 60, reserved_concurrency = 15 }
   }
-  confirmation_queue = { arn = "arn:aws:sqs:us-east-1:123456789012:queue", visibility_timeout = 480, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"] }
+  queues = {
+    outcomes = { arn = "arn:aws:sqs:us-east-1:123456789012:queue", visibility_timeout = 480, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"], maximum_concurrency = 10 }
+    slots    = { arn = "arn:aws:sqs:us-east-1:123456789012:slots", visibility_timeout = 480, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"], maximum_concurrency = 4 }
+  }
 }
 
 run "nothing_to_refuse" {
@@ -54,10 +56,13 @@ run "more_batches_than_reserved_concurrency" {
   }
 
   variables {
-    maximum_concurrency = 11
+    queues = {
+      outcomes = { arn = "arn:aws:sqs:us-east-1:123456789012:queue", visibility_timeout = 480, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"], maximum_concurrency = 10 }
+      slots    = { arn = "arn:aws:sqs:us-east-1:123456789012:slots", visibility_timeout = 480, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"], maximum_concurrency = 5 }
+    }
   }
 
-  expect_failures = [aws_lambda_event_source_mapping.outcomes]
+  expect_failures = [aws_lambda_event_source_mapping.this]
 }
 
 run "visibility_below_six_time_outs" {
@@ -68,10 +73,13 @@ run "visibility_below_six_time_outs" {
   }
 
   variables {
-    confirmation_queue = { arn = "arn:aws:sqs:us-east-1:123456789012:queue", visibility_timeout = 359, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"] }
+    queues = {
+      outcomes = { arn = "arn:aws:sqs:us-east-1:123456789012:queue", visibility_timeout = 480, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"], maximum_concurrency = 10 }
+      slots    = { arn = "arn:aws:sqs:us-east-1:123456789012:slots", visibility_timeout = 359, batch_size = 10, batching_window = 0, function_response_types = ["ReportBatchItemFailures"], maximum_concurrency = 4 }
+    }
   }
 
-  expect_failures = [aws_lambda_event_source_mapping.outcomes]
+  expect_failures = [aws_lambda_event_source_mapping.this]
 }
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

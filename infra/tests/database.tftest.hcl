@@ -59,6 +59,8 @@ run "database" {
   assert {
     condition = alltrue([
       for worker in module.country_worker : worker.functions.worker.environment[0].variables.DATABASE_USER == "worker"
+      && worker.functions.importer.environment[0].variables.DATABASE_USER == "importer"
+      && worker.functions.migration.environment[0].variables.IMPORTER_DATABASE_USER == "importer"
       && !can(worker.functions.worker.environment[0].variables.DATABASE_MASTER_SECRET_ARN)
       && worker.functions.migration.environment[0].variables.DATABASE_MASTER_SECRET_ARN == worker.database.master_user_secret_arn
     ])
@@ -72,7 +74,7 @@ run "network" {
     error_message = "Each of two zones has a subnet."
   }
   assert {
-    condition     = keys(module.network.endpoint_policies) == ["events", "secretsmanager", "sqs"]
+    condition     = keys(module.network.endpoint_policies) == ["events", "s3", "secretsmanager", "sqs"]
     error_message = "There are no endpoints but those that the functions call."
   }
   assert {
@@ -89,6 +91,13 @@ run "network" {
       resources = ["arn:aws:sqs:us-east-1:123456789012:SQS_CL", "arn:aws:sqs:us-east-1:123456789012:SQS_PE"]
     }]
     error_message = "Through SQS's endpoint a worker sets when a message comes again, and does nothing else."
+  }
+  assert {
+    condition = [for statement in jsondecode(module.network.endpoint_policies["s3"]).Statement : { actions = statement.Action, resources = statement.Resource }] == [{
+      actions   = ["s3:GetObject", "s3:PutObject"]
+      resources = ["arn:aws:s3:::appointments-slots-cl-123456789012/*", "arn:aws:s3:::appointments-slots-pe-123456789012/*"]
+    }]
+    error_message = "Through S3's endpoint an importer reads and writes objects of the countries' buckets, and does nothing else."
   }
 }
 
@@ -189,7 +198,9 @@ run "restored_to_a_point_in_time" {
     error_message = "Both are watched, and have their log groups before RDS would make them."
   }
   assert {
-    condition     = { for country, worker in module.country_worker : country => worker.event_source_mapping.enabled } == { CL = true, PE = false }
+    condition = jsonencode({ for country, worker in module.country_worker : country => [
+      worker.event_source_mapping.enabled, worker.functions.importer.reserved_concurrent_executions, worker.importer.rule.state
+    ] }) == jsonencode({ CL = [true, null, "ENABLED"], PE = [false, 0, "DISABLED"] })
     error_message = "A paused country takes no message, and the other goes on."
   }
 }
@@ -232,7 +243,7 @@ run "restored_table" {
     error_message = "The functions use it."
   }
   assert {
-    condition = module.application.functions["intake"].reserved_concurrent_executions == 0 && !module.application.event_source_mapping.enabled && alltrue([
+    condition = module.application.functions["intake"].reserved_concurrent_executions == 0 && alltrue([for mapping in module.application.event_source_mappings : !mapping.enabled]) && alltrue([
       for rule in module.application.republish_rules : rule.state == "DISABLED"
     ])
     error_message = "While it is restored nothing writes."

@@ -29,14 +29,23 @@ run "keys" {
     error_message = "A country's queues, the dead-letter queues included, are encrypted with the country's key."
   }
   assert {
-    condition     = alltrue([for queue in module.appointments.queues : queue.kms_master_key_id == module.appointments.keys["queue"].arn])
-    error_message = "The confirmation queue and its dead-letter queues are encrypted with their key."
+    condition     = alltrue(flatten([for queues in module.appointments.queues : [for queue in queues : queue.kms_master_key_id == module.appointments.keys["queue"].arn]]))
+    error_message = "The queues of outcomes and of slots, and their dead-letter queues, are encrypted with their key."
   }
   assert {
-    condition = module.appointments.table.server_side_encryption[0].enabled && (
-      module.appointments.table.server_side_encryption[0].kms_key_arn == module.appointments.keys["table"].arn
-    )
-    error_message = "The table is encrypted with its key."
+    condition = alltrue([
+      for table in [module.appointments.table, module.appointments.slots_table] : table.server_side_encryption[0].enabled
+      && table.server_side_encryption[0].kms_key_arn == module.appointments.keys["table"].arn
+    ])
+    error_message = "The tables are encrypted with their key."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : [
+        for encryption in worker.slots_bucket.encryption.apply_server_side_encryption_by_default : [encryption.sse_algorithm, encryption.kms_master_key_id]
+      ] == [["aws:kms", worker.keys["slots"].arn]]
+    ])
+    error_message = "A bucket is encrypted with its country's key."
   }
   assert {
     condition     = module.appointments.topic.kms_master_key_id == module.appointments.keys["topic"].arn
@@ -97,10 +106,10 @@ run "key_policies" {
       for statement in jsondecode(module.appointments.keys["queue"].policy).Statement : statement
       if statement.Principal == { Service = "events.amazonaws.com" } && statement.Effect == "Allow"
       && toset(statement.Action) == toset(["kms:Decrypt", "kms:GenerateDataKey"])
-      && try(statement.Condition.ArnEquals["aws:SourceArn"], []) == [module.appointments.rule.arn]
+      && try(statement.Condition.ArnEquals["aws:SourceArn"], []) == [for rule in module.appointments.rules : rule.arn]
       && try(statement.Condition.StringEquals["aws:SourceAccount"], []) == ["123456789012"]
     ]) == 1
-    error_message = "EventBridge may use the key of the confirmation queue, for the rule only; without it events are dropped silently."
+    error_message = "EventBridge may use the key of the queues, for their rules only; without it events are dropped silently."
   }
   assert {
     condition = alltrue(flatten([
@@ -177,13 +186,17 @@ run "rights_to_keys" {
   assert {
     condition = alltrue(flatten([
       for worker in module.country_worker : [
-        for function, use in { worker = { key = "queue", service = "sqs" }, migration = { key = "secret", service = "secretsmanager" } } : length([
-          for statement in jsondecode(worker.role_policies[function]).Statement : statement
-          if contains(statement.Action, "kms:Decrypt") && statement.Resource == [worker.keys[use.key].arn]
-          && try(statement.Condition.StringEquals["kms:ViaService"], "") == "${use.service}.us-east-1.amazonaws.com"
+        for function, use in {
+          worker    = { key = "queue", service = "sqs", actions = ["kms:Decrypt"] }
+          migration = { key = "secret", service = "secretsmanager", actions = ["kms:Decrypt"] }
+          importer  = { key = "slots", service = "s3", actions = ["kms:Decrypt", "kms:GenerateDataKey"] }
+          } : length([
+            for statement in jsondecode(worker.role_policies[function]).Statement : statement
+            if length(setsubtract(use.actions, statement.Action)) == 0 && statement.Resource == [worker.keys[use.key].arn]
+            && try(statement.Condition.StringEquals["kms:ViaService"], "") == "${use.service}.us-east-1.amazonaws.com"
         ]) == 1
       ]
     ]))
-    error_message = "The worker decrypts its queue, the migration the master password, and neither the other's."
+    error_message = "The worker decrypts its queue, the migration the master password, the importer the files of slots, and none another's."
   }
 }

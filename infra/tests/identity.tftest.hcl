@@ -14,6 +14,12 @@ variables {
   }
 }
 
+# The mock gives every table one ARN.
+override_resource {
+  target = module.appointments.aws_dynamodb_table.slots
+  values = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/slots" }
+}
+
 run "functions" {
   assert {
     condition = jsonencode({ for name, policy in module.application.role_policies : name => sort(distinct(flatten(jsondecode(policy).Statement[*].Action))) }) == jsonencode({
@@ -24,7 +30,7 @@ run "functions" {
         "sns:Publish",
       ]
       confirmation = [
-        "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "events:PutEvents",
+        "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "events:PutEvents",
         "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
         "logs:CreateLogStream", "logs:PutLogEvents",
         "sns:Publish",
@@ -49,11 +55,26 @@ run "functions" {
     error_message = "The confirmation component queries the index only, never a person's list."
   }
   assert {
+    condition = { for component in ["intake", "confirmation"] : component => {
+      for statement in jsondecode(module.application.role_policies[component]).Statement : statement.Sid => [statement.Action, statement.Resource]
+      if contains(["ReadSlots", "FindFreeSlots", "ProjectSlots"], statement.Sid)
+      } } == {
+      intake = {
+        ReadSlots     = [["dynamodb:GetItem"], ["arn:aws:dynamodb:us-east-1:123456789012:table/slots"]]
+        FindFreeSlots = [["dynamodb:Query"], [for index in ["center", "practitioner", "specialty"] : "arn:aws:dynamodb:us-east-1:123456789012:table/slots/index/free-by-${index}"]]
+      }
+      confirmation = {
+        ProjectSlots = [["dynamodb:PutItem"], ["arn:aws:dynamodb:us-east-1:123456789012:table/slots"]]
+      }
+    }
+    error_message = "Intake reads slots, and confirmation writes them."
+  }
+  assert {
     condition = alltrue([
-      for statement in jsondecode(module.application.role_policies["confirmation"]).Statement : statement.Resource == [module.appointments.queues.queue.arn]
+      for statement in jsondecode(module.application.role_policies["confirmation"]).Statement : statement.Resource == [for queues in module.appointments.queues : queues.queue.arn]
       if anytrue([for action in statement.Action : startswith(action, "sqs:")])
     ])
-    error_message = "It consumes the confirmation queue, and no other."
+    error_message = "It consumes the queues of outcomes and of slots, and no other."
   }
   assert {
     condition = alltrue([
@@ -84,6 +105,12 @@ run "countries" {
           "events:PutEvents", "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "rds-db:connect",
           "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
         ]
+        importer = [
+          "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
+          "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+          "events:PutEvents", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents", "rds-db:connect",
+          "s3:GetObject", "s3:PutObject",
+        ]
         migration = [
           "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces",
           "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
@@ -96,12 +123,12 @@ run "countries" {
   assert {
     condition = alltrue([
       for country, worker in module.country_worker : alltrue([
-        for statement in jsondecode(worker.role_policies["worker"]).Statement :
+        for statement in flatten([for function in ["worker", "importer"] : jsondecode(worker.role_policies[function]).Statement]) :
         statement.Condition == { StringEqualsIfExists = { "events:source" = ["appointments.worker.${country}"] } }
         if contains(statement.Action, "events:PutEvents")
       ])
     ])
-    error_message = "A worker speaks as its own country."
+    error_message = "A worker and an importer speak as their own country."
   }
   assert {
     condition = alltrue([
@@ -121,6 +148,19 @@ run "countries" {
       ]) == 1
     ])
     error_message = "A worker connects to its own database, as the user worker and as nobody else."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : {
+        for statement in jsondecode(worker.role_policies["importer"]).Statement : statement.Sid => statement.Resource
+        if contains(["ConnectToDatabase", "ReadFiles", "WriteReports"], statement.Sid)
+        } == {
+        ConnectToDatabase = ["arn:aws:rds-db:us-east-1:123456789012:dbuser:${worker.database.resource_id}/importer"]
+        ReadFiles         = ["${worker.slots_bucket.arn}/slots/*"]
+        WriteReports      = ["${worker.slots_bucket.arn}/reports/*"]
+      }
+    ])
+    error_message = "An importer connects as the user importer, reads files of its country's bucket, and writes reports there."
   }
   assert {
     condition = alltrue([
@@ -157,11 +197,13 @@ run "no_wildcards" {
           || (statement.Sid == "WriteLogs" && endswith(resource, ":*"))
           || (statement.Sid == "AttachToNetwork" && resource == "arn:aws:ec2:us-east-1:123456789012:*/*")
           || (statement.Sid == "DescribeNetwork" && alltrue([for action in statement.Action : startswith(action, "ec2:Describe")]))
+          || (contains(["ReadFiles", "WriteReports"], statement.Sid) && can(regex("/(slots|reports)/\\*$", resource)))
+          || (statement.Sid == "OfThisAccount" && can(regex("^arn:aws:s3:::appointments-slots-(cl|pe)-123456789012/\\*$", resource)))
           || resource == "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!db-*"
         ]
       ]
     ]))
-    error_message = "Policies name each resource, but for log streams, Lambda's network interfaces, and an endpoint's secrets of RDS."
+    error_message = "Policies name each resource, but for log streams, objects of a bucket, Lambda's network interfaces, and an endpoint's secrets of RDS."
   }
 }
 

@@ -83,6 +83,7 @@ run "cidr_that_is_none" {
 
   variables {
     name      = "test"
+    s3        = { actions = [], resources = [] }
     endpoints = {}
     cidr      = "10.20.0.0"
   }
@@ -99,6 +100,7 @@ run "cidr_too_small" {
 
   variables {
     name      = "test"
+    s3        = { actions = [], resources = [] }
     endpoints = {}
     cidr      = "10.20.0.0/28"
   }
@@ -115,6 +117,7 @@ run "cidr_of_public_addresses" {
 
   variables {
     name      = "test"
+    s3        = { actions = [], resources = [] }
     endpoints = {}
     cidr      = "8.8.0.0/16"
   }
@@ -131,6 +134,7 @@ run "cidr_inside_a_network" {
 
   variables {
     name      = "test"
+    s3        = { actions = [], resources = [] }
     endpoints = {}
     cidr      = "10.20.0.7/20"
   }
@@ -147,6 +151,7 @@ run "one_zone" {
 
   variables {
     name                    = "test"
+    s3                      = { actions = [], resources = [] }
     endpoints               = {}
     cidr                    = "10.20.0.0/20"
     availability_zone_count = 1
@@ -165,6 +170,7 @@ run "endpoint_for_anything" {
   variables {
     name      = "test"
     cidr      = "10.20.0.0/20"
+    s3        = { actions = [], resources = [] }
     endpoints = { events = { actions = ["events:*"], resources = ["*"] } }
   }
 
@@ -228,7 +234,7 @@ run "one_country" {
   }
 
   assert {
-    condition     = keys(module.country_worker) == ["PE"] && jsondecode(module.appointments.rule.event_pattern).source == ["appointments.worker.PE"]
+    condition     = keys(module.country_worker) == ["PE"] && jsondecode(module.appointments.rules["outcomes"].event_pattern).source == ["appointments.worker.PE"]
     error_message = "One of the countries can be set up alone."
   }
 }

@@ -70,14 +70,14 @@ run "retries" {
   }
   assert {
     condition = alltrue([
-      for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) :
+      for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) :
       (jsondecode(queues.queue.redrive_policy).maxReceiveCount - 1) * queues.queue.visibility_timeout_seconds > 30 * 60
     ])
     error_message = "An outage of 30 minutes sends nothing to a dead-letter queue."
   }
   assert {
     condition = alltrue([
-      for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) :
+      for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) :
       jsondecode(queues.queue.redrive_policy).deadLetterTargetArn == queues.dead_letter.arn
       && jsondecode(queues.queue.redrive_policy).maxReceiveCount == 8
     ])
@@ -85,7 +85,7 @@ run "retries" {
   }
   assert {
     condition = alltrue(flatten([
-      for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) : [
+      for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) : [
         queues.dead_letter.message_retention_seconds == 14 * 24 * 60 * 60,
         queues.undelivered.message_retention_seconds == 14 * 24 * 60 * 60,
         queues.queue.message_retention_seconds < queues.dead_letter.message_retention_seconds,
@@ -176,42 +176,61 @@ run "a_worker_never_runs_before_its_migration" {
   }
 }
 
+# The mock gives every rule one ARN.
+override_resource {
+  target = module.appointments.aws_cloudwatch_event_rule.this["slots"]
+  values = { arn = "arn:aws:events:us-east-1:123456789012:rule/appointments/slots-changed" }
+}
+
 run "outcomes" {
   assert {
-    condition     = toset(jsondecode(module.appointments.rule.event_pattern).source) == toset(["appointments.worker.CL", "appointments.worker.PE"])
+    condition     = toset(jsondecode(module.appointments.rules["outcomes"].event_pattern).source) == toset(["appointments.worker.CL", "appointments.worker.PE"])
     error_message = "The rule takes the events of each country's worker."
   }
   assert {
-    condition     = !strcontains(module.appointments.rule.event_pattern, local.backplane.confirmation.event_source)
-    error_message = "The rule never matches what the confirmation component publishes: that would be a loop."
+    condition = { for key, rule in module.appointments.rules : key => [rule.name, jsondecode(rule.event_pattern)["detail-type"]] } == {
+      outcomes = ["country-outcomes", ["AppointmentCompleted", "AppointmentRejected", "AppointmentCancelled", "AppointmentFailed"]]
+      slots    = ["slots-changed", ["SlotsChanged", "CatalogueChanged"]]
+    }
+    error_message = "Outcomes go one way and what changed without a command the other, so that an import never delays an outcome."
   }
   assert {
     condition = alltrue([
-      for source in jsondecode(module.appointments.rule.event_pattern).source : can(regex("^[A-Za-z.]+$", source))
+      for rule in module.appointments.rules : !strcontains(rule.event_pattern, local.backplane.confirmation.event_source)
+      && jsondecode(rule.event_pattern).source == jsondecode(module.appointments.rules["outcomes"].event_pattern).source
     ])
-    error_message = "The rule names its sources exactly, without a prefix or wildcard that the component's own could match."
+    error_message = "No rule ever matches what the confirmation component publishes: that would be a loop."
   }
   assert {
-    condition = module.appointments.rule_target.arn == module.appointments.queues.queue.arn && (
-      module.appointments.rule_target.dead_letter_config[0].arn == module.appointments.queues.undelivered.arn
-    )
-    error_message = "The rule delivers to the confirmation queue, and what it cannot deliver is kept."
+    condition = alltrue(flatten([
+      for rule in module.appointments.rules : [for source in jsondecode(rule.event_pattern).source : can(regex("^[A-Za-z.]+$", source))]
+    ]))
+    error_message = "A rule names its sources exactly, without a prefix or wildcard that the component's own could match."
   }
   assert {
-    condition = module.appointments.rule_target.retry_policy[0].maximum_event_age_in_seconds == 86400 && (
-      module.appointments.rule_target.retry_policy[0].maximum_retry_attempts == 185
-    )
+    condition = alltrue([
+      for key, target in module.appointments.rule_targets : target.arn == module.appointments.queues[key].queue.arn
+      && target.dead_letter_config[0].arn == module.appointments.queues[key].undelivered.arn && target.rule == module.appointments.rules[key].name
+    ]) && keys(module.appointments.rule_targets) == ["outcomes", "slots"]
+    error_message = "Each rule delivers to its queue, and what it cannot deliver is kept."
+  }
+  assert {
+    condition = alltrue([
+      for target in module.appointments.rule_targets : target.retry_policy[0].maximum_event_age_in_seconds == 86400 && target.retry_policy[0].maximum_retry_attempts == 185
+    ])
     error_message = "EventBridge tries for a day."
   }
   assert {
     condition = alltrue(flatten([
-      for queue, policy in module.appointments.queue_policies : [
-        for statement in jsondecode(policy).Statement : statement.Principal == { Service = "events.amazonaws.com" }
-        && statement.Action == "sqs:SendMessage" && statement.Resource == module.appointments.queues[queue].arn
-        && statement.Condition == { ArnEquals = { "aws:SourceArn" = module.appointments.rule.arn } }
+      for key, policies in module.appointments.queue_policies : [
+        for queue, policy in policies : [
+          for statement in jsondecode(policy).Statement : statement.Principal == { Service = "events.amazonaws.com" }
+          && statement.Action == "sqs:SendMessage" && statement.Resource == module.appointments.queues[key][queue].arn
+          && statement.Condition == { ArnEquals = { "aws:SourceArn" = module.appointments.rules[key].arn } }
+        ]
       ]
-    ])) && keys(module.appointments.queue_policies) == ["queue", "undelivered"]
-    error_message = "The rule, and nobody else, may send to the confirmation queue and to the rule's dead-letter queue."
+    ])) && module.appointments.rules["outcomes"].arn != module.appointments.rules["slots"].arn
+    error_message = "A rule, and nobody else, may send to its queue and to its dead-letter queue."
   }
   assert {
     condition     = module.appointments.archive.retention_days == 7 && module.appointments.archive.event_source_arn == module.appointments.bus.arn
@@ -222,29 +241,29 @@ run "outcomes" {
 run "confirmation" {
   assert {
     condition = alltrue([
-      for mapping in [module.application.event_source_mapping] : mapping.event_source_arn == module.appointments.queues.queue.arn
+      for key, mapping in module.application.event_source_mappings : mapping.event_source_arn == module.appointments.queues[key].queue.arn
       && mapping.function_name == module.application.aliases["confirmation"].arn && mapping.enabled
-    ])
-    error_message = "The confirmation queue is consumed by the function's alias."
+    ]) && keys(module.application.event_source_mappings) == ["outcomes", "slots"]
+    error_message = "Both queues are consumed by the function's alias."
   }
   assert {
-    condition     = module.application.event_source_mapping.function_response_types == toset(["ReportBatchItemFailures"])
+    condition     = alltrue([for mapping in module.application.event_source_mappings : mapping.function_response_types == toset(["ReportBatchItemFailures"])])
     error_message = "Without the partial-batch response one bad message repeats, and finally buries, the nine beside it."
   }
   assert {
-    condition     = module.application.event_source_mapping.batch_size == 10 && module.application.event_source_mapping.maximum_batching_window_in_seconds == 0
+    condition     = alltrue([for mapping in module.application.event_source_mappings : mapping.batch_size == 10 && mapping.maximum_batching_window_in_seconds == 0])
     error_message = "Batches of ten, without waiting for more."
   }
   # The schedule calls the same function: one call for each country must fit beside the batches.
   assert {
     condition = (
-      module.application.event_source_mapping.scaling_config[0].maximum_concurrency == local.backplane.confirmation.maximum_concurrency
-      && module.application.event_source_mapping.scaling_config[0].maximum_concurrency + 2 <= module.application.functions["confirmation"].reserved_concurrent_executions
+      { for key, mapping in module.application.event_source_mappings : key => mapping.scaling_config[0].maximum_concurrency } == { outcomes = 10, slots = 4 }
+      && sum([for mapping in module.application.event_source_mappings : mapping.scaling_config[0].maximum_concurrency]) + 2 <= module.application.functions["confirmation"].reserved_concurrent_executions
     )
-    error_message = "Lambda keeps room for all batches, and for the schedule."
+    error_message = "Lambda keeps room for all batches of outcomes, for fewer of slots, and for the schedule."
   }
   assert {
-    condition     = module.appointments.queues.queue.visibility_timeout_seconds >= 6 * module.application.functions["confirmation"].timeout
+    condition     = module.appointments.queues["outcomes"].queue.visibility_timeout_seconds >= 6 * module.application.functions["confirmation"].timeout
     error_message = "A message stays hidden for at least six function time-outs (AWS Lambda, \"Using Lambda with Amazon SQS\")."
   }
   assert {
@@ -261,6 +280,103 @@ run "confirmation" {
       for component, alias in module.application.aliases : alias.function_version == module.application.functions[component].version && alias.name == local.backplane.function_alias
     ])
     error_message = "Both are one zip, and are called by an alias that names the version."
+  }
+}
+
+run "importer" {
+  assert {
+    condition = alltrue([
+      for country, worker in module.country_worker : worker.functions.importer.function_name == "appointment-${lower(country)}-import"
+      && worker.functions.importer.timeout == 900 && worker.functions.importer.source_code_hash == worker.functions.worker.source_code_hash
+      && worker.functions.importer.environment[0].variables.WORKER_MODE == "import"
+      && worker.functions.importer.environment[0].variables.EVENT_BUS_NAME == module.appointments.bus.name
+    ])
+    error_message = "A country's importer is its worker's zip in another mode."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : worker.importer.alias.function_version == worker.functions.importer.version && worker.functions.importer.publish
+      && worker.importer.alias.name == local.backplane.function_alias
+      ]) && strcontains(
+      split("resource \"aws_lambda_alias\" \"importer\"", file("${path.module}/modules/country-worker/function.tf"))[1],
+      "depends_on = [aws_lambda_invocation.migration]"
+    )
+    error_message = "It serves by its alias, which moves when the migrations are done."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : [
+        for call in worker.importer.notification.lambda_function : [call.lambda_function_arn, jsonencode(call.events), call.filter_prefix]
+      ] == [[worker.importer.alias.arn, jsonencode(["s3:ObjectCreated:*"]), "slots/"]]
+    ])
+    error_message = "A file under slots/, and no report, calls the importer."
+  }
+  assert {
+    condition = alltrue([
+      for country, worker in module.country_worker : [worker.importer.rule.name, worker.importer.rule.schedule_expression, worker.importer.rule.state] == ["drain-slots-${lower(country)}", "rate(1 minute)", "ENABLED"]
+      && worker.importer.rule.event_bus_name == null && worker.importer.rule_target.arn == worker.importer.alias.arn && worker.importer.rule_target.rule == worker.importer.rule.name
+    ])
+    error_message = "Each minute what waits in a country's outbox is announced."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : alltrue([
+        for caller, permission in worker.importer.permissions : permission.action == "lambda:InvokeFunction" && permission.qualifier == worker.importer.alias.name
+        && permission.function_name == worker.functions.importer.function_name && permission.source_account == "123456789012"
+        && permission.principal == { bucket = "s3.amazonaws.com", rule = "events.amazonaws.com" }[caller]
+        && permission.source_arn == { bucket = worker.slots_bucket.arn, rule = worker.importer.rule.arn }[caller]
+      ])
+    ])
+    error_message = "The country's bucket and rule, and nobody else, may call the alias."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : worker.importer.repetition.maximum_retry_attempts == 2 && worker.importer.repetition.maximum_event_age_in_seconds == 21600
+      && worker.importer.repetition.qualifier == worker.importer.alias.name
+    ])
+    error_message = "An import that was interrupted is called again."
+  }
+  assert {
+    condition = alltrue([
+      for country, worker in module.country_worker : worker.functions.migration.environment[0].variables.CATALOGUE == "own"
+      && worker.functions.migration.environment[0].variables.MAX_OPEN_BOOKINGS == "20"
+      && jsondecode(worker.migration.triggers.catalogue) == { kind = "own", max_open_bookings = 20 }
+    ])
+    error_message = "The migration writes the country's rules into its database, again when they change."
+  }
+}
+
+run "bucket" {
+  assert {
+    condition = { for country, worker in module.country_worker : country => worker.slots_bucket.name } == {
+      CL = "appointments-slots-cl-123456789012"
+      PE = "appointments-slots-pe-123456789012"
+    }
+    error_message = "Each country has a bucket, whose name is this account's."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : alltrue([
+        for switch in ["block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets"] : worker.slots_bucket.public_access[switch]
+      ]) && worker.slots_bucket.ownership[0].object_ownership == "BucketOwnerEnforced"
+    ])
+    error_message = "Nothing in it is public."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : [
+        for statement in jsondecode(worker.slots_bucket.policy).Statement : [statement.Effect, statement.Principal, statement.Condition.Bool["aws:SecureTransport"]]
+      ] == [["Deny", "*", "false"]]
+    ])
+    error_message = "Nobody reads or writes it without TLS."
+  }
+  assert {
+    condition = alltrue([
+      for worker in module.country_worker : worker.slots_bucket.versioning == "Enabled" && length(worker.slots_bucket.lifecycle) == 1 && alltrue([
+        for rule in worker.slots_bucket.lifecycle : rule.status == "Enabled" && rule.expiration[0].days == 90 && rule.noncurrent_version_expiration[0].noncurrent_days == 90
+      ])
+    ])
+    error_message = "Files that name practitioners are kept for 90 days."
   }
 }
 
@@ -315,5 +431,21 @@ run "table" {
   assert {
     condition     = module.appointments.table.point_in_time_recovery[0].enabled && module.appointments.table.deletion_protection_enabled
     error_message = "The table can be recovered, and not be deleted by mistake."
+  }
+  assert {
+    condition     = module.appointments.slots_table.name == "slots" && module.appointments.slots_table.hash_key == "slotKey" && module.appointments.slots_table.range_key == null && module.appointments.slots_table.billing_mode == "PAY_PER_REQUEST"
+    error_message = "A slot is an item, on demand."
+  }
+  assert {
+    condition = { for index in module.appointments.slots_table.global_secondary_index : index.name => [index.hash_key, index.range_key, index.projection_type] } == {
+      free-by-specialty    = ["freeSpecialty", "startsKey", "ALL"]
+      free-by-center       = ["freeCenter", "startsKey", "ALL"]
+      free-by-practitioner = ["freePractitioner", "startsKey", "ALL"]
+    }
+    error_message = "Free slots are found in order of time, and read from the index alone."
+  }
+  assert {
+    condition     = module.appointments.slots_table.ttl[0].enabled && module.appointments.slots_table.ttl[0].attribute_name == "expiresAt" && module.appointments.slots_table.deletion_protection_enabled
+    error_message = "Slots of the past expire."
   }
 }

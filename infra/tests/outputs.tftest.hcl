@@ -64,6 +64,7 @@ run "required_at_the_edge" {
       dynamodb_endpoint        = "https://dynamodb.us-east-1.amazonaws.com"
       sns_endpoint             = "https://sns.us-east-1.amazonaws.com"
       appointments_table       = "appointments"
+      slots_table              = "slots"
       appointments_topic_arn   = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
       authentication           = "jwt"
       jwt_issuer               = "https://issuer.example.org"
@@ -102,6 +103,7 @@ run "environment_of_the_functions" {
         SPIN_VARIABLE_DYNAMODB_ENDPOINT      = "https://dynamodb.us-east-1.amazonaws.com"
         SPIN_VARIABLE_SNS_ENDPOINT           = "https://sns.us-east-1.amazonaws.com"
         SPIN_VARIABLE_APPOINTMENTS_TABLE     = "appointments"
+        SPIN_VARIABLE_SLOTS_TABLE            = "slots"
         SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
         SPIN_VARIABLE_AUTHENTICATION         = "jwt"
         SPIN_VARIABLE_JWT_ISSUER             = "https://issuer.example.org"
@@ -119,6 +121,7 @@ run "environment_of_the_functions" {
         SPIN_VARIABLE_SNS_ENDPOINT           = "https://sns.us-east-1.amazonaws.com"
         SPIN_VARIABLE_EVENTBRIDGE_ENDPOINT   = "https://events.us-east-1.amazonaws.com"
         SPIN_VARIABLE_APPOINTMENTS_TABLE     = "appointments"
+        SPIN_VARIABLE_SLOTS_TABLE            = "slots"
         SPIN_VARIABLE_APPOINTMENTS_TOPIC_ARN = "arn:aws:sns:us-east-1:123456789012:appointment-commands"
         SPIN_VARIABLE_APPOINTMENTS_EVENT_BUS = "appointments"
       }
@@ -154,8 +157,11 @@ run "two_environments_in_one_account" {
   assert {
     condition = alltrue([
       for name in concat(
-        [module.appointments.table.name, module.appointments.topic.name, module.appointments.bus.name, module.appointments.rule.name, module.appointments.archive.name],
-        flatten([for queues in concat(values(module.country_worker)[*].queues, [module.appointments.queues]) : [for queue in queues : queue.name]]),
+        [module.appointments.table.name, module.appointments.slots_table.name, module.appointments.topic.name, module.appointments.bus.name, module.appointments.archive.name],
+        [for rule in module.appointments.rules : rule.name],
+        [for worker in module.country_worker : worker.slots_bucket.name],
+        [for worker in module.country_worker : worker.importer.rule.name],
+        flatten([for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) : [for queue in queues : queue.name]]),
         flatten([for functions in concat(values(module.country_worker)[*].functions, [module.application.functions]) : [for function in functions : function.function_name]]),
         [for rule in module.application.republish_rules : rule.name],
         [for worker in module.country_worker : worker.database.identifier],
@@ -186,7 +192,7 @@ run "two_environments_in_one_account" {
     error_message = "So do the roles."
   }
   assert {
-    condition     = jsondecode(module.appointments.rule.event_pattern).source == ["appointments.worker.CL", "appointments.worker.PE"]
+    condition     = jsondecode(module.appointments.rules["outcomes"].event_pattern).source == ["appointments.worker.CL", "appointments.worker.PE"]
     error_message = "Sources of events belong to their bus, and have none: the components know them."
   }
   assert {
@@ -197,7 +203,7 @@ run "two_environments_in_one_account" {
     error_message = "Databases belong to their instance, and have none; the bus has."
   }
   assert {
-    condition     = output.edge_environment.appointments_table == "staging-appointments"
-    error_message = "Intake at the edge finds the table of its environment."
+    condition     = output.edge_environment.appointments_table == "staging-appointments" && output.edge_environment.slots_table == "staging-slots"
+    error_message = "Intake at the edge finds the tables of its environment."
   }
 }

@@ -13,9 +13,12 @@ variables {
   architecture         = "arm64"
   reserved_concurrency = 25
   maximum_concurrency  = 20
-  log_groups           = { worker = "/aws/lambda/worker", migration = "/aws/lambda/migration" }
-  network              = { vpc_id = "vpc-1", private_subnet_ids = ["subnet-1", "subnet-2"], endpoints_security_group_id = "sg-1" }
-  roles                = { worker = { name = "worker", statements = [] }, migration = { name = "migration", statements = [] } }
+  log_groups           = { worker = "/aws/lambda/worker", migration = "/aws/lambda/migration", importer = "/aws/lambda/importer" }
+  network              = { vpc_id = "vpc-1", private_subnet_ids = ["subnet-1", "subnet-2"], endpoints_security_group_id = "sg-1", s3_prefix_list_id = "pl-1" }
+  roles                = { for function in ["worker", "migration", "importer"] : function => { name = function, statements = [] } }
+  importer             = { function = "importer", drain_rule = "drain" }
+  slots_bucket         = { name = "slots-123456789012", files = "slots/", reports = "reports/" }
+  catalogue            = { kind = "own", max_open_bookings = 20 }
   worker               = { function = "worker", migration_function = "migration", batch_size = 10, function_response_types = ["ReportBatchItemFailures"] }
   queue = {
     name                       = "queue"
@@ -24,10 +27,10 @@ variables {
     max_receive_count          = 8
     subscription               = { raw_message_delivery = true, filter_policy = { countryISO = ["PE"] } }
   }
-  durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 600, 600, 600], worker_timeout = 30, migration_timeout = 300, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
+  durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 600, 600, 600], worker_timeout = 30, migration_timeout = 300, import_timeout = 900, drain_interval = 60, slots_file_retention = 7776000, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
   database = {
     name                        = "appointments_pe"
-    user                        = "worker"
+    users                       = { worker = "worker", importer = "importer" }
     engine_version              = "17"
     instance_class              = "db.t4g.small"
     allocated_storage_gib       = 20
@@ -111,10 +114,53 @@ run "an_outage_of_half_an_hour" {
   }
 
   variables {
-    durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 300, 300, 300], worker_timeout = 30, migration_timeout = 300, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
+    durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 300, 300, 300], worker_timeout = 30, migration_timeout = 300, import_timeout = 900, drain_interval = 60, slots_file_retention = 7776000, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
   }
 
   expect_failures = [aws_sqs_queue.requests]
+}
+
+run "half_a_minute_between_drains" {
+  command = plan
+
+  module {
+    source = "./modules/country-worker"
+  }
+
+  variables {
+    durations = { visibility_timeout = 300, receive_delays = [5, 30, 120, 300, 600, 600, 600], worker_timeout = 30, migration_timeout = 300, import_timeout = 900, drain_interval = 30, slots_file_retention = 7776000, batching_window = 0, queue_retention = 345600, dead_letter_retention = 1209600 }
+  }
+
+  expect_failures = [aws_cloudwatch_event_rule.drain]
+}
+
+# A report is an object of the same bucket: with the prefix of files it would call the importer.
+run "reports_among_the_files" {
+  command = plan
+
+  module {
+    source = "./modules/country-worker"
+  }
+
+  variables {
+    slots_bucket = { name = "slots-123456789012", files = "slots/", reports = "slots/" }
+  }
+
+  expect_failures = [var.slots_bucket]
+}
+
+run "a_catalogue_of_neither_kind" {
+  command = plan
+
+  module {
+    source = "./modules/country-worker"
+  }
+
+  variables {
+    catalogue = { kind = "none", max_open_bookings = 20 }
+  }
+
+  expect_failures = [var.catalogue]
 }
 
 run "restored_from_two_sources" {
@@ -127,7 +173,7 @@ run "restored_from_two_sources" {
   variables {
     database = {
       name                        = "appointments_pe"
-      user                        = "worker"
+      users                       = { worker = "worker", importer = "importer" }
       engine_version              = "17"
       instance_class              = "db.t4g.small"
       allocated_storage_gib       = 20
@@ -155,7 +201,7 @@ run "two_instances_of_one_name" {
   variables {
     database = {
       name                        = "appointments_pe"
-      user                        = "worker"
+      users                       = { worker = "worker", importer = "importer" }
       engine_version              = "17"
       instance_class              = "db.t4g.small"
       allocated_storage_gib       = 20

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::backplane::{GivenUpSchedule, PendingShards, TURN};
-use appointment::{Country, STATUS_CHANGED_SOURCE, Timestamp};
+use appointment::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, Country, Outcome, SLOTS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, Timestamp,
+};
 use aws_http::Credentials;
 use aws_http::sqs::ReceiveDelays;
+use bytes::Bytes;
 use local_stack::aws::Aws;
-use local_stack::backplane::{Backplane, Durations, FILE, PrincipalKind};
+use local_stack::backplane::{Backplane, CatalogueKind, Durations, FILE, PrincipalKind, Resource};
 use local_stack::database::Database;
 use local_stack::ministack::{ACCOUNT, Ministack};
 use local_stack::provision::{Provisioned, provision};
@@ -37,8 +40,9 @@ fn an_outage_of_half_an_hour_fails_nobody() {
     let backplane = backplane();
     let durations = &backplane.durations;
     let countries = backplane.countries().map(|country| (country.queue, country.max_receive_count));
-    let confirmation = &backplane.confirmation_queue;
-    for (queue, receives) in countries.chain([(confirmation.name.clone(), confirmation.max_receive_count)]) {
+    let of_bus = [&backplane.confirmation_queue, &backplane.slots_queue];
+    let of_bus = of_bus.map(|queue| (queue.name.clone(), queue.max_receive_count));
+    for (queue, receives) in countries.chain(of_bus) {
         assert_eq!(
             durations.receive_delays.len() as u64,
             u64::from(receives - 1),
@@ -129,6 +133,8 @@ fn durations_fit_each_other_and_the_limits_of_aws() {
     assert!(deployed.visibility_timeout >= 6 * deployed.confirmation_timeout);
     // The longest that API Gateway waits for an integration of an HTTP API.
     assert!(deployed.intake_timeout < 30);
+    assert!(deployed.import_timeout <= 900, "the longest that Lambda lets a function run");
+    assert!(deployed.drain_interval <= 60, "a slot that an operator withdrew leaves the list within a minute");
     assert_eq!(deployed.dead_letter_retention, 14 * 24 * 3600, "the longest that SQS keeps a message");
     assert!(deployed.queue_retention < deployed.dead_letter_retention, "a message keeps its age when it is moved");
     assert_eq!(deployed.batching_window, 0);
@@ -185,6 +191,7 @@ fn the_applications_defaults_are_the_backplanes() {
         assert_eq!(shards, PendingShards::default());
     }
     assert_eq!(default("appointments_table"), backplane.table.name);
+    assert_eq!(default("slots_table"), backplane.slots_table.name);
     assert_eq!(default("appointments_event_bus"), backplane.bus.name);
 }
 
@@ -192,7 +199,7 @@ fn the_applications_defaults_are_the_backplanes() {
 fn the_domain_and_the_backplane_agree() {
     let backplane = backplane();
     let codes: Vec<&str> = Country::ALL.iter().map(|country| country.code()).collect();
-    assert_eq!(backplane.countries, codes);
+    assert_eq!(backplane.codes().collect::<Vec<_>>(), codes);
     for (country, names) in Country::ALL.iter().zip(backplane.countries()) {
         assert_eq!(names.event_source, country.event_source());
         assert_eq!(names.subscription.filter_policy, json!({"countryISO": [country.code()]}));
@@ -201,17 +208,27 @@ fn the_domain_and_the_backplane_agree() {
     }
     assert_eq!(backplane.confirmation.event_source, STATUS_CHANGED_SOURCE);
     let sources: Vec<&str> = Country::ALL.iter().map(|country| country.event_source()).collect();
-    // The rule must never match what the confirmation component publishes: that would be a loop.
-    assert_eq!(backplane.event_pattern(), json!({"source": sources}));
+    // A rule must never match what the confirmation component publishes: that would be a loop. Nor both the same event.
+    let outcomes = Outcome::ALL.map(Outcome::detail_type);
+    let slots = [SLOTS_CHANGED_DETAIL_TYPE, CATALOGUE_CHANGED_DETAIL_TYPE];
+    let rules = &backplane.bus.rules;
+    assert_eq!(backplane.event_pattern(&rules.outcomes), json!({"source": sources, "detail-type": outcomes}));
+    assert_eq!(backplane.event_pattern(&rules.slots), json!({"source": sources, "detail-type": slots}));
 }
 
 #[test]
 fn a_further_country_is_one_entry() {
-    let backplane = Backplane::parse(&with("/countries", json!(["PE", "CL", "CO"]))).unwrap();
+    let mut countries = file()["countries"].as_array().unwrap().clone();
+    countries.push(json!({"code": "CO", "catalogue": "external", "max_open_bookings": 5}));
+    let backplane = Backplane::parse(&with("/countries", json!(countries))).unwrap();
     let names = backplane.countries().last().unwrap();
+    assert_eq!((names.catalogue, names.max_open_bookings), (CatalogueKind::External, 5));
     let derived = [names.queue, names.dead_letter_queue, names.function, names.database, names.event_source];
     assert_eq!(derived, ["SQS_CO", "SQS_CO_DLQ", "appointment-co", "appointments_co", "appointments.worker.CO"]);
-    assert_eq!(backplane.event_pattern().pointer("/source/2"), Some(&json!("appointments.worker.CO")));
+    let derived = [names.importer, names.drain_rule, names.slots_bucket];
+    assert_eq!(derived, ["appointment-co-import", "drain-slots-co", "appointments-slots-co"]);
+    let pattern = backplane.event_pattern(&backplane.bus.rules.outcomes);
+    assert_eq!(pattern.pointer("/source/2"), Some(&json!("appointments.worker.CO")));
 }
 
 #[test]
@@ -219,7 +236,8 @@ fn policies_grant_single_actions_on_named_resources() {
     let backplane = backplane();
     for (name, principal) in &backplane.principals {
         let country = (principal.kind == PrincipalKind::CountryWorker).then_some("PE");
-        let policy = backplane.policy(principal, country, |resource| Ok::<_, ()>(format!("arn:{resource:?}"))).unwrap();
+        let arns = |resource: Resource| Ok::<_, ()>(vec![format!("arn:{resource:?}")]);
+        let policy = backplane.policy(principal, country, arns).unwrap();
         for statement in policy.get("Statement").and_then(Value::as_array).unwrap() {
             let text = statement.to_string();
             assert!(!text.contains('*'), "{name} has a wildcard: {text}");
@@ -233,7 +251,7 @@ fn policies_grant_single_actions_on_named_resources() {
         assert_eq!((principal.kind, &principal.name), (PrincipalKind::Function, function));
     }
     let worker = backplane.principals.get("worker").unwrap();
-    let policy = backplane.policy(worker, Some("CL"), |_| Ok::<_, ()>(String::new())).unwrap();
+    let policy = backplane.policy(worker, Some("CL"), |_| Ok::<_, ()>(Vec::new())).unwrap();
     let condition = json!({"StringEqualsIfExists": {"events:source": ["appointments.worker.CL"]}});
     assert_eq!(policy.pointer("/Statement/1/Condition"), Some(&condition));
 }
@@ -242,12 +260,19 @@ fn policies_grant_single_actions_on_named_resources() {
 #[test]
 fn no_name_stands_twice() {
     let backplane = backplane();
-    let confirmation = backplane.confirmation_queue.clone();
+    let of_bus = [&backplane.confirmation_queue, &backplane.slots_queue];
+    let rules = &backplane.bus.rules;
     let mut names: Vec<String> = backplane
         .countries()
-        .flat_map(|country| [country.queue, country.dead_letter_queue, country.delivery_dead_letter_queue])
-        .chain([confirmation.name, confirmation.dead_letter_queue, confirmation.delivery_dead_letter_queue])
-        .chain([backplane.topic.name.clone(), backplane.bus.rule.name.clone()])
+        .flat_map(|country| {
+            let queues = [country.queue, country.dead_letter_queue, country.delivery_dead_letter_queue];
+            queues.into_iter().chain([country.slots_bucket, country.drain_rule])
+        })
+        .chain(of_bus.into_iter().flat_map(|queue| {
+            [&queue.name, &queue.dead_letter_queue, &queue.delivery_dead_letter_queue].map(Clone::clone)
+        }))
+        .chain([backplane.topic.name.clone(), rules.outcomes.name.clone(), rules.slots.name.clone()])
+        .chain(backplane.slots_table.indexes.partition_keys.keys().cloned())
         .collect();
     // A function's role is named as the function; `appointment` is the domain's crate as well.
     let roles = backplane.principals.values().filter(|principal| principal.kind != PrincipalKind::Function);
@@ -287,7 +312,7 @@ async fn provisioned(name: &str) -> (Ministack, Backplane, Provisioned) {
     let ministack =
         Ministack::start(&setup::ministack_program(&workspace()), None, &scratch_folder(name)).await.unwrap();
     let database = Database::given("postgres://postgres:secret@127.0.0.1:5432/nowhere").unwrap();
-    let databases = backplane.countries.iter().map(|code| (code.clone(), database.clone())).collect();
+    let databases = backplane.codes().map(|code| (code.to_owned(), database.clone())).collect();
     let provisioned = provision(&backplane, &ministack.endpoint().unwrap(), &databases).await.unwrap();
     (ministack, backplane, provisioned)
 }
@@ -345,6 +370,20 @@ async fn the_rule_takes_the_workers_events_only() {
 /// their logs with no right of their own.
 const SHOWN_ON_AWS_ONLY: &[&str] = &["ec2:", "logs:", "rds-db:connect"];
 
+/// What intake may do, in its function and at the edge.
+const INTAKE: &[&str] = &[
+    "get",
+    "put",
+    "update",
+    "query",
+    "put in a transaction",
+    "publish",
+    "get a slot",
+    "query free-by-specialty",
+    "query free-by-center",
+    "query free-by-practitioner",
+];
+
 /// Who may do what, in full: each call by each principal, with the signature and the policy checked. What does not stand
 /// in a principal's row is refused; and each action that a policy grants is needed by a call that stands there, so that
 /// neither a right too many nor one too few goes unnoticed.
@@ -353,8 +392,8 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     let (ministack, backplane, provisioned) = provisioned("backplane-rights").await;
     let calls = calls(&backplane, &provisioned);
     let rows: &[(&str, &[&str])] = &[
-        ("edge", &["get", "put", "update", "query", "put in a transaction", "publish"]),
-        ("intake", &["get", "put", "update", "query", "put in a transaction", "publish"]),
+        ("edge", INTAKE),
+        ("intake", INTAKE),
         (
             "confirmation",
             &[
@@ -367,6 +406,11 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
                 "delete SQS_CONFIRMATION",
                 "look at SQS_CONFIRMATION",
                 "keep SQS_CONFIRMATION",
+                "put a slot",
+                "receive SQS_SLOTS",
+                "delete SQS_SLOTS",
+                "look at SQS_SLOTS",
+                "keep SQS_SLOTS",
             ],
         ),
         (
@@ -379,24 +423,30 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
                 "announce",
             ],
         ),
+        ("importer {COUNTRY}", &["read a file of {COUNTRY}", "write a report of {COUNTRY}", "announce"]),
         ("migration {COUNTRY}", &["read the owner of {COUNTRY}"]),
     ];
     // A country's row stands for one a country.
     let mut table: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for country in &backplane.countries {
+    for country in backplane.codes() {
         let of_country = |text: &&str| text.replace("{COUNTRY}", country);
         table.extend(rows.iter().map(|(who, allowed)| (of_country(who), allowed.iter().map(of_country).collect())));
     }
     let mut principals: BTreeSet<String> = BTreeSet::new();
     for (name, principal) in &backplane.principals {
         let per_country = principal.kind == PrincipalKind::CountryWorker;
-        principals
-            .extend(backplane.countries.iter().filter(|_| per_country).map(|country| format!("{name} {country}")));
+        principals.extend(backplane.codes().filter(|_| per_country).map(|country| format!("{name} {country}")));
         principals.extend((!per_country).then(|| name.clone()));
     }
     assert_eq!(table.keys().cloned().collect::<BTreeSet<_>>(), principals);
 
     let endpoint = ministack.endpoint().unwrap();
+    // A file that there is not is refused to whoever may not list the bucket.
+    for (name, call) in &calls {
+        if name.starts_with("write a ") {
+            perform(&Aws::root(endpoint.clone()), call).await.unwrap();
+        }
+    }
     let (mut allowed_calls, mut refused_calls, mut wrong) = (0, 0, Vec::new());
     for (who, allowed) in &table {
         let (name, country) = who.split_once(' ').map_or((who.as_str(), None), |(name, country)| (name, Some(country)));
@@ -425,7 +475,7 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
         let needed: BTreeSet<String> = allowed
             .iter()
             .map(|call| calls.get(call).unwrap_or_else(|| panic!("{who}: no call `{call}`")))
-            .map(|(service, operation, _)| format!("{}:{operation}", prefix(service)))
+            .map(|(service, operation, _)| action(service, operation))
             .collect();
         let granted = backplane.statements(principal).flat_map(|statement| &statement.actions);
         for action in granted.filter(|action| !SHOWN_ON_AWS_ONLY.iter().any(|only| action.starts_with(only))) {
@@ -438,9 +488,14 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     println!("{allowed_calls} calls of {} principals were allowed, {refused_calls} were refused", table.len());
 }
 
-/// The prefix of a service's IAM actions.
-fn prefix(service: &str) -> &str {
-    if service == "secrets" { "secretsmanager" } else { service }
+/// The IAM action that a call needs.
+fn action(service: &str, operation: &str) -> String {
+    match (service, operation) {
+        ("s3", "GET") => "s3:GetObject".to_owned(),
+        ("s3", "PUT") => "s3:PutObject".to_owned(),
+        ("secrets", operation) => format!("secretsmanager:{operation}"),
+        (service, operation) => format!("{service}:{operation}"),
+    }
 }
 
 /// Every call of the table by its name there. A name in it is that of `infra/backplane.json`.
@@ -489,6 +544,38 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
     ]
     .map(|(name, service, operation, input)| (name.to_owned(), (service, operation, input)))
     .into();
+    let slots = &backplane.slots_table;
+    let slot_key = json!({"slotKey": {"S": "PE#1"}});
+    let on_slots = |mut input: Value| {
+        input["TableName"] = json!(slots.name);
+        input
+    };
+    for (name, operation, input) in [
+        ("get a slot", "GetItem", json!({"Key": slot_key})),
+        ("put a slot", "PutItem", json!({"Item": slot_key})),
+        ("delete a slot", "DeleteItem", json!({"Key": slot_key})),
+        ("scan the slots", "Scan", json!({})),
+    ] {
+        calls.insert(name.to_owned(), ("dynamodb", operation, on_slots(input)));
+    }
+    for (index, key) in &slots.indexes.partition_keys {
+        let mut input = on_slots(query(Some(index), &key.name));
+        input["ExpressionAttributeValues"] = json!({":value": {"S": "PE#Cardiología"}});
+        calls.insert(format!("query {index}"), ("dynamodb", "Query", input));
+    }
+    for country in backplane.countries() {
+        let path = |key: String| json!(format!("/{}/{key}", country.slots_bucket));
+        let [file, report] = [&country.slots_files, &country.slots_reports].map(|folder| path(format!("{folder}a")));
+        for (what, operation, path) in [
+            ("read a file", "GET", &file),
+            ("write a file", "PUT", &file),
+            ("delete a file", "DELETE", &file),
+            ("read a report", "GET", &report),
+            ("write a report", "PUT", &report),
+        ] {
+            calls.insert(format!("{what} of {}", country.code), ("s3", operation, path.clone()));
+        }
+    }
     for (queue, url) in &provisioned.queue_urls {
         let handle = json!({"QueueUrl": url, "ReceiptHandle": "nobody's"});
         let visibility = json!({"QueueUrl": url, "ReceiptHandle": "nobody's", "VisibilityTimeout": 1});
@@ -513,7 +600,7 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
         calls.insert(format!("change the owner of {country}"), ("secrets", "PutSecretValue", change));
     }
     for (name, principal) in &backplane.principals {
-        let Some(country) = backplane.countries.first() else { continue };
+        let Some(country) = backplane.codes().next() else { continue };
         let role = backplane.principal_name(principal, Some(country));
         let role = format!("arn:aws:iam::{ACCOUNT}:role/{role}");
         let assume = json!({"RoleArn": role, "RoleSessionName": "test"});
@@ -536,12 +623,18 @@ pub(crate) async fn assume(root: &Aws, role: &str) -> Credentials {
 type Call = (&'static str, &'static str, Value);
 
 async fn perform(aws: &Aws, (service, operation, input): &Call) -> Result<(), String> {
-    let members = input.as_object().unwrap().iter();
-    let params = || members.clone().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect::<Vec<_>>();
+    let params = || {
+        let members = input.as_object().unwrap().iter();
+        members.map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect::<Vec<_>>()
+    };
     let outcome = match *service {
         "dynamodb" => aws.dynamodb(operation, input).await.map(drop),
         "sqs" => aws.sqs(operation, input).await.map(drop),
         "events" => aws.events(operation, input).await.map(drop),
+        "s3" => {
+            let method = operation.parse().unwrap();
+            aws.s3(method, input.as_str().unwrap(), Bytes::new()).await.map(drop)
+        }
         "secrets" => aws.secrets(operation, input).await.map(drop),
         "sns" => aws.sns(operation, &params()).await.map(drop),
         "sts" => aws.sts(operation, &params()).await.map(drop),

@@ -194,7 +194,7 @@ async fn what_was_given_up_is_made_right_by_its_countrys_decision() {
     .await;
     let services = faulty.stack.services();
     let bus = &services.backplane().bus;
-    let rule = json!({"Name": bus.rule.name, "EventBusName": bus.name});
+    let rule = json!({"Name": bus.rules.outcomes.name, "EventBusName": bus.name});
     let (decided, undecided) = (fresh_slot(), fresh_slot());
     let silent = ["intake", "confirmation"].map(|who| faulty.arm(who, "Publish", undecided, XML_FAULT, ALWAYS));
     services.aws().events("DisableRule", &rule).await.unwrap();

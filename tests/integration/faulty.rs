@@ -8,7 +8,7 @@ use aws_http::Endpoint;
 use bytes::Bytes;
 use http::StatusCode;
 use local_stack::aws::Aws;
-use local_stack::backplane::{Backplane, Durations};
+use local_stack::backplane::{Backplane, CatalogueKind, Durations};
 use local_stack::http::Http;
 use local_stack::ministack::{ACCOUNT, REGION};
 use local_stack::postgres::connect;
@@ -54,8 +54,13 @@ pub(crate) async fn post(url: &str, body: &Value) -> anyhow::Result<(StatusCode,
 }
 
 impl Faulty {
-    /// Starts a system of its own.
+    /// Starts a system of its own, which books any number.
     pub(crate) async fn start(name: &'static str, change: fn(&mut Durations)) -> Self {
+        Self::start_with(name, CatalogueKind::External, change).await
+    }
+
+    /// Starts a system of its own.
+    pub(crate) async fn start_with(name: &'static str, catalogue: CatalogueKind, change: fn(&mut Durations)) -> Self {
         let proxy = FaultProxy::default();
         let (serving, (tell, told)) = (proxy.clone(), tokio::sync::oneshot::channel());
         let between = async move |emulator: Endpoint| {
@@ -64,7 +69,7 @@ impl Faulty {
             tell.send(confirmation.clone()).unwrap();
             Endpoints { intake, confirmation }
         };
-        let stack = stack_behind(name, change, between).await;
+        let stack = stack_behind(name, catalogue, change, between).await;
         Self { stack, proxy, confirmation_endpoint: told.await.unwrap() }
     }
 

@@ -10,7 +10,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 pub use log::lines_that_name;
 pub use stack::{
-    artifacts, host, own_services, own_stack, scratch_folder, services, stack, stack_behind, stack_with_authentication,
+    artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack, stack_behind,
+    stack_with_authentication,
 };
 
 /// The workspace's folder.

@@ -6,10 +6,10 @@ use std::sync::{LazyLock, Mutex, Once, PoisonError};
 use aws_http::Endpoint;
 use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::{Backplane, Durations};
+use local_stack::backplane::{Backplane, CatalogueKind, Durations};
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Endpoints, Front, LocalStack, Options, Services, setup};
+use local_stack::{Endpoints, Front, LocalStack, Options, Services, catalogue, setup};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -23,7 +23,7 @@ static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
 
 /// The emulator with the backplane, the databases and the workers, started by the first test that asks for them.
 ///
-/// They have the durations of the `local` block. The children end with this process, by the kernel's parent-death signal.
+/// They have the durations of the `local` block, and book any number (`CatalogueKind::External`). The children end with this process, by the kernel's parent-death signal.
 ///
 /// # Panics
 ///
@@ -70,22 +70,42 @@ pub async fn own_stack(name: &'static str) -> LocalStack {
     in_background(async move || start_stack(name, Authentication::None).await).await
 }
 
+/// As [`own_stack`], where each country has the [`sample`](local_stack::sample) of slots, and books nothing else.
+///
+/// # Panics
+///
+/// Where a part cannot be built or started.
+pub async fn own_stack_with_slots(name: &'static str) -> LocalStack {
+    in_background(async move || {
+        let (options, artifacts) = prepare(name, CatalogueKind::Own)?;
+        let root = options.root.clone();
+        let front = Front::new(&root, &artifacts, host());
+        let stack = LocalStack::start(options, front, &Progress::silent()).await?;
+        catalogue::import_sample(stack.services(), &artifacts).await?;
+        Ok(stack)
+    })
+    .await
+}
+
 /// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
-/// the emulator's endpoint, and gives those at which the components reach AWS.
+/// the emulator's endpoint, and gives those at which the components reach AWS. With [`CatalogueKind::Own`] each country has
+/// the [`sample`](local_stack::sample) of slots.
 ///
 /// # Panics
 ///
 /// Where a part cannot be built or started.
 pub async fn stack_behind<F: Future<Output = Endpoints>>(
     name: &'static str,
+    catalogue: CatalogueKind,
     change: fn(&mut Durations),
     between: impl FnOnce(Endpoint) -> F + Send + 'static,
 ) -> LocalStack {
     in_background(async move || {
-        let (mut options, artifacts) = prepare(name)?;
+        let (mut options, artifacts) = prepare(name, catalogue)?;
         change(&mut options.backplane.durations);
         let root = options.root.clone();
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
+        catalogue::import_sample(&services, &artifacts).await?;
         let endpoints = Some(between(services.endpoint().clone()).await);
         let front = Front { endpoints, ..Front::new(&root, &artifacts, host()) };
         LocalStack::over(services, front, &Progress::silent()).await
@@ -107,22 +127,22 @@ where
 }
 
 async fn start_services(name: &str, change: fn(&mut Durations)) -> anyhow::Result<Services> {
-    let (mut options, artifacts) = prepare(name)?;
+    let (mut options, artifacts) = prepare(name, CatalogueKind::External)?;
     change(&mut options.backplane.durations);
     Services::start(options, &artifacts, &Progress::silent()).await
 }
 
 async fn start_stack(name: &str, authentication: Authentication<'_>) -> anyhow::Result<LocalStack> {
-    let (options, artifacts) = prepare(name)?;
+    let (options, artifacts) = prepare(name, CatalogueKind::External)?;
     let root = options.root.clone();
     let front = Front { authentication, ..Front::new(&root, &artifacts, host()) };
     LocalStack::start(options, front, &Progress::silent()).await
 }
 
-fn prepare(name: &str) -> anyhow::Result<(Options, Artifacts)> {
+fn prepare(name: &str, catalogue: CatalogueKind) -> anyhow::Result<(Options, Artifacts)> {
     let root = workspace();
     let artifacts = artifacts()?;
-    let backplane = Backplane::load(&root)?.shortened()?;
+    let backplane = Backplane::load(&root)?.shortened()?.with_catalogue(catalogue);
     Ok((Options { root, instance: instance(name), backplane }, artifacts))
 }
 

@@ -72,16 +72,20 @@ const fn batch(price: Price, each: f64, a_batch: f64, why: &'static str) -> Use 
 /// In the order in which a booking meets them.
 fn a_booking() -> [Use; 12] {
     [
-        same(HTTP_API, 3.0, "one `POST`, and the person looks at the list twice"),
-        same(LAMBDA, 3.0, "intake, for each request"),
-        same(LAMBDA_TIME, 3.0 * 0.25 * 0.015, "256 MiB for 15 ms, an assumption"),
+        same(HTTP_API, 4.0, "a page of free slots, one `POST`, and the person looks at the list twice"),
+        same(LAMBDA, 4.0, "intake, for each request"),
+        same(LAMBDA_TIME, 4.0 * 0.25 * 0.015, "256 MiB for 15 ms, an assumption"),
         same(
             WRITES,
-            5.0 + 2.0,
+            5.0 + 2.0 + 4.0,
             "a transaction of row and `Idempotency-Key` (two units each) and the row's entry in the index `pending`; the outcome \
-             changes the row and removes the entry. Without a key: 4",
+             changes the row and removes the entry, and takes the slot out of its three indexes. Without a key: 8",
         ),
-        same(READS, 2.0, "a consistent query for each look at the list, of up to 4 KB"),
+        same(
+            READS,
+            2.0 + 1.5,
+            "a consistent query for each look at the list, of up to 4 KB; a page of twenty free slots of 0.6 KB",
+        ),
         same(SNS, 1.0, "the request; deliveries to SQS are free"),
         batch(
             SQS,
@@ -109,19 +113,28 @@ const fn standing(price: Price, pieces: f64, why: &'static str) -> Standing {
 }
 
 /// The metrics that the alarms for two countries watch: Terraform's tests count them too (`infra/tests/alarms.tftest.hcl`).
-const ALARM_METRICS: f64 = 47.0;
+const ALARM_METRICS: f64 = 61.0;
 
 /// The same with every size of the databases.
-fn for_every_size() -> [Standing; 8] {
+fn for_every_size() -> [Standing; 9] {
     [
         standing(KEY_USE, 0.1 * MILLION, "SQS, SNS and DynamoDB reuse a data key for minutes"),
-        standing(ALARM, ALARM_METRICS, "45 alarms of `infra/modules/observability`, two of them on two metrics"),
+        standing(ALARM, ALARM_METRICS, "59 alarms of `infra/modules/observability`, two of them on two metrics"),
         standing(METRIC, 1.0, "the age of the oldest command that is due, from the republisher's line"),
         standing(DASHBOARD, 1.0, "in the same module"),
         standing(SECRET, 2.0, "the databases' master passwords"),
-        standing(SQS, 3.0 * 5.0 * 3.0 * 60.0 * HOURS, "five long polls of 20 s at each of three queues, by Lambda"),
-        standing(LAMBDA, 2.0 * 60.0 * HOURS, "the schedule's calls, one a minute for each country"),
-        standing(READS, 2.0 * 60.0 * HOURS * 4.0 * 0.5, "what they read in the index: four queries each"),
+        standing(SQS, 4.0 * 5.0 * 3.0 * 60.0 * HOURS, "five long polls of 20 s at each of four queues, by Lambda"),
+        standing(
+            LAMBDA,
+            2.0 * 2.0 * 60.0 * HOURS,
+            "the schedules' calls: for what is unanswered, and for slots, one a minute each for each country",
+        ),
+        standing(READS, 2.0 * 60.0 * HOURS * 4.0 * 0.5, "what the first of them reads in the index: four queries each"),
+        standing(
+            WRITES,
+            2.0 * 10_000.0 * 4.0,
+            "imports of 10,000 slots in each country: a slot, and its entry in three indexes. A bucket's files cost less than a cent",
+        ),
     ]
 }
 
@@ -130,7 +143,7 @@ fn defaults() -> [Standing; 4] {
         standing(DATABASE, 2.0 * 2.0 * HOURS, "two countries, two availability zones"),
         standing(DATABASE_STORAGE, 2.0 * 2.0 * 20.0, "20 GB for each"),
         standing(ENDPOINT, 3.0 * 2.0 * HOURS, "EventBridge, Secrets Manager and SQS, two zones"),
-        standing(KEY, 4.0 + 3.0 * 2.0, "table, topic, queue, logs; three for each country"),
+        standing(KEY, 4.0 + 4.0 * 2.0, "tables, topic, queues, logs; four for each country"),
     ]
 }
 
@@ -141,8 +154,8 @@ fn production() -> [Standing; 6] {
         standing(MEDIUM, 2.0 * HOURS, "Chile, two availability zones"),
         standing(DATABASE_STORAGE, 2.0 * (100.0 + 20.0), "100 GB for Peru, 20 GB for Chile, in each zone"),
         standing(ENDPOINT, 3.0 * 3.0 * HOURS, "EventBridge, Secrets Manager and SQS, three zones"),
-        standing(KEY, 4.0 + 3.0 * 2.0 + 1.0, "as above, and the topic of alarms"),
-        standing(METRIC, 9.0 * 6.0, "`detailed_metrics`: six of each of nine routes, where all are called"),
+        standing(KEY, 4.0 + 4.0 * 2.0 + 1.0, "as above, and the topic of alarms"),
+        standing(METRIC, 14.0 * 6.0, "`detailed_metrics`: six of each of fourteen routes, where all are called"),
     ]
 }
 
@@ -200,7 +213,7 @@ pub(crate) fn page() -> String {
         "\nA metric that a filter makes of a log line is charged for the hours in which it has a value: nothing while nothing fails. \
          Backups beyond the size of the databases are charged too: 35 days of them, as the production example keeps, cost as much as \
          their changes.\n\n\
-         Where intake runs elsewhere (Akamai Functions, SpinKube) that is another bill, and its three calls of a function are not on \
+         Where intake runs elsewhere (Akamai Functions, SpinKube) that is another bill, and its four calls of a function are not on \
          this one.\n\n\
          ## Example\n\n\
          A million bookings a month: {:.2} to {:.2} USD with the defaults, {:.2} to {:.2} USD with the production example.\n\n\

@@ -1,11 +1,13 @@
 //! Calls to the emulator, or to AWS, over `aws-http`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Timeouts, Transport};
+use bytes::Bytes;
 use http::Method;
+use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use crate::ministack::REGION;
@@ -17,6 +19,9 @@ pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Aws {
     client: Client<NativeTransport>,
+    transport: NativeTransport,
+    signer: Signer,
+    timeouts: Timeouts,
     endpoint: Endpoint,
 }
 
@@ -52,11 +57,13 @@ impl Aws {
     }
 
     fn with(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
-        let client = Client::new(NativeTransport::new(), region, credentials)
+        let transport = NativeTransport::new();
+        let timeouts = Timeouts { first_byte: limit, ..Timeouts::default() };
+        let client = Client::new(transport.clone(), region, credentials.clone())
             .with_deadline(limit)
-            .with_timeouts(Timeouts { first_byte: limit, ..Timeouts::default() })
+            .with_timeouts(timeouts)
             .with_verbatim_rejections();
-        Self { client, endpoint }
+        Self { client, transport, signer: Signer::new(region, credentials), timeouts, endpoint }
     }
 
     /// A DynamoDB operation.
@@ -121,6 +128,27 @@ impl Aws {
     /// When the call fails.
     pub async fn sts(&self, action: &str, params: &[(&str, &str)]) -> Result<String> {
         self.query("sts", "2011-06-15", action, params).await
+    }
+
+    /// A call of S3's REST interface; the path is `/<bucket>/<key>`, with what it holds percent-encoded, and its query.
+    /// What comes back is returned as it is.
+    ///
+    /// # Errors
+    /// When the call fails, or is answered with another status than 2xx.
+    pub async fn s3(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
+        let context = || format!("s3: {method} {path}");
+        let hash: String = digest(&SHA256, &body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut request = http::Request::builder()
+            .method(method.clone())
+            .uri(format!("{}{path}", self.endpoint))
+            .header("x-amz-content-sha256", hash)
+            .body(body)
+            .with_context(context)?;
+        self.signer.sign(&mut request, "s3", SystemTime::now()).with_context(context)?;
+        let answer = self.transport.send(request, self.timeouts).await.with_context(context)?;
+        let status = answer.status();
+        ensure!(status.is_success(), "{}: {status}: {}", context(), String::from_utf8_lossy(answer.body()));
+        Ok(answer.into_body())
     }
 
     /// A `POST` to Lambda's REST interface.

@@ -2,13 +2,14 @@
 //!
 //! Terraform reads the same file with `jsondecode(file(…))`. Its shape:
 //!
-//! - `countries`: ISO 3166-1 alpha-2 codes. A further country is one entry here and one worker crate.
+//! - `countries`: ISO 3166-1 alpha-2 codes, each with where its slots come from. A further country is one entry here and one
+//!   worker crate.
 //! - `durations_seconds`: every duration of the system, in seconds, once. `republish_delays[n]` is what passes between
 //!   the write (n = 0) or the n-th republishing and the next; after the last one the system gives up.
 //! - `local.durations_seconds`: what the local stack shortens, so that a retry can be watched. It can override
 //!   durations and nothing else.
-//! - `table`, `topic`, `country_queue`, `worker`, `bus`, `confirmation_queue`, `function_alias`, `api`, `intake`,
-//!   `confirmation`: the resources.
+//! - `table`, `slots_table`, `topic`, `country_queue`, `worker`, `importer`, `slots_bucket`, `bus`, `confirmation_queue`,
+//!   `slots_queue`, `function_alias`, `api`, `intake`, `confirmation`: the resources.
 //! - `principals`: who acts, and the IAM statements each one gets: its own `statements`, and those of the principal that
 //!   `statements_of` names. A statement names resources by the logical names of [`Resource`], never by ARN or by physical
 //!   name; Terraform and [`provision`](crate::provision) resolve them.
@@ -35,22 +36,29 @@ pub const FILE: &str = "infra/backplane.json";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backplane {
-    /// ISO 3166-1 alpha-2 codes, upper case.
-    pub countries: Vec<String>,
+    /// Each country's code and rules.
+    #[serde(rename = "countries")]
+    pub country_entries: Vec<CountryEntry>,
     /// As deployed on AWS; [`Backplane::shortened`] applies the local ones.
     #[serde(rename = "durations_seconds")]
     pub durations: Durations,
     local: Local,
     /// The DynamoDB table of appointments.
     pub table: Table,
+    /// The DynamoDB table of slots, a projection of the countries' databases.
+    pub slots_table: SlotsTable,
     /// The SNS topic of requests and cancellations.
     pub topic: Topic,
     country_queue: CountryQueue,
     worker: Worker,
+    importer: Importer,
+    slots_bucket: SlotsBucket,
     /// The EventBridge bus of outcomes.
     pub bus: Bus,
-    /// The queue between the bus and the confirmation component.
-    pub confirmation_queue: ConfirmationQueue,
+    /// The queue of outcomes, between the bus and the confirmation component.
+    pub confirmation_queue: BusQueue,
+    /// The queue of slots that changed without a command, beside it: an import never delays an outcome.
+    pub slots_queue: BusQueue,
     /// The alias by which everything calls a function: it names the published version that serves.
     pub function_alias: String,
     /// The HTTP API in front of the component intake.
@@ -59,8 +67,41 @@ pub struct Backplane {
     pub intake: Intake,
     /// The function that runs the component confirmation, and what invokes it.
     pub confirmation: Confirmation,
-    /// Who acts, by logical name: `edge`, `intake`, `confirmation`, `worker`, `migration`.
+    /// Who acts, by logical name: `edge`, `intake`, `confirmation`, `worker`, `importer`, `migration`.
     pub principals: BTreeMap<String, Principal>,
+}
+
+/// A country, as far as its rules differ from another's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountryEntry {
+    /// ISO 3166-1 alpha-2 code, upper case.
+    pub code: String,
+    /// Where its slots come from.
+    pub catalogue: CatalogueKind,
+    /// How many bookings that have not ended a person may hold, with a catalogue of its own.
+    pub max_open_bookings: u16,
+}
+
+/// Where a country's slots come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogueKind {
+    /// Imported into the country's database, which knows each slot.
+    Own,
+    /// Kept by another system: the country books any number.
+    External,
+}
+
+impl CatalogueKind {
+    /// As the migration's setting `CATALOGUE` gives it.
+    #[must_use]
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::External => "external",
+        }
+    }
 }
 
 /// Every duration of the system, in seconds.
@@ -76,6 +117,9 @@ pub struct Durations {
     pub worker_timeout: u64,
     /// The time limit of the function that applies a country's migrations.
     pub migration_timeout: u64,
+    /// The time limit of the function that imports slots: the most that Lambda gives. What it did not get done, its
+    /// repetition does.
+    pub import_timeout: u64,
     /// The time limit of the function that answers the API: longer than intake's own limits, shorter than the 30 s after
     /// which API Gateway gives up.
     pub intake_timeout: u64,
@@ -91,6 +135,10 @@ pub struct Durations {
     pub confirmation_receive_wait: u64,
     /// How long the bus's archive keeps events.
     pub archive_retention: u64,
+    /// How often the schedule has the importer put on the bus what waits in the country's outbox.
+    pub drain_interval: u64,
+    /// How long the bucket keeps files of slots, and their reports: they name practitioners.
+    pub slots_file_retention: u64,
     /// How often the schedule invokes the republisher.
     pub republish_interval: u64,
     /// What passes before the first republishing, between the further ones, and after the last until giving up.
@@ -124,6 +172,32 @@ pub struct Table {
     pub time_to_live_attribute: String,
     /// The sparse index of what waits for its country's answer.
     pub index: Index,
+}
+
+/// The DynamoDB table of slots: one item for each, without a sort key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotsTable {
+    /// Physical name.
+    pub name: String,
+    /// `PAY_PER_REQUEST`: people look in bursts.
+    pub billing_mode: String,
+    /// Partition key.
+    pub partition_key: KeyAttribute,
+    /// Attribute with the Unix time, in seconds, after which DynamoDB may delete an item.
+    pub time_to_live_attribute: String,
+    /// The sparse indexes of what is free.
+    pub indexes: SlotsIndexes,
+}
+
+/// The indexes of free slots: an item is in them while it has their key attributes. They hold whole items.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotsIndexes {
+    /// The sort key of each.
+    pub sort_key: KeyAttribute,
+    /// The partition key of each, by the index's name.
+    pub partition_keys: BTreeMap<String, KeyAttribute>,
 }
 
 /// A global secondary index.
@@ -193,6 +267,22 @@ struct Worker {
     function_response_types: Vec<String>,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Importer {
+    function: String,
+    database_user: String,
+    drain_rule: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlotsBucket {
+    name: String,
+    files: String,
+    reports: String,
+}
+
 /// The EventBridge bus.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,8 +291,18 @@ pub struct Bus {
     pub name: String,
     /// Name of the archive that keeps its events.
     pub archive: String,
-    /// The rule that feeds the confirmation queue.
-    pub rule: Rule,
+    /// The rules that feed queues.
+    pub rules: Rules,
+}
+
+/// The rules between the bus and the queues of the confirmation component.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// What countries decided, for the confirmation queue.
+    pub outcomes: Rule,
+    /// Slots that changed without a command, for the slots queue.
+    pub slots: Rule,
 }
 
 /// An EventBridge rule.
@@ -215,10 +315,10 @@ pub struct Rule {
     pub event_pattern: Value,
 }
 
-/// The queue between the bus and the confirmation component.
+/// A queue between the bus and the confirmation component.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ConfirmationQueue {
+pub struct BusQueue {
     /// Physical name.
     pub name: String,
     /// Where a message ends that was received too often.
@@ -255,8 +355,10 @@ pub struct Confirmation {
     pub event_source: String,
     /// Messages in a batch.
     pub batch_size: u32,
-    /// How many batches the event source mapping hands out at a time.
+    /// How many batches of outcomes the event source mapping hands out at a time.
     pub maximum_concurrency: u32,
+    /// The same of slots that changed: few, so that an import leaves the table and the function to outcomes.
+    pub slots_maximum_concurrency: u32,
     /// `FunctionResponseTypes` of the event source mapping.
     pub function_response_types: Vec<String>,
     /// The republish schedule.
@@ -324,6 +426,10 @@ pub enum Resource {
     Table,
     /// Its index of pending appointments.
     TableIndex,
+    /// The DynamoDB table of slots.
+    SlotsTable,
+    /// Each of its indexes.
+    SlotsTableIndexes,
     /// The SNS topic.
     Topic,
     /// The EventBridge bus.
@@ -334,8 +440,16 @@ pub enum Resource {
     WorkerLogGroup,
     /// The log streams of the function that applies the country's migrations.
     MigrationLogGroup,
+    /// The log streams of the function that imports the country's slots.
+    ImporterLogGroup,
     /// The worker's user of the country's database (RDS IAM authentication; AWS only).
     WorkerDatabaseUser,
+    /// The importer's user of the country's database (RDS IAM authentication; AWS only).
+    ImporterDatabaseUser,
+    /// The files of slots in the country's bucket.
+    SlotsFiles,
+    /// What the importer says of each file.
+    SlotsReports,
     /// The secret with the user that owns the country's database, kept by RDS in Secrets Manager.
     DatabaseMasterSecret,
     /// The network interfaces through which Lambda puts a function into a VPC (AWS only).
@@ -344,6 +458,8 @@ pub enum Resource {
     NetworkDescription,
     /// The confirmation queue.
     ConfirmationQueue,
+    /// The queue of slots that changed.
+    SlotsQueue,
     /// The log streams of the function that answers the API.
     IntakeLogGroup,
     /// The log streams of the function that applies outcomes.
@@ -373,6 +489,22 @@ pub struct Country {
     pub database: String,
     /// The worker's database user on RDS.
     pub database_user: String,
+    /// Where its slots come from.
+    pub catalogue: CatalogueKind,
+    /// How many bookings that have not ended a person may hold, with a catalogue of its own.
+    pub max_open_bookings: u16,
+    /// The function that imports slots, from the same zip as the worker.
+    pub importer: String,
+    /// The importer's database user on RDS.
+    pub importer_user: String,
+    /// The rule on the default bus that calls the importer to drain the outbox.
+    pub drain_rule: String,
+    /// The bucket of files of slots; on AWS, where names of buckets are everybody's, the account's number follows.
+    pub slots_bucket: String,
+    /// What the keys of files begin with.
+    pub slots_files: String,
+    /// What the keys of reports begin with.
+    pub slots_reports: String,
     /// `Source` of the worker's events.
     pub event_source: String,
     /// Messages in a batch.
@@ -424,6 +556,31 @@ impl Table {
     }
 }
 
+impl SlotsTable {
+    /// The input of DynamoDB's `CreateTable`.
+    #[must_use]
+    pub fn definition(&self) -> Value {
+        let SlotsIndexes { sort_key, partition_keys } = &self.indexes;
+        let attributes = [&self.partition_key, sort_key].into_iter().chain(partition_keys.values());
+        let attributes = attributes.map(|key| json!({"AttributeName": key.name, "AttributeType": key.kind}));
+        let key = |attribute: &KeyAttribute, kind: &str| json!({"AttributeName": attribute.name, "KeyType": kind});
+        let indexes = partition_keys.iter().map(|(name, partition_key)| {
+            json!({
+                "IndexName": name,
+                "KeySchema": [key(partition_key, "HASH"), key(sort_key, "RANGE")],
+                "Projection": {"ProjectionType": "ALL"},
+            })
+        });
+        json!({
+            "TableName": self.name,
+            "BillingMode": self.billing_mode,
+            "AttributeDefinitions": attributes.collect::<Vec<_>>(),
+            "KeySchema": [key(&self.partition_key, "HASH")],
+            "GlobalSecondaryIndexes": indexes.collect::<Vec<_>>(),
+        })
+    }
+}
+
 impl Backplane {
     /// Reads `infra/backplane.json` under the repository's root.
     ///
@@ -462,12 +619,27 @@ impl Backplane {
         Ok(self)
     }
 
-    /// Each country with its names.
-    pub fn countries(&self) -> impl Iterator<Item = Country> {
-        self.countries.iter().map(|code| self.country(code))
+    /// The same backplane with the slots of every country from there.
+    #[must_use]
+    pub fn with_catalogue(mut self, catalogue: CatalogueKind) -> Self {
+        for entry in &mut self.country_entries {
+            entry.catalogue = catalogue;
+        }
+        self
     }
 
-    fn country(&self, code: &str) -> Country {
+    /// Each country with its names.
+    pub fn countries(&self) -> impl Iterator<Item = Country> {
+        self.country_entries.iter().map(|entry| self.country(entry))
+    }
+
+    /// The code of each country.
+    pub fn codes(&self) -> impl Iterator<Item = &str> {
+        self.country_entries.iter().map(|entry| entry.code.as_str())
+    }
+
+    fn country(&self, entry: &CountryEntry) -> Country {
+        let code = entry.code.as_str();
         let fill = |template: &str| self.fill(template, code);
         Country {
             code: code.to_owned(),
@@ -483,17 +655,25 @@ impl Backplane {
             migration_function: fill(&self.worker.migration_function),
             database: fill(&self.worker.database),
             database_user: fill(&self.worker.database_user),
+            catalogue: entry.catalogue,
+            max_open_bookings: entry.max_open_bookings,
+            importer: fill(&self.importer.function),
+            importer_user: fill(&self.importer.database_user),
+            drain_rule: fill(&self.importer.drain_rule),
+            slots_bucket: fill(&self.slots_bucket.name),
+            slots_files: self.slots_bucket.files.clone(),
+            slots_reports: self.slots_bucket.reports.clone(),
             event_source: fill(&self.worker.event_source),
             batch_size: self.worker.batch_size,
             function_response_types: self.worker.function_response_types.clone(),
         }
     }
 
-    /// The rule's event pattern: an element with a country's placeholder becomes one element for each country.
+    /// A rule's event pattern: an element with a country's placeholder becomes one element for each country.
     #[must_use]
-    pub fn event_pattern(&self) -> Value {
-        map_strings(&self.bus.rule.event_pattern, &|text| {
-            let mut each: Vec<String> = self.countries.iter().map(|code| self.fill(text, code)).collect();
+    pub fn event_pattern(&self, rule: &Rule) -> Value {
+        map_strings(&rule.event_pattern, &|text| {
+            let mut each: Vec<String> = self.codes().map(|code| self.fill(text, code)).collect();
             each.dedup();
             each
         })
@@ -519,21 +699,21 @@ impl Backplane {
         other.into_iter().chain([principal]).flat_map(|principal| &principal.statements)
     }
 
-    /// The IAM policy document of a principal, its resources resolved to ARNs by `arn`.
+    /// The IAM policy document of a principal, its resources resolved to ARNs by `arns`.
     ///
     /// # Errors
-    /// When `arn` fails.
+    /// When `arns` fails.
     pub fn policy<E>(
         &self,
         principal: &Principal,
         country: Option<&str>,
-        arn: impl Fn(Resource) -> Result<String, E>,
+        arns: impl Fn(Resource) -> Result<Vec<String>, E>,
     ) -> Result<Value, E> {
         let statements = self
             .statements(principal)
             .map(|statement| {
                 let resources =
-                    statement.resources.iter().map(|resource| arn(*resource)).collect::<Result<Vec<_>, E>>()?;
+                    statement.resources.iter().map(|resource| arns(*resource)).collect::<Result<Vec<_>, E>>()?.concat();
                 let mut document = serde_json::json!({
                     "Sid": statement.sid,
                     "Effect": "Allow",

@@ -63,14 +63,14 @@ impl Database {
         Ok(address.into())
     }
 
-    /// What the worker connects with: with the rights of `user` and no others.
+    /// What a function connects with: with the rights of `user` and no others.
     ///
     /// Where only IAM would let `user` in, that is on a server that asks for passwords, the owner connects, and takes on
     /// the role of `user` before anything else.
     ///
     /// # Errors
     /// Never: the URL has a host.
-    pub fn worker_url(&self, user: &str) -> Result<String> {
+    pub fn user_url(&self, user: &str) -> Result<String> {
         let mut url = self.owner.clone();
         if self.own {
             url.set_username(user).ok().context("a database URL without a host")?;

@@ -12,7 +12,8 @@
 //! | [`archive`] | writes zips that depend on their content alone |
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
 //! | [`provision`] | creates the backplane and the functions in the emulator from `infra/backplane.json` |
-//! | `schedule` | invokes the republishing function more often than the emulator's rules do |
+//! | `schedule` | invokes the republishing function, and each importer, more often than the emulator's rules do |
+//! | [`catalogue`], [`sample`] | imports slots by the countries' programs; four weeks of slots for each country |
 //! | [`tokens`] | an issuer of bearer tokens |
 //! | [`application`] | the Spin application at the edge, under `spin up` or in the embedded host |
 //! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
@@ -27,6 +28,7 @@ pub mod archive;
 pub mod artifacts;
 pub mod aws;
 pub mod backplane;
+pub mod catalogue;
 pub mod database;
 pub mod forget;
 mod function_logs;
@@ -40,6 +42,7 @@ pub mod provision;
 pub mod reconcile;
 pub mod redrive;
 pub mod running;
+pub mod sample;
 mod schedule;
 pub mod setup;
 pub mod tokens;
@@ -52,11 +55,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_http::{Credentials, Endpoint};
 use futures::future::{try_join, try_join_all};
+use serde_json::json;
 
 use crate::application::{Application, ApplicationSettings, Host};
 use crate::artifacts::Artifacts;
 use crate::aws::Aws;
-use crate::backplane::Backplane;
+use crate::backplane::{Backplane, CatalogueKind};
 use crate::database::Database;
 use crate::function_logs::FunctionLogs;
 use crate::ministack::{Ministack, REGION};
@@ -83,6 +87,7 @@ pub struct Options {
 /// What stands behind the application: the emulator with the provisioned backplane, the databases, and the workers.
 pub struct Services {
     // Fields are dropped in this order, the reverse of their start.
+    _drains: Vec<Schedule>,
     _worker_logs: FunctionLogs,
     ministack: Ministack,
     postgres: Option<Postgres>,
@@ -126,13 +131,26 @@ impl Services {
         });
         register_workers(&backplane, &endpoint, &provisioned, &code.collect()).await?;
         let workers: Vec<_> = backplane.countries().collect();
-        let functions: Vec<_> =
-            workers.iter().flat_map(|country| [country.function.as_str(), &country.migration_function]).collect();
+        let functions =
+            workers.iter().flat_map(|country| [&country.function, &country.migration_function, &country.importer]);
+        let functions: Vec<_> = functions.map(String::as_str).collect();
         let worker_log = directory.join("logs").join("workers.log");
         let worker_logs = FunctionLogs::start(Aws::root(endpoint.clone()), &functions, &worker_log)?;
+        let own = workers.iter().filter(|country| country.catalogue == CatalogueKind::Own);
+        let drains = own.map(|country| {
+            Schedule::start(
+                Aws::root(endpoint.clone()),
+                Function::new(&backplane, &country.importer),
+                vec![(country.drain_rule.clone(), json!({}))],
+                Duration::from_secs(backplane.durations.drain_interval),
+                &directory.join("logs").join("schedule.log"),
+            )
+        });
+        let drains = drains.collect::<Result<_>>()?;
         step.done(&workers.iter().map(|country| country.function.as_str()).collect::<Vec<_>>().join(", "));
 
         let services = Self {
+            _drains: drains,
             _worker_logs: worker_logs,
             ministack,
             postgres,
@@ -248,6 +266,7 @@ impl Services {
             ("sns_endpoint", endpoint.clone()),
             ("eventbridge_endpoint", endpoint),
             ("appointments_table", self.backplane.table.name.clone()),
+            ("slots_table", self.backplane.slots_table.name.clone()),
             ("appointments_topic_arn", self.topic_arn().to_owned()),
             ("appointments_event_bus", self.backplane.bus.name.clone()),
             ("republish_delays_seconds", durations.republish_delays_setting()),

@@ -8,12 +8,14 @@ use anyhow::{Context, Result, bail, ensure};
 use aws_http::{Credentials, Endpoint};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures::future::{try_join, try_join_all, try_join4};
+use bytes::Bytes;
+use futures::future::{try_join, try_join_all, try_join3, try_join4};
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::aws::Aws;
-use crate::backplane::{Backplane, Country, Principal, PrincipalKind, Resource, Table};
+use crate::backplane::{Backplane, BusQueue, Country, Principal, PrincipalKind, Resource, Rule};
 use crate::database::Database;
 use crate::ministack::{ACCOUNT, REGION};
 
@@ -55,15 +57,15 @@ pub async fn provision(
         create_messaging(&aws, backplane),
         create_queues(&aws, backplane),
         create_principals(&aws, &arns),
-        create_table(&aws, &backplane.table),
+        create_tables_and_buckets(&aws, backplane),
     )
     .await?;
-    try_join(subscribe(&aws, backplane, &topic_arn), route_outcomes(&aws, backplane)).await?;
+    try_join(subscribe(&aws, backplane, &topic_arn), route_events(&aws, backplane)).await?;
     Ok(Provisioned { topic_arn, queue_urls, credentials, master_secrets })
 }
 
-/// Registers each country's functions (`provided.al2023`), the migration and the worker from the same zip: first the
-/// migration is invoked, then the worker consumes its queue.
+/// Registers each country's functions (`provided.al2023`), the migration, the worker and the importer from the same zip: first
+/// the migration is invoked, then the worker consumes its queue, and the country's bucket calls the importer.
 ///
 /// # Errors
 /// When a zip cannot be read, a country has no entry in `code`, a migration fails, or the emulator refuses a call.
@@ -80,7 +82,8 @@ pub async fn register_workers(
         let zip = read_zip(code.zip).await?;
         let secret = provisioned.master_secrets.get(&country.code).context("no master secret")?;
         registrar.migrate(country, &zip, code.database, secret).await?;
-        registrar.register_worker(country, &zip, code.database).await
+        let worker = registrar.register_worker(country, &zip, code.database);
+        try_join(worker, registrar.register_importer(country, &zip, code.database)).await
     }))
     .await?;
     Ok(())
@@ -110,15 +113,19 @@ pub async fn register_application(
     };
     let behind_queue = async {
         let function = register("confirmation", &confirmation.function, durations.confirmation_timeout).await?;
-        let mapping = json!({
-            "FunctionName": function.reference(),
-            "EventSourceArn": arn("sqs", &backplane.confirmation_queue.name),
-            "BatchSize": confirmation.batch_size,
-            "MaximumBatchingWindowInSeconds": durations.batching_window,
-            "ScalingConfig": {"MaximumConcurrency": confirmation.maximum_concurrency},
-            "FunctionResponseTypes": confirmation.function_response_types,
-        });
-        registrar.aws.lambda("/2015-03-31/event-source-mappings/", &mapping).await
+        let map = async |queue: &BusQueue, maximum_concurrency: u32| {
+            let mapping = json!({
+                "FunctionName": function.reference(),
+                "EventSourceArn": arn("sqs", &queue.name),
+                "BatchSize": confirmation.batch_size,
+                "MaximumBatchingWindowInSeconds": durations.batching_window,
+                "ScalingConfig": {"MaximumConcurrency": maximum_concurrency},
+                "FunctionResponseTypes": confirmation.function_response_types,
+            });
+            registrar.aws.lambda("/2015-03-31/event-source-mappings/", &mapping).await
+        };
+        map(&backplane.confirmation_queue, confirmation.maximum_concurrency).await?;
+        map(&backplane.slots_queue, confirmation.slots_maximum_concurrency).await
     };
     Ok(try_join(behind_api, behind_queue).await?.0)
 }
@@ -195,14 +202,30 @@ async fn keep_master_secrets(
     Ok(kept.into_iter().collect())
 }
 
-async fn create_table(aws: &Aws, table: &Table) -> Result<()> {
-    aws.dynamodb("CreateTable", &table.definition()).await?;
-    let expiry = json!({"AttributeName": table.time_to_live_attribute, "Enabled": true});
-    aws.dynamodb("UpdateTimeToLive", &json!({"TableName": table.name, "TimeToLiveSpecification": expiry})).await?;
+async fn create_tables_and_buckets(aws: &Aws, backplane: &Backplane) -> Result<()> {
+    let Backplane { table, slots_table, .. } = backplane;
+    let buckets = try_join_all(
+        backplane
+            .countries()
+            .map(async |country| aws.s3(Method::PUT, &format!("/{}", country.slots_bucket), Bytes::new()).await),
+    );
+    try_join3(
+        create_table(aws, &table.name, &table.definition(), &table.time_to_live_attribute),
+        create_table(aws, &slots_table.name, &slots_table.definition(), &slots_table.time_to_live_attribute),
+        buckets,
+    )
+    .await?;
     Ok(())
 }
 
-/// Creates the topic, whose ARN is returned, the bus and its rule.
+async fn create_table(aws: &Aws, name: &str, definition: &Value, expiry: &str) -> Result<()> {
+    aws.dynamodb("CreateTable", definition).await?;
+    let expiry = json!({"AttributeName": expiry, "Enabled": true});
+    aws.dynamodb("UpdateTimeToLive", &json!({"TableName": name, "TimeToLiveSpecification": expiry})).await?;
+    Ok(())
+}
+
+/// Creates the topic, whose ARN is returned, the bus and its rules.
 async fn create_messaging(aws: &Aws, backplane: &Backplane) -> Result<String> {
     let topic = async {
         aws.sns("CreateTopic", &[("Name", &backplane.topic.name)]).await?;
@@ -217,12 +240,15 @@ async fn create_messaging(aws: &Aws, backplane: &Backplane) -> Result<String> {
             "RetentionDays": backplane.durations.archive_retention / (24 * 60 * 60),
         });
         aws.events("CreateArchive", &archive).await?;
-        let rule = json!({
-            "Name": backplane.bus.rule.name,
-            "EventBusName": name,
-            "EventPattern": backplane.event_pattern().to_string(),
-        });
-        aws.events("PutRule", &rule).await
+        try_join_all(fed_queues(backplane).map(async |(rule, _)| {
+            let rule = json!({
+                "Name": rule.name,
+                "EventBusName": name,
+                "EventPattern": backplane.event_pattern(rule).to_string(),
+            });
+            aws.events("PutRule", &rule).await
+        }))
+        .await
     };
     let (topic, _) = try_join(topic, bus).await?;
     Ok(topic)
@@ -238,15 +264,14 @@ async fn create_queues(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<Stri
         name: country.queue,
         dead_letter_queue: country.dead_letter_queue,
     });
-    let confirmation = &backplane.confirmation_queue;
-    let confirmation_queue = Queue {
-        policy: delivery_policy("events.amazonaws.com", &rule_arn(backplane), &confirmation.name),
-        max_receive_count: confirmation.max_receive_count,
+    let bus_queues = fed_queues(backplane).map(|(rule, queue)| Queue {
+        policy: delivery_policy("events.amazonaws.com", &rule_arn(backplane, rule), &queue.name),
+        max_receive_count: queue.max_receive_count,
         receive_wait: durations.confirmation_receive_wait,
-        name: confirmation.name.clone(),
-        dead_letter_queue: confirmation.dead_letter_queue.clone(),
-    };
-    let created = country_queues.chain([confirmation_queue]).map(async |queue| {
+        name: queue.name.clone(),
+        dead_letter_queue: queue.dead_letter_queue.clone(),
+    });
+    let created = country_queues.chain(bus_queues).map(async |queue| {
         let dead_letters = json!({"MessageRetentionPeriod": durations.dead_letter_retention.to_string()});
         let dead_letter_url = create_queue(aws, &queue.dead_letter_queue, dead_letters).await?;
         let redrive = json!({
@@ -264,6 +289,12 @@ async fn create_queues(aws: &Aws, backplane: &Backplane) -> Result<BTreeMap<Stri
         anyhow::Ok([(queue.dead_letter_queue, dead_letter_url), (queue.name, url)])
     });
     Ok(try_join_all(created).await?.into_iter().flatten().collect())
+}
+
+/// The rules of the bus, each with the queue that it feeds.
+fn fed_queues(backplane: &Backplane) -> impl Iterator<Item = (&Rule, &BusQueue)> {
+    let rules = &backplane.bus.rules;
+    [(&rules.outcomes, &backplane.confirmation_queue), (&rules.slots, &backplane.slots_queue)].into_iter()
 }
 
 struct Queue {
@@ -317,14 +348,18 @@ async fn subscribe(aws: &Aws, backplane: &Backplane, topic_arn: &str) -> Result<
     Ok(())
 }
 
-async fn route_outcomes(aws: &Aws, backplane: &Backplane) -> Result<()> {
-    let target = json!({"Id": "confirmation-queue", "Arn": arn("sqs", &backplane.confirmation_queue.name)});
-    let rule = json!({"Rule": backplane.bus.rule.name, "EventBusName": backplane.bus.name, "Targets": [target]});
-    let answer = aws.events("PutTargets", &rule).await?;
-    match answer.get("FailedEntryCount").and_then(Value::as_u64) {
-        None | Some(0) => Ok(()),
-        Some(_) => bail!("EventBridge refused the confirmation queue as a target: {answer}"),
-    }
+async fn route_events(aws: &Aws, backplane: &Backplane) -> Result<()> {
+    try_join_all(fed_queues(backplane).map(async |(rule, queue)| {
+        let target = json!({"Id": "queue", "Arn": arn("sqs", &queue.name)});
+        let targets = json!({"Rule": rule.name, "EventBusName": backplane.bus.name, "Targets": [target]});
+        let answer = aws.events("PutTargets", &targets).await?;
+        match answer.get("FailedEntryCount").and_then(Value::as_u64) {
+            None | Some(0) => Ok(()),
+            Some(_) => bail!("EventBridge refused {} as a target: {answer}", queue.name),
+        }
+    }))
+    .await?;
+    Ok(())
 }
 
 /// Creates a role for each function, and for everybody else a user with an access key; the keys by logical name.
@@ -425,6 +460,9 @@ impl Registrar<'_> {
                     ("DATABASE_URL", database.address()?),
                     ("DATABASE_USER", country.database_user.clone()),
                     ("DATABASE_MASTER_SECRET_ARN", secret.to_owned()),
+                    ("IMPORTER_DATABASE_USER", country.importer_user.clone()),
+                    ("CATALOGUE", country.catalogue.setting().to_owned()),
+                    ("MAX_OPEN_BOOKINGS", country.max_open_bookings.to_string()),
                 ]),
             })
             .await?;
@@ -444,7 +482,7 @@ impl Registrar<'_> {
                 zip,
                 timeout: backplane.durations.worker_timeout,
                 environment: self.environment([
-                    ("DATABASE_URL", database.worker_url(&country.database_user)?),
+                    ("DATABASE_URL", database.user_url(&country.database_user)?),
                     ("EVENT_BUS_NAME", backplane.bus.name.clone()),
                     ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
                 ]),
@@ -458,6 +496,36 @@ impl Registrar<'_> {
             "FunctionResponseTypes": country.function_response_types,
         });
         self.aws.lambda("/2015-03-31/event-source-mappings/", &mapping).await?;
+        Ok(())
+    }
+
+    /// Registers the function that imports slots, and has the country's bucket call it for each file.
+    async fn register_importer(&self, country: &Country, zip: &str, database: &Database) -> Result<()> {
+        let backplane = self.backplane;
+        let function = self
+            .register(NewFunction {
+                principal: "importer",
+                country: Some(country),
+                name: &country.importer,
+                zip,
+                timeout: backplane.durations.import_timeout,
+                environment: self.environment([
+                    ("WORKER_MODE", "import".to_owned()),
+                    ("DATABASE_URL", database.user_url(&country.importer_user)?),
+                    ("EVENT_BUS_NAME", backplane.bus.name.clone()),
+                ]),
+            })
+            .await?;
+        let notification = format!(
+            "<NotificationConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><CloudFunctionConfiguration>\
+             <CloudFunction>{}</CloudFunction><Event>s3:ObjectCreated:*</Event>\
+             <Filter><S3Key><FilterRule><Name>prefix</Name><Value>{}</Value></FilterRule></S3Key></Filter>\
+             </CloudFunctionConfiguration></NotificationConfiguration>",
+            arn("lambda", &format!("function:{}", function.reference())),
+            country.slots_files,
+        );
+        let path = format!("/{}?notification", country.slots_bucket);
+        self.aws.s3(Method::PUT, &path, notification.into()).await?;
         Ok(())
     }
 
@@ -543,8 +611,8 @@ fn arn(service: &str, name: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{name}")
 }
 
-fn rule_arn(backplane: &Backplane) -> String {
-    arn("events", &format!("rule/{}/{}", backplane.bus.name, backplane.bus.rule.name))
+fn rule_arn(backplane: &Backplane, rule: &Rule) -> String {
+    arn("events", &format!("rule/{}/{}", backplane.bus.name, rule.name))
 }
 
 /// The ARNs behind logical names.
@@ -554,16 +622,29 @@ struct Arns<'a> {
 }
 
 impl Arns<'_> {
-    /// The ARN of a resource; of a country's where there is one for each.
-    fn of(&self, resource: Resource, country: Option<&Country>) -> Result<String> {
+    /// The ARNs of a resource; of a country's where there is one for each.
+    fn of(&self, resource: Resource, country: Option<&Country>) -> Result<Vec<String>> {
+        if resource == Resource::SlotsTableIndexes {
+            let slots_table = &self.backplane.slots_table;
+            let index = |name| arn("dynamodb", &format!("table/{}/index/{name}", slots_table.name));
+            return Ok(slots_table.indexes.partition_keys.keys().map(index).collect());
+        }
+        self.one(resource, country).map(|arn| vec![arn])
+    }
+
+    fn one(&self, resource: Resource, country: Option<&Country>) -> Result<String> {
         let backplane = self.backplane;
-        let table = || arn("dynamodb", &format!("table/{}", backplane.table.name));
+        let table = |name: &str| arn("dynamodb", &format!("table/{name}"));
         Ok(match (resource, country) {
-            (Resource::Table, _) => table(),
-            (Resource::TableIndex, _) => format!("{}/index/{}", table(), backplane.table.index.name),
+            (Resource::Table, _) => table(&backplane.table.name),
+            (Resource::TableIndex, _) => {
+                format!("{}/index/{}", table(&backplane.table.name), backplane.table.index.name)
+            }
+            (Resource::SlotsTable | Resource::SlotsTableIndexes, _) => table(&backplane.slots_table.name),
             (Resource::Topic, _) => arn("sns", &backplane.topic.name),
             (Resource::Bus, _) => arn("events", &format!("event-bus/{}", backplane.bus.name)),
             (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
+            (Resource::SlotsQueue, _) => arn("sqs", &backplane.slots_queue.name),
             (Resource::IntakeLogGroup, _) => log_streams(&backplane.intake.function),
             (Resource::ConfirmationLogGroup, _) => log_streams(&backplane.confirmation.function),
             (Resource::NetworkAttachment, _) => arn("ec2", "*/*"),
@@ -571,9 +652,15 @@ impl Arns<'_> {
             (Resource::CountryQueue, Some(country)) => arn("sqs", &country.queue),
             (Resource::WorkerLogGroup, Some(country)) => log_streams(&country.function),
             (Resource::MigrationLogGroup, Some(country)) => log_streams(&country.migration_function),
+            (Resource::ImporterLogGroup, Some(country)) => log_streams(&country.importer),
             (Resource::WorkerDatabaseUser, Some(country)) => {
                 arn("rds-db", &format!("dbuser:{}/{}", country.database, country.database_user))
             }
+            (Resource::ImporterDatabaseUser, Some(country)) => {
+                arn("rds-db", &format!("dbuser:{}/{}", country.database, country.importer_user))
+            }
+            (Resource::SlotsFiles, Some(country)) => objects(country, &country.slots_files),
+            (Resource::SlotsReports, Some(country)) => objects(country, &country.slots_reports),
             (Resource::DatabaseMasterSecret, Some(country)) => {
                 self.master_secrets.get(&country.code).context("no master secret")?.clone()
             }
@@ -581,7 +668,11 @@ impl Arns<'_> {
                 Resource::CountryQueue
                 | Resource::WorkerLogGroup
                 | Resource::MigrationLogGroup
+                | Resource::ImporterLogGroup
                 | Resource::WorkerDatabaseUser
+                | Resource::ImporterDatabaseUser
+                | Resource::SlotsFiles
+                | Resource::SlotsReports
                 | Resource::DatabaseMasterSecret,
                 None,
             ) => bail!("only a principal of the kind country_worker can be allowed something on {resource:?}"),
@@ -592,4 +683,9 @@ impl Arns<'_> {
 /// The ARN of every log stream of a function.
 fn log_streams(function: &str) -> String {
     arn("logs", &format!("log-group:{}:*", log_group(function)))
+}
+
+/// The ARN of every object in a country's bucket whose key begins with `prefix`.
+fn objects(country: &Country, prefix: &str) -> String {
+    format!("arn:aws:s3:::{}/{prefix}*", country.slots_bucket)
 }

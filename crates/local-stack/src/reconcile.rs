@@ -181,7 +181,7 @@ async fn replay(account: &Account, backplane: &Backplane, restored_to: Timestamp
     let bus = &backplane.bus;
     let now = Timestamp::from(SystemTime::now());
     let name = format!("reconcile-{}", now.unix_milliseconds());
-    let rule = account.arn("events", "rule/", &format!("{}/{}", bus.name, account.name(&bus.rule.name)));
+    let rule = account.arn("events", "rule/", &format!("{}/{}", bus.name, account.name(&bus.rules.outcomes.name)));
     let replay = json!({
         "ReplayName": name,
         "EventSourceArn": account.arn("events", "archive/", &bus.archive),

@@ -69,9 +69,9 @@ impl Account {
     /// harm. A queue that is refused is told in the answer.
     pub async fn redrive(&self, backplane: &Backplane, dry_run: bool) -> Result<Redriven> {
         let mut redriven = Redriven::default();
-        let confirmation = &backplane.confirmation_queue;
         let countries = backplane.countries().map(|country| (country.dead_letter_queue, country.queue));
-        let queues = countries.chain([(confirmation.dead_letter_queue.clone(), confirmation.name.clone())]);
+        let of_bus = [&backplane.confirmation_queue, &backplane.slots_queue];
+        let queues = countries.chain(of_bus.map(|queue| (queue.dead_letter_queue.clone(), queue.name.clone())));
         for (dead_letters, queue) in queues {
             let moved = match dry_run {
                 true => self.messages_in(&dead_letters).await.map(|messages| Moved::WouldMove { messages }),
@@ -183,7 +183,7 @@ impl Account {
         let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
         let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
         let shards: PendingShards = backplane.table.index.shards.to_string().parse()?;
-        let countries = backplane.countries.iter().map(|code| code.parse()).collect::<Result<Vec<Country>, _>>()?;
+        let countries = backplane.codes().map(str::parse).collect::<Result<Vec<Country>, _>>()?;
         // The shard of an earlier version comes with each country.
         let shards: BTreeSet<String> = countries.into_iter().flat_map(|country| shards.given_up(country)).collect();
         let whenever = Timestamp::from_unix_milliseconds(i64::MAX);

@@ -1,6 +1,6 @@
-//! Invokes the republishing function as the EventBridge rules do on AWS, one for each country.
+//! Invokes the republishing function and the importers as the EventBridge rules do on AWS, one each for each country.
 //!
-//! The emulator runs such rules too, but in whole minutes, which is too slow to watch. In every interval the function gets
+//! The emulator runs such rules too, but in whole minutes, which is too slow to watch. In every interval a function gets
 //! each rule's constant input, once, because the next interval invokes it again.
 
 use std::path::Path;

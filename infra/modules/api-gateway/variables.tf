@@ -26,9 +26,14 @@ variable "paths" {
     "/appointments",
     "/appointments/{insuredId}",
     "/appointments/{insuredId}/{appointmentId}",
+    "/appointments/{insuredId}/{appointmentId}/move",
     "/appointment",
     "/appointment/{insuredId}",
     "/appointment/{insuredId}/{appointmentId}",
+    "/appointment/{insuredId}/{appointmentId}/move",
+    "/slots",
+    "/slots/{countryISO}/{scheduleId}",
+    "/catalog/{countryISO}",
     "/health",
     "/openapi.yaml",
   ]
@@ -42,7 +47,7 @@ variable "paths" {
 variable "open_paths" {
   description = "Those of the paths for which no token is asked, also where there is an authorizer."
   type        = set(string)
-  default     = ["/health", "/openapi.yaml"]
+  default     = ["/slots", "/slots/{countryISO}/{scheduleId}", "/catalog/{countryISO}", "/health", "/openapi.yaml"]
 }
 
 variable "timeout_milliseconds" {

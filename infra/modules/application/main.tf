@@ -8,7 +8,7 @@ locals {
 resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_50:A traceparent goes with each message into every log line; X-Ray would be a second trace beside it
   #checkov:skip=CKV_AWS_115:Reserved concurrency is a variable, with a default; a new account has none to give
-  #checkov:skip=CKV_AWS_116:API Gateway waits for the answer, SQS_CONFIRMATION has a dead-letter queue, and the schedule comes again each minute
+  #checkov:skip=CKV_AWS_116:API Gateway waits for the answer, its queues have dead-letter queues, and the schedule comes again each minute
   #checkov:skip=CKV_AWS_117:The functions call DynamoDB, SNS and EventBridge alone, by their public endpoints; a VPC would add endpoints and nothing else
   #checkov:skip=CKV_AWS_173:The variables hold names, addresses and public keys; the audit key is for whoever may read a function's settings
   #checkov:skip=CKV_AWS_272:The zip is built and applied by the same pipeline; its checksum is source_code_hash
@@ -68,18 +68,20 @@ resource "aws_lambda_alias" "this" {
   depends_on = [var.serve_after]
 }
 
-# SQS_CONFIRMATION.
+# SQS_CONFIRMATION and SQS_SLOTS.
 
-resource "aws_lambda_event_source_mapping" "outcomes" {
-  event_source_arn                   = var.confirmation_queue.arn
+resource "aws_lambda_event_source_mapping" "this" {
+  for_each = var.queues
+
+  event_source_arn                   = each.value.arn
   function_name                      = aws_lambda_alias.this["confirmation"].arn
-  batch_size                         = var.confirmation_queue.batch_size
-  maximum_batching_window_in_seconds = var.confirmation_queue.batching_window
-  function_response_types            = var.confirmation_queue.function_response_types
+  batch_size                         = each.value.batch_size
+  maximum_batching_window_in_seconds = each.value.batching_window
+  function_response_types            = each.value.function_response_types
   enabled                            = !var.functions["confirmation"].paused
 
   scaling_config {
-    maximum_concurrency = var.maximum_concurrency
+    maximum_concurrency = each.value.maximum_concurrency
   }
 
   lifecycle {
@@ -87,15 +89,20 @@ resource "aws_lambda_event_source_mapping" "outcomes" {
     # function too. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
     precondition {
       condition = var.functions["confirmation"].reserved_concurrency == null || try(
-        var.maximum_concurrency + length(var.republish.countries) <= var.functions["confirmation"].reserved_concurrency, false
+        sum(values(var.queues)[*].maximum_concurrency) + length(var.republish.countries) <= var.functions["confirmation"].reserved_concurrency, false
       )
-      error_message = "maximum_concurrency, and one call for each country's republishing, must fit into the reserved concurrency of the function: what Lambda throttles comes again, and has spent a receive."
+      error_message = "maximum_concurrency and slots_maximum_concurrency, and one call for each country's republishing, must fit into the reserved concurrency of the function: what Lambda throttles comes again, and has spent a receive."
     }
     precondition {
-      condition     = var.confirmation_queue.visibility_timeout >= 6 * var.functions["confirmation"].timeout_seconds
+      condition     = each.value.visibility_timeout >= 6 * var.functions["confirmation"].timeout_seconds
       error_message = "The queue's visibility_timeout must be at least six times the function's time-out (AWS Lambda, \"Using Lambda with Amazon SQS\")."
     }
   }
+}
+
+moved {
+  from = aws_lambda_event_source_mapping.outcomes
+  to   = aws_lambda_event_source_mapping.this["outcomes"]
 }
 
 # Republishing, each minute for each country. Schedules are the default bus's.

@@ -8,9 +8,9 @@ output "aliases" {
   value       = aws_lambda_alias.this
 }
 
-output "event_source_mapping" {
-  description = "The mapping of the confirmation queue."
-  value       = aws_lambda_event_source_mapping.outcomes
+output "event_source_mappings" {
+  description = "The mappings of the queues `outcomes` and `slots`."
+  value       = aws_lambda_event_source_mapping.this
 }
 
 output "republish_rules" {

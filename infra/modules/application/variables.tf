@@ -2,7 +2,7 @@ variable "functions" {
   description = <<-EOT
     The two functions by the component that each runs, `intake` and `confirmation`: the name of function and role, the role's policy as
     JSON, the environment, and the sizes. `reserved_concurrency` is the function's part of the account's concurrency, and its limit; null
-    reserves nothing. A paused function does nothing: intake answers no request, confirmation is called by neither queue nor schedule.
+    reserves nothing. A paused function does nothing: intake answers no request, confirmation is called by neither queues nor schedule.
   EOT
   type = map(object({
     name                 = string
@@ -54,30 +54,30 @@ variable "log_groups" {
   type        = map(string)
 }
 
-variable "confirmation_queue" {
-  description = "The queue of outcomes, and how the function consumes it."
-  type = object({
+variable "queues" {
+  description = "The queues `outcomes` and `slots`, how the function consumes each, and how many batches of each it works on at once."
+  type = map(object({
     arn                     = string
     visibility_timeout      = number
     batch_size              = number
     batching_window         = number
     function_response_types = set(string)
-  })
+    maximum_concurrency     = number
+  }))
+
+  validation {
+    condition     = toset(keys(var.queues)) == toset(["outcomes", "slots"])
+    error_message = "queues must have exactly the keys outcomes and slots."
+  }
+  validation {
+    condition     = alltrue([for queue in var.queues : queue.maximum_concurrency >= 2 && queue.maximum_concurrency <= 1000])
+    error_message = "queues: maximum_concurrency must be from 2 to 1000 (AWS Lambda's limits for SQS)."
+  }
 }
 
 variable "alias" {
   description = "Name of the alias by which each function is called."
   type        = string
-}
-
-variable "maximum_concurrency" {
-  description = "How many batches of outcomes are worked on at once."
-  type        = number
-
-  validation {
-    condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000
-    error_message = "maximum_concurrency must be from 2 to 1000 (AWS Lambda's limits for SQS)."
-  }
 }
 
 variable "republish" {

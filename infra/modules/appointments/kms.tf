@@ -1,7 +1,7 @@
 locals {
   keys = {
     table = {
-      description = "The table ${var.table.name}"
+      description = "The tables ${var.table.name} and ${var.slots_table.name}"
       services    = ["dynamodb"]
     }
     topic = {
@@ -9,15 +9,15 @@ locals {
       services    = ["sns"]
     }
     queue = {
-      description = "The queue ${var.confirmation_queue.name} and its dead-letter queues"
+      description = "The queues ${var.confirmation_queue.name} and ${var.slots_queue.name}, and their dead-letter queues"
       services    = ["sqs"]
-      # EventBridge encrypts what it sends, to the queue and to the target's dead-letter queue, for this rule only.
+      # EventBridge encrypts what it sends, to the queues and to the targets' dead-letter queues, for these rules only.
       service_uses = [{
-        sid     = "DeliverFromRule"
+        sid     = "DeliverFromRules"
         service = "events.amazonaws.com"
         actions = ["kms:Decrypt", "kms:GenerateDataKey"]
         condition = {
-          ArnEquals    = { "aws:SourceArn" = [aws_cloudwatch_event_rule.outcomes.arn] }
+          ArnEquals    = { "aws:SourceArn" = [for rule in aws_cloudwatch_event_rule.this : rule.arn] }
           StringEquals = { "aws:SourceAccount" = [data.aws_caller_identity.current.account_id] }
         }
       }]

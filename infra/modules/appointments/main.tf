@@ -57,67 +57,123 @@ resource "aws_dynamodb_table" "this" {
   }
 }
 
+# The projection of the countries' slots. It is never restored: each country makes it anew (`cargo xtask slots rebuild`).
+resource "aws_dynamodb_table" "slots" {
+  name                        = var.slots_table.name
+  billing_mode                = var.slots_table.billing_mode
+  hash_key                    = var.slots_table.partition_key.name
+  deletion_protection_enabled = var.deletion_protection
+
+  dynamic "attribute" {
+    for_each = concat([var.slots_table.partition_key, var.slots_table.indexes.sort_key], values(var.slots_table.indexes.partition_keys))
+
+    content {
+      name = attribute.value.name
+      type = attribute.value.type
+    }
+  }
+
+  # What is free has these attributes, and nothing else has. Whole items, since a page is read from the index alone.
+  dynamic "global_secondary_index" {
+    for_each = var.slots_table.indexes.partition_keys
+
+    content {
+      name            = global_secondary_index.key
+      hash_key        = global_secondary_index.value.name
+      range_key       = var.slots_table.indexes.sort_key.name
+      projection_type = "ALL"
+    }
+  }
+
+  ttl {
+    attribute_name = var.slots_table.time_to_live_attribute
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = false
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = module.key["table"].arn
+  }
+}
+
 resource "aws_sns_topic" "commands" {
   name              = var.topic_name
   kms_master_key_id = module.key["topic"].arn
 }
 
-# Between the bus and the confirmation component.
+# Between the bus and the confirmation component: outcomes, and slots that changed without a command, which never delay them.
 
-resource "aws_sqs_queue" "confirmation" {
-  name                       = var.confirmation_queue.name
+locals {
+  # By the rule that feeds each.
+  queues = { outcomes = var.confirmation_queue, slots = var.slots_queue }
+}
+
+resource "aws_sqs_queue" "this" {
+  for_each = local.queues
+
+  name                       = each.value.name
   visibility_timeout_seconds = var.durations.visibility_timeout
   message_retention_seconds  = var.durations.queue_retention
   receive_wait_time_seconds  = var.durations.confirmation_receive_wait
   kms_master_key_id          = module.key["queue"].arn
 
   redrive_policy = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.confirmation_dead_letter.arn
-    maxReceiveCount     = var.confirmation_queue.max_receive_count
+    deadLetterTargetArn = aws_sqs_queue.dead_letter[each.key].arn
+    maxReceiveCount     = each.value.max_receive_count
   })
 
   lifecycle {
     precondition {
       condition = alltrue([
-        length(var.durations.receive_delays) == var.confirmation_queue.max_receive_count - 1,
+        length(var.durations.receive_delays) == each.value.max_receive_count - 1,
         sum(var.durations.receive_delays) > 30 * 60,
         # Where the function cannot set the visibility of what it leaves.
-        (var.confirmation_queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60,
+        (each.value.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60,
       ])
-      error_message = "An outage of 30 minutes would send confirmations to the dead-letter queue: raise max_receive_count and receive_delays (one fewer), or visibility_timeout."
+      error_message = "An outage of 30 minutes would send messages of ${each.value.name} to the dead-letter queue: raise max_receive_count and receive_delays (one fewer), or visibility_timeout."
     }
   }
 }
 
-resource "aws_sqs_queue" "confirmation_dead_letter" {
-  name                      = var.confirmation_queue.dead_letter_queue
+resource "aws_sqs_queue" "dead_letter" {
+  for_each = local.queues
+
+  name                      = each.value.dead_letter_queue
   message_retention_seconds = var.durations.dead_letter_retention
   kms_master_key_id         = module.key["queue"].arn
 }
 
-resource "aws_sqs_queue_redrive_allow_policy" "confirmation_dead_letter" {
-  queue_url = aws_sqs_queue.confirmation_dead_letter.url
+resource "aws_sqs_queue_redrive_allow_policy" "dead_letter" {
+  for_each = local.queues
+
+  queue_url = aws_sqs_queue.dead_letter[each.key].url
 
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.confirmation.arn]
+    sourceQueueArns   = [aws_sqs_queue.this[each.key].arn]
   })
 }
 
 # What EventBridge could not deliver to the queue; an event, not a message of the queue.
-resource "aws_sqs_queue" "confirmation_undelivered" {
-  name                      = var.confirmation_queue.delivery_dead_letter_queue
+resource "aws_sqs_queue" "undelivered" {
+  for_each = local.queues
+
+  name                      = each.value.delivery_dead_letter_queue
   message_retention_seconds = var.durations.dead_letter_retention
   kms_master_key_id         = module.key["queue"].arn
 }
 
-resource "aws_sqs_queue_policy" "confirmation" {
-  for_each = {
-    queue       = aws_sqs_queue.confirmation
-    undelivered = aws_sqs_queue.confirmation_undelivered
-  }
+resource "aws_sqs_queue_policy" "delivery" {
+  for_each = merge([for rule in keys(local.queues) : {
+    "${rule}"             = { rule = rule, queue = aws_sqs_queue.this[rule] }
+    "${rule}-undelivered" = { rule = rule, queue = aws_sqs_queue.undelivered[rule] }
+  }]...)
 
-  queue_url = each.value.url
+  queue_url = each.value.queue.url
 
   policy = jsonencode({
     Version = "2012-10-17"
@@ -126,17 +182,17 @@ resource "aws_sqs_queue_policy" "confirmation" {
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
       Action    = "sqs:SendMessage"
-      Resource  = each.value.arn
-      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.outcomes.arn } }
+      Resource  = each.value.queue.arn
+      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.this[each.value.rule].arn } }
     }]
   })
 }
 
-# The bus, and the rule that feeds the queue.
+# The bus, and the rules that feed the queues.
 
 resource "aws_cloudwatch_event_bus" "this" {
   name        = var.bus.name
-  description = "Outcomes of the countries, and status changes for whoever notifies people"
+  description = "Outcomes and slots of the countries, and status changes for whoever notifies people"
 }
 
 resource "aws_cloudwatch_event_archive" "this" {
@@ -146,18 +202,25 @@ resource "aws_cloudwatch_event_archive" "this" {
   retention_days   = var.durations.archive_retention / (24 * 60 * 60)
 }
 
-resource "aws_cloudwatch_event_rule" "outcomes" {
-  name           = var.bus.rule.name
-  description    = "What the countries' workers decided, and nothing that the confirmation component says itself"
+resource "aws_cloudwatch_event_rule" "this" {
+  for_each = local.queues
+
+  name = var.bus.rules[each.key].name
+  description = {
+    outcomes = "What the countries' workers decided, and nothing that the confirmation component says itself"
+    slots    = "What the countries say of slots and catalogues that no command changed"
+  }[each.key]
   event_bus_name = aws_cloudwatch_event_bus.this.name
-  event_pattern  = jsonencode(var.bus.rule.event_pattern)
+  event_pattern  = jsonencode(var.bus.rules[each.key].event_pattern)
 }
 
-resource "aws_cloudwatch_event_target" "confirmation_queue" {
-  rule           = aws_cloudwatch_event_rule.outcomes.name
+resource "aws_cloudwatch_event_target" "queue" {
+  for_each = local.queues
+
+  rule           = aws_cloudwatch_event_rule.this[each.key].name
   event_bus_name = aws_cloudwatch_event_bus.this.name
-  target_id      = "confirmation-queue"
-  arn            = aws_sqs_queue.confirmation.arn
+  target_id      = { outcomes = "confirmation-queue", slots = "slots-queue" }[each.key]
+  arn            = aws_sqs_queue.this[each.key].arn
 
   # EventBridge's maximum: a day, 185 attempts.
   retry_policy {
@@ -166,8 +229,8 @@ resource "aws_cloudwatch_event_target" "confirmation_queue" {
   }
 
   dead_letter_config {
-    arn = aws_sqs_queue.confirmation_undelivered.arn
+    arn = aws_sqs_queue.undelivered[each.key].arn
   }
 
-  depends_on = [aws_sqs_queue_policy.confirmation]
+  depends_on = [aws_sqs_queue_policy.delivery]
 }

@@ -8,6 +8,11 @@ output "tables" {
   value       = aws_dynamodb_table.this
 }
 
+output "slots_table" {
+  description = "The table of slots."
+  value       = aws_dynamodb_table.slots
+}
+
 output "topic" {
   description = "The topic."
   value       = aws_sns_topic.commands
@@ -23,28 +28,35 @@ output "archive" {
   value       = aws_cloudwatch_event_archive.this
 }
 
-output "rule" {
-  description = "The rule that feeds the confirmation queue."
-  value       = aws_cloudwatch_event_rule.outcomes
+output "rules" {
+  description = "The rules `outcomes` and `slots`."
+  value       = aws_cloudwatch_event_rule.this
 }
 
-output "rule_target" {
-  description = "The rule's target."
-  value       = aws_cloudwatch_event_target.confirmation_queue
+output "rule_targets" {
+  description = "The target of each rule."
+  value       = aws_cloudwatch_event_target.queue
 }
 
 output "queues" {
-  description = "The confirmation queue and its dead-letter queues: `queue`, `dead_letter`, `undelivered`."
+  description = "The queue that each rule feeds, with its dead-letter queues: `queue`, `dead_letter`, `undelivered`."
   value = {
-    queue       = aws_sqs_queue.confirmation
-    dead_letter = aws_sqs_queue.confirmation_dead_letter
-    undelivered = aws_sqs_queue.confirmation_undelivered
+    for rule in keys(local.queues) : rule => {
+      queue       = aws_sqs_queue.this[rule]
+      dead_letter = aws_sqs_queue.dead_letter[rule]
+      undelivered = aws_sqs_queue.undelivered[rule]
+    }
   }
 }
 
 output "queue_policies" {
-  description = "Policies, as JSON, of the queues to which EventBridge delivers."
-  value       = { for name, policy in aws_sqs_queue_policy.confirmation : name => policy.policy }
+  description = "Policies, as JSON, of the queues to which EventBridge delivers, by the rule."
+  value = {
+    for rule in keys(local.queues) : rule => {
+      queue       = aws_sqs_queue_policy.delivery[rule].policy
+      undelivered = aws_sqs_queue_policy.delivery["${rule}-undelivered"].policy
+    }
+  }
 }
 
 output "keys" {

@@ -15,6 +15,20 @@ variable "table" {
   })
 }
 
+variable "slots_table" {
+  description = "The table of slots: its key, and its sparse indexes of what is free, by name."
+  type = object({
+    name                   = string
+    billing_mode           = string
+    partition_key          = object({ name = string, type = string })
+    time_to_live_attribute = string
+    indexes = object({
+      sort_key       = object({ name = string, type = string })
+      partition_keys = map(object({ name = string, type = string }))
+    })
+  })
+}
+
 variable "topic_name" {
   description = "Name of the topic of requests and cancellations."
   type        = string
@@ -30,16 +44,35 @@ variable "confirmation_queue" {
   })
 }
 
+variable "slots_queue" {
+  description = "The queue of slots that changed without a command, beside the confirmation queue, and its dead-letter queues."
+  type = object({
+    name                       = string
+    dead_letter_queue          = string
+    delivery_dead_letter_queue = string
+    max_receive_count          = number
+  })
+}
+
 variable "bus" {
-  description = "The bus, its archive, and the rule that feeds the confirmation queue."
+  description = "The bus, its archive, and the rules `outcomes`, which feeds the confirmation queue, and `slots`, which feeds the slots queue."
   type = object({
     name    = string
     archive = string
-    rule = object({
+    rules = map(object({
       name          = string
       event_pattern = map(list(string))
-    })
+    }))
   })
+
+  validation {
+    condition     = toset(keys(var.bus.rules)) == toset(["outcomes", "slots"])
+    error_message = "bus.rules must have exactly the keys outcomes and slots."
+  }
+  validation {
+    condition     = length(setintersection(try(var.bus.rules["outcomes"].event_pattern["detail-type"], ["every"]), try(var.bus.rules["slots"].event_pattern["detail-type"], ["every"]))) == 0
+    error_message = "bus.rules: each rule must name its detail-types, and no two the same one: an event would be in both queues."
+  }
 }
 
 variable "confirmation_event_source" {
@@ -47,8 +80,8 @@ variable "confirmation_event_source" {
   type        = string
 
   validation {
-    condition     = !contains(try(var.bus.rule.event_pattern.source, [var.confirmation_event_source]), var.confirmation_event_source)
-    error_message = "The rule must name its sources, and the confirmation component's own must not be among them: each event would cause the next one."
+    condition     = alltrue([for rule in var.bus.rules : !contains(try(rule.event_pattern.source, [var.confirmation_event_source]), var.confirmation_event_source)])
+    error_message = "A rule must name its sources, and the confirmation component's own must not be among them: each event would cause the next one."
   }
 }
 

@@ -111,7 +111,7 @@ resource "aws_db_instance" "this" {
   depends_on = [var.database_log_groups]
 }
 
-# Function -> database, function -> AWS endpoints, and nothing else.
+# Function -> database, function -> AWS endpoints (S3's is a list of addresses), and nothing else.
 
 resource "aws_security_group" "function" {
   name        = "${var.worker.function}-function"
@@ -150,6 +150,15 @@ resource "aws_vpc_security_group_egress_rule" "to_endpoints" {
   ip_protocol                  = "tcp"
   from_port                    = 443
   to_port                      = 443
+}
+
+resource "aws_vpc_security_group_egress_rule" "to_s3" {
+  security_group_id = aws_security_group.function.id
+  description       = "To the files of slots in S3"
+  prefix_list_id    = var.network.s3_prefix_list_id
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
 }
 
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {

@@ -3,10 +3,10 @@ locals {
     DATABASE_HOST = local.serving.address
     DATABASE_PORT = tostring(local.postgresql_port)
     DATABASE_NAME = var.database.name
-    DATABASE_USER = var.database.user
   }
 
-  # Two functions from one zip: the worker, and the one that applies the migrations and creates the worker's user.
+  # Three functions from one zip: the worker, the one that imports slots, and the one that applies the migrations and creates the users
+  # of the other two.
   functions = {
     worker = {
       name        = var.worker.function
@@ -14,6 +14,7 @@ locals {
       timeout     = var.durations.worker_timeout
       concurrency = var.reserved_concurrency
       environment = {
+        DATABASE_USER          = var.database.users.worker
         EVENT_BUS_NAME         = var.bus_name
         RECEIVE_DELAYS_SECONDS = join(",", var.durations.receive_delays)
       }
@@ -25,7 +26,23 @@ locals {
       concurrency = null
       environment = {
         WORKER_MODE                = "migrate"
+        DATABASE_USER              = var.database.users.worker
+        IMPORTER_DATABASE_USER     = var.database.users.importer
         DATABASE_MASTER_SECRET_ARN = local.serving.master_user_secret[0].secret_arn
+        CATALOGUE                  = var.catalogue.kind
+        MAX_OPEN_BOOKINGS          = tostring(var.catalogue.max_open_bookings)
+      }
+    }
+    importer = {
+      name        = var.importer.function
+      description = "Imports slots of ${var.country}, and announces what changed"
+      timeout     = var.durations.import_timeout
+      # 0 refuses every call, and Lambda repeats those of S3 for six hours.
+      concurrency = var.paused ? 0 : null
+      environment = {
+        WORKER_MODE    = "import"
+        DATABASE_USER  = var.database.users.importer
+        EVENT_BUS_NAME = var.bus_name
       }
     }
   }
@@ -35,8 +52,8 @@ locals {
 
 resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_50:A traceparent goes with each message into every log line; X-Ray would be a second trace beside it
-  #checkov:skip=CKV_AWS_115:The worker's is a variable, with a default; the migration runs once a deployment
-  #checkov:skip=CKV_AWS_116:Lambda's dead-letter queue is for asynchronous calls; here the queue has one, and the migration answers its caller
+  #checkov:skip=CKV_AWS_115:The worker's is a variable, with a default; the migration runs once a deployment, the importer once a file
+  #checkov:skip=CKV_AWS_116:The worker's queue has one, the migration answers its caller, and a file that was not imported is still in its bucket
   #checkov:skip=CKV_AWS_173:The variables hold names and addresses, no secret
   #checkov:skip=CKV_AWS_272:The zip is built and applied by the same pipeline; its checksum is source_code_hash
   for_each = local.functions
@@ -87,10 +104,11 @@ resource "aws_lambda_invocation" "migration" {
   qualifier     = aws_lambda_function.this["migration"].version
   input         = jsonencode({})
 
-  # Again with each new package, and with each new database.
+  # Again with each new package, with each new database, and where the country's rules change, which it writes there.
   triggers = {
-    package  = aws_lambda_function.this["migration"].source_code_hash
-    database = local.serving.resource_id
+    package   = aws_lambda_function.this["migration"].source_code_hash
+    database  = local.serving.resource_id
+    catalogue = jsonencode(var.catalogue)
   }
 
   depends_on = [
@@ -101,13 +119,22 @@ resource "aws_lambda_invocation" "migration" {
   ]
 }
 
-# What the queue calls: a published version, which keeps its code and its environment. It moves to the next one when the migrations
-# of that one are done; where they fail, the earlier one goes on. https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html
+# What queue, bucket and schedule call: a published version, which keeps its code and its environment. It moves to the next one when the
+# migrations of that one are done; where they fail, the earlier one goes on. https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html
 resource "aws_lambda_alias" "worker" {
   name             = var.alias
   description      = "The version whose migrations are done"
   function_name    = aws_lambda_function.this["worker"].function_name
   function_version = aws_lambda_function.this["worker"].version
+
+  depends_on = [aws_lambda_invocation.migration]
+}
+
+resource "aws_lambda_alias" "importer" {
+  name             = var.alias
+  description      = "The version whose migrations are done"
+  function_name    = aws_lambda_function.this["importer"].function_name
+  function_version = aws_lambda_function.this["importer"].version
 
   depends_on = [aws_lambda_invocation.migration]
 }

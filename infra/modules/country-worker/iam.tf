@@ -7,14 +7,21 @@ locals {
     country_queue          = aws_sqs_queue.requests.arn
     worker_log_group       = "arn:${local.partition}:logs:${local.scope}:log-group:${var.log_groups["worker"]}:*"
     migration_log_group    = "arn:${local.partition}:logs:${local.scope}:log-group:${var.log_groups["migration"]}:*"
-    worker_database_user   = "arn:${local.partition}:rds-db:${local.scope}:dbuser:${local.serving.resource_id}/${var.database.user}"
+    importer_log_group     = "arn:${local.partition}:logs:${local.scope}:log-group:${var.log_groups["importer"]}:*"
+    worker_database_user   = "arn:${local.partition}:rds-db:${local.scope}:dbuser:${local.serving.resource_id}/${var.database.users.worker}"
+    importer_database_user = "arn:${local.partition}:rds-db:${local.scope}:dbuser:${local.serving.resource_id}/${var.database.users.importer}"
+    slots_files            = "${aws_s3_bucket.slots.arn}/${var.slots_bucket.files}*"
+    slots_reports          = "${aws_s3_bucket.slots.arn}/${var.slots_bucket.reports}*"
     database_master_secret = local.serving.master_user_secret[0].secret_arn
   }
 
-  # Whoever reads an encrypted resource reads it through its service with the right to decrypt.
+  # Whoever uses an encrypted resource needs its key, through its service.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
   own_keys = {
-    country_queue          = { key = "queue", service = "sqs" }
-    database_master_secret = { key = "secret", service = "secretsmanager" }
+    country_queue          = { key = "queue", service = "sqs", actions = ["kms:Decrypt"] }
+    database_master_secret = { key = "secret", service = "secretsmanager", actions = ["kms:Decrypt"] }
+    slots_files            = { key = "slots", service = "s3", actions = ["kms:Decrypt"] }
+    slots_reports          = { key = "slots", service = "s3", actions = ["kms:GenerateDataKey"] }
   }
 
   policies = {
@@ -33,13 +40,13 @@ locals {
           }
         ],
         [
-          for resource in distinct(flatten(role.statements[*].resources)) : {
-            Sid       = "Decrypt${title(local.own_keys[resource].key)}"
+          for key, uses in { for resource in flatten(role.statements[*].resources) : local.own_keys[resource].key => local.own_keys[resource]... if contains(keys(local.own_keys), resource) } : {
+            Sid       = "Use${title(key)}Key"
             Effect    = "Allow"
-            Action    = ["kms:Decrypt"]
-            Resource  = [module.key[local.own_keys[resource].key].arn]
-            Condition = { StringEquals = { "kms:ViaService" = "${local.own_keys[resource].service}.${data.aws_region.current.region}.amazonaws.com" } }
-          } if contains(keys(local.own_keys), resource)
+            Action    = distinct(flatten(uses[*].actions))
+            Resource  = [module.key[key].arn]
+            Condition = { StringEquals = { "kms:ViaService" = "${uses[0].service}.${data.aws_region.current.region}.amazonaws.com" } }
+          }
         ],
       )
     })

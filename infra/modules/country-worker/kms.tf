@@ -18,6 +18,10 @@ locals {
       description = "The database of ${var.country}, its backups and its performance data"
       services    = ["rds"]
     }
+    slots = {
+      description = "The files of slots of ${var.country}, which name practitioners, and their reports"
+      services    = ["s3"]
+    }
     secret = {
       description = "The master password of the database of ${var.country}"
       # RDS makes the secret with the rights of whoever makes the database: kms:DescribeKey, Decrypt, GenerateDataKey and CreateGrant.

@@ -18,18 +18,44 @@ output "subscription" {
 }
 
 output "keys" {
-  description = "Keys by what they encrypt (`queue`, `database`, `secret`): ARN, policy, rotation."
+  description = "Keys by what they encrypt (`queue`, `database`, `secret`, `slots`): ARN, policy, rotation."
   value       = module.key
 }
 
 output "functions" {
-  description = "The functions `worker` and `migration`."
+  description = "The functions `worker`, `migration` and `importer`."
   value       = aws_lambda_function.this
 }
 
 output "alias" {
   description = "The worker's alias, which the queue calls."
   value       = aws_lambda_alias.worker
+}
+
+output "importer" {
+  description = "What calls the importer: its alias, the bucket's notification, the rule, and how Lambda repeats a call."
+  value = {
+    alias        = aws_lambda_alias.importer
+    notification = aws_s3_bucket_notification.slots
+    rule         = aws_cloudwatch_event_rule.drain
+    rule_target  = aws_cloudwatch_event_target.drain
+    permissions  = { bucket = aws_lambda_permission.bucket, rule = aws_lambda_permission.drain }
+    repetition   = aws_lambda_function_event_invoke_config.importer
+  }
+}
+
+output "slots_bucket" {
+  description = "The bucket of files of slots, and how it is protected."
+  value = {
+    arn           = aws_s3_bucket.slots.arn
+    name          = aws_s3_bucket.slots.bucket
+    encryption    = one(aws_s3_bucket_server_side_encryption_configuration.slots.rule)
+    lifecycle     = aws_s3_bucket_lifecycle_configuration.slots.rule
+    ownership     = aws_s3_bucket_ownership_controls.slots.rule
+    policy        = aws_s3_bucket_policy.slots.policy
+    public_access = aws_s3_bucket_public_access_block.slots
+    versioning    = aws_s3_bucket_versioning.slots.versioning_configuration[0].status
+  }
 }
 
 output "event_source_mapping" {
@@ -48,12 +74,12 @@ output "roles" {
 }
 
 output "role_trusts" {
-  description = "Trust policies, as JSON, of the execution roles `worker` and `migration`."
+  description = "Trust policies, as JSON, of the execution roles `worker`, `migration` and `importer`."
   value       = { for name, role in aws_iam_role.function : name => role.assume_role_policy }
 }
 
 output "role_policies" {
-  description = "Policies, as JSON, of the execution roles `worker` and `migration`."
+  description = "Policies, as JSON, of the execution roles `worker`, `migration` and `importer`."
   value       = { for name, policy in aws_iam_role_policy.function : name => policy.policy }
 }
 

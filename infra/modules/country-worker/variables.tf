@@ -48,6 +48,45 @@ variable "worker" {
   })
 }
 
+variable "importer" {
+  description = "The function that imports slots, from the same zip, and the rule that has it put on the bus what waits in the country's outbox."
+  type = object({
+    function   = string
+    drain_rule = string
+  })
+}
+
+variable "slots_bucket" {
+  description = "The bucket of files of slots: its name, and what the keys of files and of reports begin with."
+  type = object({
+    name    = string
+    files   = string
+    reports = string
+  })
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.slots_bucket.name))
+    error_message = "slots_bucket.name must be 3 to 63 lower-case letters, digits and hyphens (Amazon S3)."
+  }
+  validation {
+    condition     = alltrue([for prefix in [var.slots_bucket.files, var.slots_bucket.reports] : can(regex("^[a-z]+/$", prefix))]) && var.slots_bucket.files != var.slots_bucket.reports
+    error_message = "slots_bucket: files and reports must be two different prefixes, such as slots/: a report that is taken for a file would be imported."
+  }
+}
+
+variable "catalogue" {
+  description = "Where the country's slots come from: `own` (imported, and known to its database) or `external` (any number is booked). With `own`, how many bookings that have not ended a person may hold."
+  type = object({
+    kind              = string
+    max_open_bookings = number
+  })
+
+  validation {
+    condition     = contains(["own", "external"], var.catalogue.kind) && var.catalogue.max_open_bookings >= 1 && var.catalogue.max_open_bookings <= 65535
+    error_message = "catalogue.kind must be own or external, and catalogue.max_open_bookings from 1 to 65535."
+  }
+}
+
 variable "durations" {
   description = "Durations in seconds."
   type = object({
@@ -55,6 +94,9 @@ variable "durations" {
     receive_delays        = list(number)
     worker_timeout        = number
     migration_timeout     = number
+    import_timeout        = number
+    drain_interval        = number
+    slots_file_retention  = number
     batching_window       = number
     queue_retention       = number
     dead_letter_retention = number
@@ -63,9 +105,9 @@ variable "durations" {
 
 variable "roles" {
   description = <<-EOT
-    Execution roles of the functions `worker` and `migration`, and all that they may do. A statement's resource is an ARN, or
+    Execution roles of the functions `worker`, `migration` and `importer`, and all that they may do. A statement's resource is an ARN, or
     one of this module's own by its logical name in backplane.json: `country_queue`, `worker_log_group`, `migration_log_group`,
-    `worker_database_user`, `database_master_secret`.
+    `importer_log_group`, `worker_database_user`, `importer_database_user`, `database_master_secret`, `slots_files`, `slots_reports`.
   EOT
   type = map(object({
     name = string
@@ -78,13 +120,14 @@ variable "roles" {
   }))
 
   validation {
-    condition     = toset(keys(var.roles)) == toset(["worker", "migration"])
-    error_message = "roles must have exactly the keys worker and migration."
+    condition     = toset(keys(var.roles)) == toset(["worker", "migration", "importer"])
+    error_message = "roles must have exactly the keys worker, migration and importer."
   }
   validation {
     condition = alltrue(flatten([for role in var.roles : [for statement in role.statements : [
       for resource in statement.resources : resource == "*" || startswith(resource, "arn:") || contains([
-        "country_queue", "worker_log_group", "migration_log_group", "worker_database_user", "database_master_secret"
+        "country_queue", "worker_log_group", "migration_log_group", "importer_log_group", "worker_database_user", "importer_database_user",
+        "database_master_secret", "slots_files", "slots_reports",
       ], resource)
     ]]]))
     error_message = "roles: a statement names a resource that is neither an ARN nor one of this module's own."
@@ -92,7 +135,7 @@ variable "roles" {
 }
 
 variable "log_groups" {
-  description = "Names of the log groups of the functions `worker` and `migration`."
+  description = "Names of the log groups of the functions `worker`, `migration` and `importer`."
   type        = map(string)
 }
 
@@ -123,7 +166,7 @@ variable "architecture" {
 }
 
 variable "alias" {
-  description = "Name of the alias by which the queue calls the worker."
+  description = "Name of the alias by which the queue calls the worker, and bucket and schedule the importer."
   type        = string
 }
 
@@ -156,7 +199,7 @@ variable "reserved_concurrency" {
 }
 
 variable "paused" {
-  description = "Whether the worker takes no message, while its database is restored."
+  description = "Whether the worker takes no message and the importer no file, while their database is restored."
   type        = bool
   default     = false
 }
@@ -173,19 +216,20 @@ variable "network" {
     vpc_id                      = string
     private_subnet_ids          = list(string)
     endpoints_security_group_id = string
+    s3_prefix_list_id           = string
   })
 }
 
 variable "database" {
   description = <<-EOT
-    The country's database on RDS, and the user as which the worker connects to it with an IAM token. Of `instances` the last one serves;
+    The country's database on RDS, and the users as which `worker` and `importer` connect to it with IAM tokens. Of `instances` the last one serves;
     `suffix` is appended to the identifier. `snapshot_identifier` makes it from a snapshot; `point_in_time` from the backups of another
     instance, or from those that a deleted one left (`source_automated_backups_arn`), as of `time` (RFC 3339) or, without it, as of the
     latest that there is. The earlier instance stays in the list until it is no longer needed.
   EOT
   type = object({
     name                        = string
-    user                        = string
+    users                       = object({ worker = string, importer = string })
     engine_version              = string
     instance_class              = string
     allocated_storage_gib       = number

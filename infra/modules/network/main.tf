@@ -18,6 +18,22 @@ locals {
   subnets = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 4, index) }
 }
 
+locals {
+  endpoint_policies = {
+    for service, uses in merge(var.endpoints, { s3 = var.s3 }) : service => jsonencode({
+      Version                                      = "2012-10-17"
+      Statement = [{
+        Sid       = "OfThisAccount"
+        Effect    = "Allow"
+        Principal = "*"
+        Action    = uses.actions
+        Resource  = uses.resources
+        Condition = { StringEquals = { "aws:PrincipalAccount" = data.aws_caller_identity.current.account_id } }
+      }]
+    })
+  }
+}
+
 # No internet gateway, no NAT gateway, no public subnet: nothing in here is reached from the internet, or reaches it.
 resource "aws_vpc" "this" {
   #checkov:skip=CKV2_AWS_11:Without a way out of the VPC, flow logs would show what the security groups state already, and cost per packet
@@ -75,18 +91,18 @@ resource "aws_vpc_endpoint" "this" {
   private_dns_enabled = true
   subnet_ids          = [for subnet in aws_subnet.private : subnet.id]
   security_group_ids  = [aws_security_group.endpoints.id]
-
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "OfThisAccount"
-      Effect    = "Allow"
-      Principal = "*"
-      Action    = each.value.actions
-      Resource  = each.value.resources
-      Condition = { StringEquals = { "aws:PrincipalAccount" = data.aws_caller_identity.current.account_id } }
-    }]
-  })
+  policy              = local.endpoint_policies[each.key]
 
   tags = { Name = "${var.name}-${each.key}" }
+}
+
+# A route, not an address: S3 is reached through it from the private subnets.
+resource "aws_vpc_endpoint" "s3" {
+  vpc_id            = aws_vpc.this.id
+  service_name      = "com.amazonaws.${data.aws_region.current.region}.s3"
+  vpc_endpoint_type = "Gateway"
+  route_table_ids   = [aws_route_table.private.id]
+  policy            = local.endpoint_policies["s3"]
+
+  tags = { Name = "${var.name}-s3" }
 }

@@ -13,9 +13,14 @@ output "endpoints_security_group_id" {
   value       = aws_security_group.endpoints.id
 }
 
+output "s3_prefix_list_id" {
+  description = "Prefix list of S3's addresses, to which a user opens its way out on port 443."
+  value       = aws_vpc_endpoint.s3.prefix_list_id
+}
+
 output "endpoint_policies" {
   description = "Policy of each endpoint, as JSON."
-  value       = { for name, endpoint in aws_vpc_endpoint.this : name => endpoint.policy }
+  value       = merge({ for name, endpoint in aws_vpc_endpoint.this : name => endpoint.policy }, { s3 = aws_vpc_endpoint.s3.policy })
 }
 
 output "subnets" {

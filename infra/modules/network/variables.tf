@@ -26,6 +26,19 @@ variable "availability_zone_count" {
   }
 }
 
+variable "s3" {
+  description = "What may be done in S3 through its gateway endpoint, which costs nothing."
+  type = object({
+    actions   = list(string)
+    resources = list(string)
+  })
+
+  validation {
+    condition     = !anytrue([for action in var.s3.actions : strcontains(action, "*")])
+    error_message = "s3: name each action; a wildcard would open the endpoint to whatever the service learns to do."
+  }
+}
+
 variable "endpoints" {
   description = "Interface endpoints, by the service's short name (`events`), with what may be done through each."
   type = map(object({

@@ -1,0 +1,88 @@
+//! What an operator does to a country's slots: the commands of the country's own program.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use appointment::Country;
+use futures::future::try_join_all;
+use time::OffsetDateTime;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::artifacts::Artifacts;
+use crate::backplane::CatalogueKind;
+use crate::ministack::REGION;
+use crate::{Services, sample};
+
+/// A country's program, and where its database and its bus are.
+pub struct SlotsProgram {
+    /// The built program.
+    pub program: PathBuf,
+    /// The URL of the country's database, as the user that owns it.
+    pub database_url: String,
+    /// The bus.
+    pub event_bus: String,
+    /// Where the emulator is.
+    pub emulator: String,
+}
+
+impl SlotsProgram {
+    /// A call of `slots` with these arguments.
+    #[must_use]
+    pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("slots").args(arguments).envs([
+            ("DATABASE_URL", self.database_url.as_str()),
+            ("EVENT_BUS_NAME", &self.event_bus),
+            ("AWS_ENDPOINT_URL", &self.emulator),
+            ("AWS_REGION", REGION),
+            // The emulator's root.
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ]);
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// Imports a file's content.
+    async fn import(&self, file: &str) -> Result<()> {
+        let name = self.program.display();
+        let mut command = self.command(["import", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let mut input = child.stdin.take().context("a child without standard input")?;
+        let write = async move {
+            // A program that fails reads no further; what it says tells why.
+            let _ = input.write_all(file.as_bytes()).await;
+        };
+        let ((), output) = tokio::join!(write, child.wait_with_output());
+        let output = output.with_context(|| format!("{name} slots import"))?;
+        let said =
+            [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).trim().to_owned()).join("\n");
+        ensure!(output.status.success(), "{name} slots import: {}: {said}", output.status);
+        Ok(())
+    }
+}
+
+/// Imports the [`sample`] into every country that has a catalogue of its own; the codes of those.
+///
+/// # Errors
+/// When an import fails.
+pub async fn import_sample(services: &Services, artifacts: &Artifacts) -> Result<Vec<String>> {
+    let today = OffsetDateTime::now_utc().date();
+    let own = services.backplane().countries().filter(|country| country.catalogue == CatalogueKind::Own);
+    try_join_all(own.map(async |names| {
+        let country: Country = names.code.parse()?;
+        let program = SlotsProgram {
+            program: artifacts.worker(&names.function),
+            database_url: services.database_url(&names.code)?.to_owned(),
+            event_bus: services.backplane().bus.name.clone(),
+            emulator: services.emulator_url(),
+        };
+        program.import(&sample::file(country, today)?).await?;
+        anyhow::Ok(names.code)
+    }))
+    .await
+}
