@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tests::{stack_behind, workspace};
 
+use crate::confirmation::update_processes;
 use crate::faulty::{Faulty, PATIENCE};
 use crate::race::{rows, send};
 use crate::states::{fresh_appointment, trace};
@@ -138,6 +139,18 @@ async fn stop_worker(stack: &LocalStack, queue: &str) {
     }
 }
 
+/// What the processes of `appointment-update` have used so far (`proc_pid_stat(5)`: user and system time, of which Linux tells
+/// 100 a second).
+fn processor_time(stack: &LocalStack) -> Duration {
+    let processes = update_processes(stack, stack.services().endpoint());
+    let ticks = processes.iter().filter_map(|process| std::fs::read_to_string(format!("/proc/{process}/stat")).ok());
+    let ticks = ticks.map(|stat| {
+        let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>()
+    });
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
 /// As many rows as a country has that is due after an outage, and one in ten more that come meanwhile: the function publishes
 /// them as its rule invokes it, each once.
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +192,7 @@ async fn what_is_due_is_drained_while_more_comes_in() {
         let aws = Aws::root_with_limit(services.endpoint().clone(), PATIENCE);
         aws.lambda(&path, &json!({"countryISO": "PE"})).await.unwrap()
     };
-    let started = Instant::now();
+    let (started, used) = (Instant::now(), processor_time(&stack));
     let (mut published, mut calls, mut invocations) = (0, 0, 0);
     let draining = async {
         loop {
@@ -201,8 +214,10 @@ async fn what_is_due_is_drained_while_more_comes_in() {
         published += invoke().await["published"].as_u64().unwrap();
     }
     let rate = due as f64 / took.as_secs_f64();
+    let used = (processor_time(&stack) - used) / u32::try_from(booked.len()).unwrap();
     println!(
-        "{due} rows that were due, and {} that came meanwhile, in {} ms by {calls} calls in {invocations} invocations: {rate:.0} rows per second",
+        "{due} rows that were due, and {} that came meanwhile, in {} ms by {calls} calls in {invocations} invocations: {rate:.0} \
+         rows per second, {used:?} of processor time per row",
         due / 10,
         took.as_millis(),
     );

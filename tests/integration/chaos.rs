@@ -175,13 +175,19 @@ async fn break_things(edge: &Edge<'_>, mut rng: Rng, stop: CancellationToken) ->
             }
             _ => {
                 let (caller, operations) = CALLS[rng.usize(..CALLS.len())];
-                let (name, action) = match rng.u8(..4) {
+                let operation = operations[rng.usize(..operations.len())];
+                let throttling = match operation {
+                    "Publish" => "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>",
+                    _ => r#"{"__type":"ThrottlingException"}"#,
+                };
+                let (name, action) = match rng.u8(..6) {
                     0 => ("call refused", Action::Answer(500, r#"{"__type":"InternalServerError"}"#)),
-                    1 => ("call cut", Action::Cut),
-                    2 => ("answer lost", Action::LoseAnswer),
+                    1 => ("call throttled", Action::Answer(400, throttling)),
+                    2 => ("call cut", Action::Cut),
+                    3 => ("answer lost", Action::LoseAnswer),
+                    4 => ("call unanswered", Action::Silence),
                     _ => ("call delayed", Action::Delay(Duration::from_millis(rng.u64(50..600)))),
                 };
-                let operation = operations[rng.usize(..operations.len())];
                 let fault = Fault { caller, operation, about: String::new(), action, times: rng.usize(1..6) };
                 armed.push(faulty.proxy.arm(fault));
                 name

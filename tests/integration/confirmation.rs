@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Appointment, AppointmentId, Country, Outcome, Status, Timestamp, TraceContext};
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials};
+use aws_http::{Client, Credentials, Endpoint};
 use backplane::AppointmentsTable;
 use futures::future::join_all;
+use local_stack::LocalStack;
 use local_stack::backplane::Durations;
 use local_stack::ministack::REGION;
 use serde_json::{Value, json};
@@ -82,10 +83,9 @@ async fn applied_once(faulty: &Faulty, booking: &Booking) {
     assert_eq!(distinct.len(), 1, "a repetition is announced as it was: {distinct:?}");
 }
 
-/// The processes of the function `appointment-update` of this stack alone: they reach AWS through its proxy.
-fn update_processes(faulty: &Faulty) -> Vec<u32> {
-    let name = &faulty.stack.services().backplane().confirmation.function;
-    let endpoint = faulty.confirmation_endpoint.to_string();
+/// The processes of the function `appointment-update` of one stack alone, by where they reach AWS.
+pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<u32> {
+    let name = &stack.services().backplane().confirmation.function;
     let own = [format!("AWS_LAMBDA_FUNCTION_NAME={name}"), format!("AWS_ENDPOINT_URL={endpoint}")];
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let process: u32 = entry.unwrap().file_name().to_str()?.parse().ok()?;
@@ -105,7 +105,8 @@ async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
     let armed = faulty.arm("confirmation", "UpdateItem", bookings[0].slot, Action::Silence, ALWAYS);
     send(faulty, completed(&bookings)).await;
     armed.has_happened().await;
-    let processes: Vec<String> = update_processes(faulty).iter().map(u32::to_string).collect();
+    let processes = update_processes(&faulty.stack, &faulty.confirmation_endpoint);
+    let processes: Vec<String> = processes.iter().map(u32::to_string).collect();
     let killed = std::process::Command::new("kill").arg("-KILL").args(&processes).status().unwrap();
     assert!(killed.success(), "of {processes:?} not all ran");
     armed.heal();
