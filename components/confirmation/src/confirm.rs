@@ -20,28 +20,43 @@ struct Done {
     status: Option<Status>,
 }
 
-/// Applies the outcome in a message's body, and writes one log line about it: whether the message is done with.
-pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> bool {
+/// What the queue is told about a message.
+pub(crate) enum Delivered {
+    /// It is done with.
+    Done,
+    /// A later delivery may do what this one could not.
+    Left,
+    /// No later delivery can mend it, and why.
+    Poison(String),
+}
+
+/// Applies the outcome in a message's body, and writes one log line about it.
+pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> Delivered {
     let chance = Chance::draw();
     let mut event = None;
     let result = confirm(body, &mut event).await;
     let trace =
         chance.trace(event.as_ref().map(|event: &OutcomeEvent| event.detail.traceparent.to_string()).as_deref());
-    let done = result.is_ok();
-    let (level, message, status, error) = match result {
-        Ok(Done { level, message, status }) => (level, message, status, None),
+    let (delivered, level, message, status, error) = match result {
+        Ok(Done { level, message, status }) => (Delivered::Done, level, message, status, None),
         Err(failure) => {
-            let message = match failure {
-                Failure::Retry(_) => "outcome left to the queue",
-                Failure::Poison(_) => "message cannot be taken",
-                Failure::Setting(_) => "component is not set up",
+            let error = failure.to_string();
+            let (delivered, message) = match failure {
+                Failure::Retry(_) => (Delivered::Left, "outcome left to the queue"),
+                Failure::Poison(_) => (Delivered::Poison(error.clone()), "message cannot be taken"),
+                Failure::Setting(_) => (Delivered::Left, "component is not set up"),
             };
-            (failure.level(), message, None, Some(failure.to_string()))
+            (delivered, failure.level(), message, None, Some(error))
         }
+    };
+    let action = match delivered {
+        Delivered::Done => "delete",
+        Delivered::Left => "leave",
+        Delivered::Poison(_) => "error",
     };
     LogLine::new(level, SERVICE, message, trace)
         .with("route", ROUTE)
-        .with("action", if done { "delete" } else { "leave" })
+        .with("action", action)
         .with_some("appointment_id", event.as_ref().map(|event| event.detail.appointment_id))
         .with_some("country", event.as_ref().map(|event| event.detail.country))
         .with_some("outcome", event.as_ref().map(|event| event.outcome))
@@ -51,7 +66,7 @@ pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> bool {
         .with_some("error", error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
-    done
+    delivered
 }
 
 async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {

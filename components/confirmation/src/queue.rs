@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use spin_sdk::http::run;
 
-use crate::confirm::deliver;
+use crate::confirm::{Delivered, deliver};
 
 wit_bindgen::generate!({
     path: "../../wit/spin-sqs",
@@ -23,8 +23,11 @@ impl Guest for Queue {
     fn handle_queue_message(message: Message) -> Result<MessageAction, Error> {
         let arrived = Instant::now();
         let body = message.body.unwrap_or_default();
-        let done = run(deliver(body.as_bytes(), arrived));
-        // What is left comes again, until the queue's receive count moves it to the dead-letter queue.
-        Ok(if done { MessageAction::Delete } else { MessageAction::Leave })
+        match run(deliver(body.as_bytes(), arrived)) {
+            Delivered::Done => Ok(MessageAction::Delete),
+            // What is left comes again, until the queue's receive count moves it to the dead-letter queue.
+            Delivered::Left => Ok(MessageAction::Leave),
+            Delivered::Poison(reason) => Err(Error::Other(reason)),
+        }
     }
 }

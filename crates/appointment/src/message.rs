@@ -87,23 +87,24 @@ pub struct AppointmentMessage {
 }
 
 impl AppointmentMessage {
-    /// The message that gives `command` for an appointment as it stands after the person asked.
+    /// The message that gives `command` for an appointment as it stands after the person asked; `None` where only a later
+    /// version serves its country.
     #[must_use]
-    pub fn new(command: Command, appointment: &Appointment, traceparent: TraceContext) -> Self {
-        Self {
+    pub fn new(command: Command, appointment: &Appointment, traceparent: TraceContext) -> Option<Self> {
+        Some(Self {
             version: Version1,
             command,
             event_id: Self::event_id(appointment.appointment_id, command),
             appointment_id: appointment.appointment_id,
             insured_id: appointment.insured_id,
             schedule_id: appointment.schedule_id,
-            country: appointment.country,
+            country: appointment.country.known()?,
             occurred_at: match command {
                 Command::Request | Command::Decision => appointment.created_at,
                 Command::Cancellation => appointment.updated_at,
             },
             traceparent,
-        }
+        })
     }
 
     /// The message as it is published.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::unknown::passed_on_as_text;
-use crate::{AppointmentId, Country, InsuredId, ScheduleId, Status, Timestamp, UnknownValue};
+use crate::{AppointmentId, InsuredId, KeptCountry, ScheduleId, Status, Timestamp, UnknownValue};
 
 /// Why an appointment was rejected or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,7 +84,7 @@ pub struct Appointment {
     pub schedule_id: ScheduleId,
     /// The country whose system decides.
     #[serde(rename = "countryISO")]
-    pub country: Country,
+    pub country: KeptCountry,
     /// Where it stands.
     pub status: Status,
     /// When it was accepted.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Reason, ScheduleId, Status,
-    StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
+    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, KeptCountry, Reason, ScheduleId,
+    Status, StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
 use uuid::Uuid;
@@ -97,7 +97,7 @@ impl KeptAppointment {
             appointment_id: appointment_id_of(item)?,
             insured_id: parsed(item, attribute::INSURED_ID)?,
             schedule_id: schedule_id_of(item)?,
-            country: parsed(item, attribute::COUNTRY)?,
+            country: country_of(item)?,
             status: status_of(item)?,
             created_at: parsed(item, attribute::CREATED_AT)?,
             updated_at: parsed(item, attribute::UPDATED_AT)?,
@@ -158,7 +158,7 @@ impl KeptAppointment {
             appointment_id: self.appointment.appointment_id,
             insured_id: self.appointment.insured_id,
             schedule_id: self.appointment.schedule_id,
-            country: self.appointment.country,
+            country: self.appointment.country.known()?,
             status: entry.status,
             reason: entry.reason,
             occurred_at: entry.at,
@@ -169,7 +169,10 @@ impl KeptAppointment {
     /// A field of the row with a value of a later version, and the value.
     #[must_use]
     pub fn unknown_value(&self) -> Option<UnknownField> {
-        let Appointment { status, reason, .. } = self.appointment;
+        let Appointment { status, reason, country, .. } = self.appointment;
+        if let KeptCountry::Unknown(value) = country {
+            return Some(UnknownField { field: attribute::COUNTRY, value });
+        }
         let steps = self.history.iter().map(|entry| (entry.status, entry.reason));
         std::iter::once((status, reason)).chain(steps).find_map(|(status, reason)| match (status, reason) {
             (Status::Unknown(value), _) => Some(UnknownField { field: attribute::STATUS, value }),
@@ -178,7 +181,7 @@ impl KeptAppointment {
         })
     }
 
-    /// The command that its country has to answer; `None` where the country has answered.
+    /// The command that its country has to answer; `None` where the country has answered, or only a later version serves it.
     ///
     /// Of a `failed` request the country is asked for its decision alone: the person was told, and may have booked elsewhere.
     #[must_use]
@@ -189,7 +192,7 @@ impl KeptAppointment {
             Status::Cancelling => Command::Cancellation,
             Status::Completed | Status::Rejected | Status::Cancelled | Status::Unknown(_) => return None,
         };
-        Some(AppointmentMessage::new(command, &self.appointment, self.trace))
+        AppointmentMessage::new(command, &self.appointment, self.trace)
     }
 }
 
@@ -214,6 +217,11 @@ pub(crate) fn parsed<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static 
 /// The status of an item or of a step of its history, of a later version too.
 pub(crate) fn status_of(item: &Item<'_>) -> Result<Status, InvalidItem> {
     item.s(attribute::STATUS).and_then(Status::from_stored).ok_or(InvalidItem { attribute: attribute::STATUS })
+}
+
+/// The country of an item, of a later version too.
+pub(crate) fn country_of(item: &Item<'_>) -> Result<KeptCountry, InvalidItem> {
+    item.s(attribute::COUNTRY).and_then(KeptCountry::from_stored).ok_or(InvalidItem { attribute: attribute::COUNTRY })
 }
 
 fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
@@ -256,7 +264,7 @@ pub(crate) fn pending_item(
     let first = HistoryEntry { status: Status::Pending, at: created_at, reason: None };
     appointment_key(&appointment.insured_id, appointment.appointment_id)
         .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
-        .with(attribute::COUNTRY, appointment.country.code())
+        .with(attribute::COUNTRY, appointment.country.as_str())
         .with(attribute::STATUS, appointment.status.as_str())
         .with(attribute::CREATED_AT, created_at.to_string())
         .with(attribute::UPDATED_AT, appointment.updated_at.to_string())

@@ -21,7 +21,8 @@ pub use bus::{AnnounceError, StatusBus};
 pub use item::{InvalidItem, KeptAppointment, UnknownField};
 pub use pending::{Due, PendingAppointment, not_processed_event_id};
 pub use republish::{
-    GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule, InvalidShards, PendingShards, RepublishSchedule, TURN,
+    CALLS_PER_TURN, GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule, InvalidShards, PendingShards,
+    RepublishSchedule, TURN, TURNS_AT_ONCE,
 };
 pub use table::{
     Applied, AppointmentsTable, Booked, Cancelled, IDEMPOTENCY_PERIOD, MAX_READS_PER_PAGE, Page, PageRequest,
