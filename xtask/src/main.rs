@@ -154,8 +154,8 @@ enum Task {
     },
     /// Measure the system against what people would use instead, and against the limit.
     ///
-    /// Takes about twelve minutes after the build, and wants the machine for itself. Writes docs/benchmarks.md with its plots,
-    /// and docs/benchmarks.json. Node.js and npm are needed for the peer that runs on them and for the growing store; what
+    /// Builds what is deployed first (`cargo xtask package`), takes about a quarter of an hour after that, and wants the machine
+    /// for itself. Writes docs/benchmarks.md with its plots, and docs/benchmarks.json. Node.js and npm are needed for the peer that runs on them and for the growing store; what
     /// cannot be measured here is named.
     ///
     /// Examples:
