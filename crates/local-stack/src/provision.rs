@@ -444,7 +444,7 @@ impl Registrar<'_> {
                 zip,
                 timeout: backplane.durations.worker_timeout,
                 environment: self.environment([
-                    ("DATABASE_URL", database.worker_url(&country.database_user)?),
+                    ("DATABASE_URL", database.worker_url(&country.database_user)),
                     ("EVENT_BUS_NAME", backplane.bus.name.clone()),
                     ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
                 ]),
