@@ -38,8 +38,11 @@ pub(crate) fn install(programs: &Programs, source: &Path, name: &str) -> Result<
     }
     if !is_installed {
         let npm = on_path("npm").context("`npm` is not on the PATH")?;
-        let installed =
-            Command::new(npm).args(["ci", "--loglevel=error"]).current_dir(&folder).stdin(Stdio::null()).output()?;
+        let installed = Command::new(npm)
+            .args(["ci", "--ignore-scripts", "--loglevel=error"])
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .output()?;
         let said = String::from_utf8_lossy(&installed.stderr);
         ensure!(installed.status.success(), "`npm ci` in {} failed: {}", folder.display(), said.trim());
         fs::write(&stamp, lock)?;

@@ -1,5 +1,6 @@
 //! Who may call intake, and for whom: the shipped component with tokens of an issuer, sound and unsound ones.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -56,6 +57,10 @@ impl RsaIssuer {
 
     fn second() -> Self {
         Self(RsaKeyPair::from_pkcs8(include_bytes!("../data/rsa-2-for-tests-only.pk8")).unwrap())
+    }
+
+    fn third() -> Self {
+        Self(RsaKeyPair::from_pkcs8(include_bytes!("../data/rsa-3-for-tests-only.pk8")).unwrap())
     }
 
     fn jwk(&self) -> Value {
@@ -205,6 +210,7 @@ async fn a_sound_token_lets_its_person_in_and_staff_for_everybody() {
         ("another person, staff", issuer.mint(Algorithm::EdDsa, &grant(Some("99999"), true)).unwrap(), "staff"),
         ("one of several scopes", es256(json!({"sub": "x", "scope": "openid appointments:staff email"})), "staff"),
         ("one of several audiences", es256(json!({"aud": ["others", TokenIssuer::AUDIENCE]})), "insured_person"),
+        ("no audience but a client", es256(json!({"aud": null, "client_id": TokenIssuer::AUDIENCE})), "insured_person"),
         ("just begun, clocks apart", es256(json!({"nbf": now() + 30})), "insured_person"),
         ("just ended, clocks apart", es256(json!({"exp": now() - 30})), "insured_person"),
         ("without kid", signed(header(Algorithm::Es256, json!({"kid": null})), json!({})), "insured_person"),
@@ -238,7 +244,10 @@ async fn an_unsound_token_is_refused_before_anything_is_done() {
     let mut rs256_alone = rsa.jwk();
     rs256_alone["kid"] = json!("rs256-alone");
     rs256_alone["alg"] = json!("RS256");
-    keys["keys"].as_array_mut().unwrap().push(rs256_alone);
+    let second_rsa = RsaIssuer::third();
+    let mut other_key = second_rsa.jwk();
+    other_key["kid"] = json!("another");
+    keys["keys"].as_array_mut().unwrap().extend([rs256_alone, other_key]);
     let intakes = intakes_of(&double, &keys).await;
     let sign = |algorithm: Algorithm, changes: Value, claimed: Value| {
         issuer.sign(algorithm, &header(algorithm, changes), &claims(claimed)).unwrap()
@@ -253,7 +262,7 @@ async fn an_unsound_token_is_refused_before_anything_is_done() {
             &URL_SAFE_NO_PAD.encode(claims(json!({"sub": "00124"})).to_string())
         )
     );
-    let none = encode(&header(Algorithm::Es256, json!({"alg": "none"})), &claims(json!({})), b"");
+    let none = |name: &str| encode(&header(Algorithm::Es256, json!({"alg": name})), &claims(json!({})), b"");
     // The classic confusion: the public key, which everybody knows, as the secret of a symmetric algorithm.
     let confused = {
         let header = header(Algorithm::Es256, json!({"alg": "HS256"}));
@@ -269,6 +278,7 @@ async fn an_unsound_token_is_refused_before_anything_is_done() {
         encode(&header, &claims(json!({})), hmac::sign(&secret, unsigned.trim_end_matches('.').as_bytes()).as_ref())
     };
     let right = claims(json!({}));
+    let kid = |kid: &str| rsa.sign("RS256", &RSA_PKCS1_SHA256, json!({"kid": kid}), &right);
     let other_kid = json!({"kid": Algorithm::EdDsa.key_id()});
     let cases: Vec<(&str, String, &str)> = vec![
         ("expired", es256(json!({"exp": now() - 90})), "the token has expired"),
@@ -303,10 +313,19 @@ async fn an_unsound_token_is_refused_before_anything_is_done() {
             "the signature is wrong",
         ),
         (
-            "a kid that is a path",
-            rsa.sign("RS256", &RSA_PKCS1_SHA256, json!({"kid": "../../dev/null"}), &right),
-            "the issuer has no such key for this algorithm",
+            "a place where the token says its key is",
+            strange_rsa.sign("RS256", &RSA_PKCS1_SHA256, json!({"jku": "http://127.0.0.1:1/jwks.json"}), &right),
+            "the signature is wrong",
         ),
+        (
+            "a certificate's place",
+            strange_rsa.sign("RS256", &RSA_PKCS1_SHA256, json!({"x5u": "http://127.0.0.1:1/chain.pem"}), &right),
+            "the signature is wrong",
+        ),
+        ("a kid that is a path", kid("../../dev/null"), "the issuer has no such key for this algorithm"),
+        ("a kid that is SQL", kid("x' UNION SELECT 'key' --"), "the issuer has no such key for this algorithm"),
+        ("a kid that is empty", kid(""), "the issuer has no such key for this algorithm"),
+        ("a kid in other letters", kid("RSA"), "the issuer has no such key for this algorithm"),
         (
             "an RSA key for ES256",
             rsa.sign("ES256", &RSA_PKCS1_SHA256, json!({}), &right),
@@ -317,7 +336,34 @@ async fn an_unsound_token_is_refused_before_anything_is_done() {
         ("no issuer", es256(json!({"iss": null})), "the token is from another issuer"),
         ("another audience", es256(json!({"aud": "others"})), "the token is for another audience"),
         ("no audience", es256(json!({"aud": null})), "the token is for another audience"),
-        ("algorithm none", none, "the issuer has no such key for this algorithm"),
+        ("an audience that is no text", es256(json!({"aud": 5})), "the token is for another audience"),
+        ("a list without it", es256(json!({"aud": ["others", 5, []]})), "the token is for another audience"),
+        ("another client", es256(json!({"aud": null, "client_id": "others"})), "the token is for another audience"),
+        (
+            "the client, beside another audience",
+            es256(json!({"aud": "others", "client_id": TokenIssuer::AUDIENCE})),
+            "the token is for another audience",
+        ),
+        (
+            "the client, beside an audience that is no text",
+            es256(json!({"aud": {}, "client_id": TokenIssuer::AUDIENCE})),
+            "the token is for another audience",
+        ),
+        ("algorithm none", none("none"), "the issuer has no such key for this algorithm"),
+        ("algorithm None", none("None"), "the issuer has no such key for this algorithm"),
+        ("algorithm NONE", none("NONE"), "the issuer has no such key for this algorithm"),
+        ("no algorithm", encode(&json!({"typ": "JWT"}), &right, b""), "the token is malformed"),
+        // What broken verifiers of ECDSA take for any message (CVE-2022-21449).
+        (
+            "a signature of zeros",
+            encode(&header(Algorithm::Es256, json!({})), &right, &[0; 64]),
+            "the signature is wrong",
+        ),
+        (
+            "swapped keys of one algorithm",
+            second_rsa.sign("RS256", &RSA_PKCS1_SHA256, json!({"kid": RsaIssuer::KEY_ID}), &right),
+            "the signature is wrong",
+        ),
         ("public key as a secret", confused, "the issuer has no such key for this algorithm"),
         (
             "key of another algorithm",
@@ -662,6 +708,43 @@ async fn writes_what_staff_read_and_refusals_are_audited() {
         if what == "refusal" {
             let instance = body["instance"].as_str().unwrap();
             assert!(instance.ends_with(line["request_id"].as_str().unwrap()), "support finds the line: {line}");
+        }
+    }
+}
+
+/// The queries of `docs/privacy.md` ask for fields that lines have, and for nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queries_of_the_privacy_page_name_fields_of_the_audit_lines() {
+    let issuer = TokenIssuer::generate().unwrap();
+    let double = Double::start(&[("Query", 200, r#"{"Items":[],"Count":0}"#.to_owned())]).await;
+    let variables = Authentication::Jwt(&issuer).variables();
+    let mut variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    variables.push(("audit_key", "a key of the auditors"));
+    let (host, lines) = intake(&double, &variables).await;
+    let staff = issuer.mint(Algorithm::EdDsa, &grant(None, true)).unwrap();
+    for (token, method, path) in
+        [(staff.as_str(), Method::POST, "/appointments"), (&staff, Method::GET, MINE), ("a.b.c", Method::GET, MINE)]
+    {
+        let authorization = format!("Bearer {token}");
+        call(&host, method, path, &[("authorization", &authorization), JSON], BOOKING).await;
+    }
+    // An example's value is no field, and what `stats` computes is not in the lines.
+    let mut known: BTreeSet<String> = ["reads", "people", "timestamp"].map(str::to_owned).into();
+    for line in lines.lock().unwrap().iter() {
+        let line: Value = serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap();
+        known.extend(line.as_object().unwrap().keys().cloned());
+    }
+    let words = "fields filter sort desc limit stats count count_distinct as by and bin 5m 1000 ispresent";
+    known.extend(words.split(' ').map(str::to_owned));
+    let page = std::fs::read_to_string(tests::workspace().join("docs/privacy.md")).unwrap();
+    let (_, audit) = page.split_once("## Who did what").unwrap();
+    let queries: Vec<&str> = audit.split("```").skip(1).step_by(2).filter(|block| block.starts_with('\n')).collect();
+    assert!(queries.len() >= 5, "{queries:?}");
+    for query in queries {
+        let outside_of_quotes: String = query.split('"').step_by(2).collect();
+        let named = outside_of_quotes.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        for name in named.filter(|name| !name.is_empty()) {
+            assert!(known.contains(name), "`{name}` is no field: {query}");
         }
     }
 }

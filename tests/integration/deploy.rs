@@ -58,6 +58,9 @@ fn the_spin_app_gives_every_variable_that_is_required() {
     assert_eq!(values("key:").into_iter().collect::<BTreeSet<_>>(), given);
     assert!(given.is_subset(&all), "{:?}", given.difference(&all));
     assert!(required.is_subset(&given), "{:?}", required.difference(&given));
+    // A tag may lead elsewhere tomorrow.
+    let [image] = values("image:").try_into().unwrap();
+    assert!(image.rsplit_once("@sha256:").is_some_and(|(_, digest)| digest.len() == 64), "{image}");
     // What has a default may be missing in the Secret; what is required may not.
     let optional = all.intersection(&given).filter(|name| !required.contains(*name)).count();
     assert_eq!(values("optional:"), vec!["true"; optional]);

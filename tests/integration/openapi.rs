@@ -11,7 +11,7 @@ use http::Method;
 use local_stack::progress::Progress;
 use local_stack::setup;
 use local_stack::tokens::{Algorithm, Authentication, Grant, TokenIssuer};
-use local_stack::tools::{SCHEMATHESIS, Spectral};
+use local_stack::tools::{OpenApiTools, SCHEMATHESIS};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tests::{scratch_folder, stack, workspace};
@@ -168,31 +168,47 @@ async fn it_is_served_as_it_stands_in_the_repository() {
     assert!(double.operations().is_empty());
 }
 
-/// Installs what the tests below run, and returns when it is there.
-fn set_up() {
+/// Installs what the tests of the description run, and returns when it is there.
+pub(crate) fn set_up() {
     setup::run_for_tests(&workspace(), &Progress::silent()).unwrap();
 }
 
 #[test]
-fn the_linter_finds_nothing() {
+fn the_linters_find_nothing() {
     set_up();
     let folder = workspace().join("tests/contract");
-    let lint = |file: &std::path::Path| {
-        let mut spectral = Spectral::command(&workspace()).unwrap();
+    let spectral = |file: &std::path::Path| {
+        let mut spectral = OpenApiTools::command(&workspace(), "spectral").unwrap();
         spectral.args(["lint", "--fail-severity", "hint", "--ruleset"]).arg(folder.join("spectral.yaml")).arg(file);
         spectral.output().unwrap()
     };
+    let redocly = |file: &std::path::Path| {
+        let mut redocly = OpenApiTools::command(&workspace(), "redocly").unwrap();
+        // Every finding of this rule set fails, a warning too.
+        redocly.args(["lint", "--extends", "recommended-strict"]).arg(file);
+        redocly.env("REDOCLY_TELEMETRY", "off").env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true").current_dir(&folder);
+        redocly.output().unwrap()
+    };
     let file = workspace().join(FILE);
-    let output = lint(&file);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-
-    // It finds what is there to be found: an example that is not of its schema.
-    let broken = std::fs::read_to_string(&file).unwrap().replacen("insuredId: '00123'", "insuredId: '123'", 1);
+    // They find what is there to be found: an example that is not of its schema, and a reference that leads nowhere.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let broken = text.replacen("insuredId: '00123'", "insuredId: '123'", 1);
+    let broken = broken.replacen("#/components/schemas/Reason'", "#/components/schemas/Cause'", 1);
     let broken_file = scratch_folder("linter").join("openapi.yaml");
     std::fs::write(&broken_file, broken).unwrap();
-    let output = lint(&broken_file);
-    let found = String::from_utf8_lossy(&output.stdout);
-    assert!(!output.status.success() && found.contains("oas3-valid-media-example"), "{found}");
+    type Lint<'a> = &'a dyn Fn(&std::path::Path) -> std::process::Output;
+    let linters: [(Lint, &str); 2] = [(&spectral, "oas3-valid-media-example"), (&redocly, "no-unresolved-refs")];
+    for (lint, finding) in linters {
+        let output = lint(&file);
+        assert!(output.status.success(), "{}", text_of(&output));
+        let output = lint(&broken_file);
+        assert!(!output.status.success() && text_of(&output).contains(finding), "{}", text_of(&output));
+    }
+}
+
+/// What a program said.
+pub(crate) fn text_of(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Requests made from the document, good and bad, one after another and in sequences that the links tell of; with a token

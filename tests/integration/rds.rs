@@ -163,7 +163,7 @@ async fn require_tls(owner_url: &str, authority: &Authority) {
     let mut owner = connect(owner_url).await.unwrap();
     write(&mut owner, "server.crt", &authority.certificate).await;
     write(&mut owner, "server.key", &authority.key).await;
-    let hba = "host all postgres 127.0.0.1/32 trust\nhostssl all worker 127.0.0.1/32 password\n";
+    let hba = "host all postgres 127.0.0.1/32 scram-sha-256\nhostssl all worker 127.0.0.1/32 password\n";
     write(&mut owner, "pg_hba.conf", hba).await;
     owner.execute("ALTER SYSTEM SET ssl = on").await.unwrap();
     owner.execute("SELECT pg_reload_conf()").await.unwrap();
@@ -218,7 +218,7 @@ static NOW: AtomicU64 = AtomicU64::new(1_795_512_600);
 
 #[tokio::test]
 async fn each_connection_is_by_verified_tls_with_a_token_of_its_own() {
-    let (_server, url) = server("rds-tls").await;
+    let (server, url) = server("rds-tls").await;
     let mut owner = connect(&url).await.unwrap();
     let port: String = sqlx::query_scalar("SHOW port").fetch_one(&mut owner).await.unwrap();
     let (authority, other) = (authority("trusted"), authority("other"));
@@ -290,7 +290,7 @@ async fn each_connection_is_by_verified_tls_with_a_token_of_its_own() {
     wrong.credentials = Credentials::new("akid", "other", None, None, "test");
     let error = Database::new(DatabaseLogin::Iam(wrong)).connect().await.expect_err("a token of somebody else");
     assert!(error.to_string().contains("password authentication failed"), "{error}");
-    let plain = url.replace("//postgres@", "//worker@");
+    let plain = server.url_as("worker", "appointments");
     let error = connect(&format!("{plain}?sslmode=disable")).await.expect_err("a connection without TLS");
     assert!(format!("{error:#}").contains("no encryption"), "{error:#}");
 }
@@ -300,15 +300,16 @@ async fn each_connection_is_by_verified_tls_with_a_token_of_its_own() {
 async fn the_migration_needs_no_more_than_the_rights_of_the_owner_on_rds() {
     let server = Postgres::start(&workspace(), &scratch_folder("rds-owner")).await.unwrap();
     let mut superuser = connect(&server.url("postgres")).await.unwrap();
+    server.let_in("owner").await.unwrap();
     for statement in [
         "CREATE ROLE rds_iam",
-        "CREATE ROLE owner LOGIN CREATEROLE CREATEDB",
+        "ALTER ROLE owner CREATEROLE CREATEDB",
         "GRANT rds_iam TO owner WITH ADMIN OPTION",
         "CREATE DATABASE appointments OWNER owner",
     ] {
         superuser.execute(statement).await.unwrap();
     }
-    let url = server.url("appointments").replace("//postgres@", "//owner@");
+    let url = server.url_as("owner", "appointments");
     for _ in 0..2 {
         migrate(&by_url(&url)).await.unwrap();
     }
@@ -317,7 +318,8 @@ async fn the_migration_needs_no_more_than_the_rights_of_the_owner_on_rds() {
         .await
         .unwrap();
     assert!(member);
-    let worker = url.replace("//owner@", "//worker@");
+    server.let_in("worker").await.unwrap();
+    let worker = server.url_as("worker", "appointments");
     let decided = Database::new(DatabaseLogin::Url(worker.parse().unwrap())).decide(&[&request(1)]).await.unwrap();
     assert_eq!(decided.len(), 1);
     let mut worker = connect(&worker).await.unwrap();
@@ -334,7 +336,9 @@ async fn the_migration_takes_the_owner_from_the_secret_and_never_shows_it() {
     let ministack = Ministack::start(&setup::ministack_program(&workspace()), None, &folder).await.unwrap();
     let aws = Aws::root(ministack.endpoint().unwrap());
     let program = artifacts().unwrap().worker("appointment-pe");
-    let address = server.url("appointments").replace("postgres@", "");
+    let owner = server.url("appointments");
+    let (credentials, place) = owner.split_once("://").unwrap().1.split_once('@').unwrap();
+    let (address, (_, password)) = (format!("postgres://{place}"), credentials.split_once(':').unwrap());
     let run = |secret: String| {
         let mut migrate = Program::new(&program);
         migrate.arg("migrate").env_clear().envs([
@@ -353,11 +357,13 @@ async fn the_migration_takes_the_owner_from_the_secret_and_never_shows_it() {
         let answer = aws.secrets("CreateSecret", &json!({"Name": name, "SecretString": text})).await.unwrap();
         answer["ARN"].as_str().unwrap().to_owned()
     };
-    let right = keep("right", json!({"username": "postgres", "password": "hunter2"}).to_string()).await;
+    let right = keep("right", json!({"username": "postgres", "password": password}).to_string()).await;
+    let wrong = keep("wrong", json!({"username": "postgres", "password": "hunter2"}).to_string()).await;
     let unknown = keep("unknown", json!({"username": "nobody", "password": "hunter2"}).to_string()).await;
     let malformed = keep("malformed", "hunter2".to_owned()).await;
     let table = [
         (right.clone(), true, "the database is up to date"),
+        (wrong, false, "password authentication failed"),
         (unknown, false, "cannot be reached"),
         (malformed, false, "expected {\\\"username\\\": …, \\\"password\\\": …}"),
         (
@@ -370,6 +376,40 @@ async fn the_migration_takes_the_owner_from_the_secret_and_never_shows_it() {
         let (succeeded, log) = run(secret.clone());
         assert_eq!(succeeded, succeeds, "{secret}: {log}");
         assert!(log.contains(expected), "{secret}: {log}");
-        assert!(!log.contains("hunter2"), "{secret}: {log}");
+        assert!(!log.contains("hunter2") && !log.contains(password), "{secret}: {log}");
+    }
+}
+
+/// Loopback is no credential: every program of the machine reaches it.
+#[tokio::test]
+async fn the_local_server_lets_nobody_in_without_the_password_and_never_shows_it() {
+    let folder = scratch_folder("postgres-passwords");
+    let server = Postgres::start(&workspace(), &folder).await.unwrap();
+    server.let_in("worker").await.unwrap();
+    let (owner, worker) = (server.url("postgres"), server.url_as("worker", "postgres"));
+    let password = |url: &str| url.split_once("://").unwrap().1.split(['@', ':']).nth(1).unwrap().to_owned();
+    let (of_owner, of_worker) = (password(&owner), password(&worker));
+    assert_ne!(of_owner, of_worker);
+    for (user, right, wrong) in [("postgres", &owner, &of_worker), ("worker", &worker, &of_owner)] {
+        connect(right).await.unwrap().close().await.unwrap();
+        let guesses = [wrong.as_str(), "", "postgres"]
+            .map(|guess| right.replacen(&format!("{user}:{}", password(right)), &format!("{user}:{guess}"), 1));
+        for guess in guesses {
+            let refused = connect(&guess).await.expect_err("a wrong password");
+            assert!(format!("{refused:#}").contains("password authentication failed"), "{user}: {refused:#}");
+        }
+    }
+    let without = owner.replacen(&format!(":{of_owner}@"), "@", 1);
+    let refused = connect(&without).await.expect_err("no password");
+    assert!(format!("{refused:#}").contains("password"), "{refused:#}");
+    let rules: Vec<String> = sqlx::query_scalar("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
+        .fetch_all(&mut connect(&owner).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(rules, ["scram-sha-256"]);
+
+    let log = std::fs::read_to_string(folder.join("logs/postgres.log")).unwrap();
+    for shown in [format!("{server:?}"), log] {
+        assert!(!shown.contains(&of_owner) && !shown.contains(&of_worker), "{shown}");
     }
 }

@@ -33,11 +33,17 @@ pub(crate) async fn database() -> String {
     url
 }
 
+static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+
 /// A database of the one server of this process, without a schema.
 async fn empty_database() -> String {
-    static SERVER: OnceCell<Postgres> = OnceCell::const_new();
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let start = || async { Postgres::start(&tests::workspace(), &tests::scratch_folder("workers")).await.unwrap() };
+    let start = || async {
+        let server = Postgres::start(&tests::workspace(), &tests::scratch_folder("workers")).await.unwrap();
+        server.let_in("worker").await.unwrap();
+        server.let_in("importer").await.unwrap();
+        server
+    };
     let server = SERVER.get_or_init(start).await;
     let name = format!("workers_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     server.create_database(&name).await.unwrap();
@@ -66,7 +72,8 @@ fn connected(url: &str) -> Database {
 }
 
 pub(crate) fn as_user(url: &str, user: &str) -> String {
-    url.replace("//postgres@", &format!("//{user}@"))
+    let of_user = SERVER.get().unwrap().url_as(user, "");
+    format!("{}@{}", of_user.split_once('@').unwrap().0, url.split_once('@').unwrap().1)
 }
 
 pub(crate) fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus, Queue> {
@@ -1123,9 +1130,8 @@ async fn a_statement_without_read_committed_is_refused() {
 #[tokio::test]
 async fn the_worker_s_database_user_may_decide_and_nothing_else() {
     let url = database().await;
-    let mut owner = session(&url).await;
     let stranger = format!("stranger_{}", std::process::id());
-    owner.execute(sqlx::AssertSqlSafe(format!("CREATE ROLE {stranger} LOGIN"))).await.unwrap();
+    SERVER.get().unwrap().let_in(&stranger).await.unwrap();
     let refused = local_stack::postgres::connect(&as_user(&url, &stranger)).await.expect_err("nobody else may connect");
     assert!(format!("{refused:#}").contains("permission denied for database"), "{refused:#}");
 
@@ -1312,7 +1318,7 @@ fn changed<'a>(
 #[test]
 fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
     const BY_URL: &[(&str, &str)] = &[
-        ("DATABASE_URL", "postgres://worker:secret@db.example:5432/appointments_pe"),
+        ("DATABASE_URL", "postgres://worker:secret@db.example:5432/appointments_pe?sslmode=verify-full"),
         ("DATABASE_USER", "worker"),
         ("EVENT_BUS_NAME", "appointments"),
         ("RECEIVE_DELAYS_SECONDS", "5,30,120,300"),
@@ -1352,6 +1358,14 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
                 Some("mysql://worker:secret@db.example/appointments_pe"),
                 Some("postgres://worker:secret@db.example:port/appointments_pe"),
                 Some("postgres://worker:secret@db.example:5432"),
+                Some("postgres://worker:secret@db.example:5432/appointments_pe"),
+                Some("postgres://worker:secret@db.example:5432/appointments_pe?sslmode=require"),
+                Some("postgres://worker:secret@db.example:5432/appointments_pe?sslmode=verify-ca"),
+                Some("postgres://worker:secret@10.0.0.7/appointments_pe?sslmode=prefer"),
+                // What the driver connects to counts, and not what stands before it.
+                Some("postgres://worker:secret@localhost/appointments_pe?host=db.example"),
+                Some("postgres://worker:secret@127.0.0.1/appointments_pe?hostaddr=10.0.0.7"),
+                Some("postgres://worker:secret@localhost.example/appointments_pe"),
             ],
         ),
         (of_worker, BY_URL, "EVENT_BUS_NAME", &[None]),
@@ -1383,6 +1397,17 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
     let error = Settings::read(|_| None).unwrap_err().to_string();
     assert!(error.contains("DATABASE_HOST") && error.contains("DATABASE_URL"), "{error}");
     MigrationSettings::read(changed(BY_URL, "", None)).expect("a URL holds the owner's credentials itself");
+    for sound in [
+        "postgres://worker:secret@localhost/appointments_pe",
+        "postgres://worker:secret@127.0.0.2:5433/appointments_pe",
+        "postgres://worker:secret@[::1]/appointments_pe?sslmode=disable",
+        "postgres://worker:secret@%2Fvar%2Frun%2Fpostgresql/appointments_pe",
+        "postgres://worker:secret@db.example/appointments_pe?sslmode=verify-full&sslrootcert=roots.pem",
+    ] {
+        sound.parse::<DatabaseUrl>().unwrap_or_else(|error| panic!("{sound}: {error}"));
+    }
+    let error = "postgres://worker:secret@db.example/appointments_pe".parse::<DatabaseUrl>().unwrap_err().to_string();
+    assert!(error.contains("?sslmode=verify-full"), "the remedy: {error}");
     let error = "postgres:///".parse::<DatabaseUrl>().unwrap_err().to_string();
     assert!(error.contains("postgres://USER:PASSWORD@HOST:PORT/DATABASE"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! What tests of several areas share: WebAssembly components, built when they are first asked for, and a local stack.
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
+mod browser;
 mod log;
 mod stack;
 
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+pub use browser::Browser;
 pub use log::lines_that_name;
 pub use stack::{
     artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack, stack_behind,

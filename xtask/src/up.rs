@@ -99,13 +99,7 @@ The same behind API Gateway, in a Lambda function:
   Intake checks {checked}"
     );
     let services = stack.services();
-    for country in services.backplane().countries() {
-        if let Ok(database) = services.database_url(&country.code) {
-            // A server of somebody's own may have a password in its URL.
-            let shown = if database.contains("@127.0.0.1") { database } else { "as given in the environment" };
-            println!("  Database {}   {shown}", country.code);
-        }
-    }
+    println!("  Databases     their URLs, with the passwords, are in {}", services.announcement().display());
     println!("  AWS emulator  {} (root's access key: test / test)", services.emulator_url());
     println!("  Logs          {}", services.logs().display());
     println!("\nCtrl-C stops everything.");

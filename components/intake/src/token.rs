@@ -16,6 +16,7 @@ use crate::auth::{Claims, unauthenticated};
 use crate::issuer::{self, IssuerKey};
 use crate::signatures;
 
+const AUDIENCE: Setting = Setting("jwt_audience");
 const TYPE: Setting = Setting("jwt_type");
 const MAX_LIFETIME: Setting = Setting("jwt_max_lifetime_seconds");
 const INSURED_ID_CLAIM: Setting = Setting("jwt_insured_id_claim");
@@ -30,7 +31,8 @@ const MAX_TRIES: usize = 4;
 /// How far apart the clocks of issuer and host may be.
 const CLOCK_SKEW_SECONDS: u64 = 60;
 
-/// What a valid token says. `exp`, `iss` and `aud` must be there and right, and `nbf` and `iat` right where they are there.
+/// What a valid token says. `exp` and `iss` must be there and right, the audience too, and `nbf` and `iat` right where they are
+/// there.
 pub(crate) async fn verify(token: &str, exchange: &mut Exchange) -> Result<Claims, Failure> {
     if !has_form(token) {
         return Err(malformed());
@@ -41,12 +43,13 @@ pub(crate) async fn verify(token: &str, exchange: &mut Exchange) -> Result<Claim
     })?;
     check_header(&header)?;
     let validation = validation(header.alg)?;
+    let audience = AUDIENCE.required_text()?;
     let keys = issuer::keys(header.alg, header.kid.as_deref(), exchange).await?;
     signatures::install();
     let mut refusal = no_such_key();
     for IssuerKey { key, damaged } in keys.into_iter().take(MAX_TRIES) {
         match decode::<Map<String, Value>>(token, &key, &validation) {
-            Ok(data) => return claims(&data.claims),
+            Ok(data) => return claims(&data.claims, &audience),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => refusal = unauthenticated("the signature is wrong"),
                 ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::InvalidRsaKey(_) => {
@@ -106,9 +109,10 @@ fn validation(algorithm: Algorithm) -> Result<Validation, Failure> {
     let mut validation = Validation::new(algorithm);
     validation.leeway = CLOCK_SKEW_SECONDS;
     validation.validate_nbf = true;
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    // `is_for` does.
+    validation.validate_aud = false;
+    validation.set_required_spec_claims(&["exp", "iss"]);
     validation.set_issuer(&[Setting("jwt_issuer").required_text()?]);
-    validation.set_audience(&[Setting("jwt_audience").required_text()?]);
     Ok(validation)
 }
 
@@ -117,19 +121,18 @@ fn refused(kind: &ErrorKind) -> Failure {
         ErrorKind::ExpiredSignature => "the token has expired",
         ErrorKind::ImmatureSignature => "the token is not valid yet",
         ErrorKind::InvalidIssuer => "the token is from another issuer",
-        ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
-            "exp" => "the token never expires",
-            "iss" => "the token is from another issuer",
-            _ => "the token is for another audience",
-        },
+        ErrorKind::MissingRequiredClaim(claim) if claim == "exp" => "the token never expires",
+        ErrorKind::MissingRequiredClaim(_) => "the token is from another issuer",
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => "the issuer has no such key for this algorithm",
         _ => "the token is malformed",
     })
 }
 
 /// Checks of a token whose signature is right what the library does not, and takes from it what matters here.
-fn claims(claims: &Map<String, Value>) -> Result<Claims, Failure> {
+fn claims(claims: &Map<String, Value>, audience: &str) -> Result<Claims, Failure> {
+    if !is_for(claims, audience) {
+        return Err(unauthenticated("the token is for another audience"));
+    }
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     // RFC 7519 makes it one string, of which some libraries accept a list.
     if text("iss").is_none() {
@@ -159,6 +162,17 @@ fn claims(claims: &Map<String, Value>) -> Result<Claims, Failure> {
         _ => Vec::new(),
     };
     Ok(Claims { insured_id, rights, subject: text("sub").map(str::to_owned) })
+}
+
+/// Whether a token is for this service: by `aud`, or, where it has none, by `client_id`, which is what access tokens of Amazon
+/// Cognito have in its place (the authorizers of API Gateway judge alike).
+fn is_for(claims: &Map<String, Value>, audience: &str) -> bool {
+    let names = |value: &Value| value.as_str() == Some(audience);
+    match claims.get("aud") {
+        Some(Value::Array(list)) => list.iter().any(names),
+        Some(one) => names(one),
+        None => claims.get("client_id").is_some_and(names),
+    }
 }
 
 /// The issuer cannot be asked, and there is no key of it: nobody can be told from anybody.

@@ -106,6 +106,14 @@ impl Aws {
         self.json("secretsmanager", JsonVersion::V1_1, "secretsmanager", operation, input).await
     }
 
+    /// An operation of Cognito's user pools.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn cognito(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.json("cognito-idp", JsonVersion::V1_1, "AWSCognitoIdentityProviderService", operation, input).await
+    }
+
     /// An SNS operation; the answer is XML.
     ///
     /// # Errors

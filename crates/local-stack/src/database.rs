@@ -1,7 +1,10 @@
 //! The countries' databases, as the functions are told of them.
 
-use anyhow::{Context, Result};
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
 use crate::backplane::Country;
@@ -11,33 +14,44 @@ use crate::postgres::Postgres;
 #[derive(Clone)]
 pub struct Database {
     owner: Url,
-    /// Whether the server is our own, which lets every user in without a password.
-    own: bool,
+    /// As a user that a server of our own lets in.
+    let_in: Option<Url>,
 }
 
 impl Database {
-    /// A database of a server of our own.
+    /// A database of a server of our own, which lets the functions' users in.
     ///
     /// # Errors
     /// Never for a running server.
     pub fn of(postgres: &Postgres, country: &Country) -> Result<Self> {
-        let owner = Url::parse(&postgres.url(&country.database)).context("the URL of our own server")?;
-        Ok(Self { owner, own: true })
+        let url = |text: String| Url::parse(&text).context("the URL of our own server");
+        let owner = url(postgres.url(&country.database))?;
+        let let_in = Some(url(postgres.url_as(&country.database_user, &country.database))?);
+        Ok(Self { owner, let_in })
     }
 
     /// A database of a server that exists; the URL's user has to be a superuser.
     ///
     /// # Errors
-    /// When the URL is malformed; the error never holds it, since it may hold a password.
+    /// When the URL is malformed, or names a server that is not on this machine and need not prove who it is; the error
+    /// never holds the URL, since it may hold a password.
     pub fn given(url: &str) -> Result<Self> {
         let owner = Url::parse(url).ok().filter(|url| url.has_host() && url.scheme().starts_with("postgres"));
         let owner = owner.context("not a PostgreSQL URL, expected postgres://user:password@host:port/database")?;
-        Ok(Self { owner, own: false })
+        let options: PgConnectOptions = url.parse().map_err(|_| anyhow!("not a PostgreSQL URL"))?;
+        let address = options.get_host().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let local = options.get_host() == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        ensure!(
+            local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull),
+            "the server is not on this machine: add ?sslmode=verify-full to the URL (and &sslrootcert=FILE where its \
+             authority is not one of the system's)"
+        );
+        Ok(Self { owner, let_in: None })
     }
 
     /// Whether the server is our own.
     pub(crate) const fn is_own(&self) -> bool {
-        self.own
+        self.let_in.is_some()
     }
 
     /// The URL of the user that owns it.
@@ -65,14 +79,14 @@ impl Database {
 
     /// What a function connects with: with the rights of `user` and no others.
     ///
-    /// Where only IAM would let `user` in, that is on a server that asks for passwords, the owner connects, and takes on
-    /// the role of `user` before anything else.
+    /// On a server that was given, only IAM would let `user` in: the owner connects, and takes on the role of `user` before
+    /// anything else.
     ///
     /// # Errors
     /// Never: the URL has a host.
     pub fn user_url(&self, user: &str) -> Result<String> {
-        let mut url = self.owner.clone();
-        if self.own {
+        let mut url = self.let_in.as_ref().unwrap_or(&self.owner).clone();
+        if self.is_own() {
             url.set_username(user).ok().context("a database URL without a host")?;
         } else {
             url.query_pairs_mut().append_pair("options[role]", user);

@@ -46,6 +46,6 @@ impl Http {
 }
 
 /// Whether a `GET` of the URL is answered with 2xx.
-pub(crate) async fn answers_success(url: &str) -> bool {
+pub async fn answers_success(url: &str) -> bool {
     Http::default().get(url).await.is_ok_and(|answer| answer.status().is_success())
 }

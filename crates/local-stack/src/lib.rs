@@ -29,6 +29,7 @@ pub mod artifacts;
 pub mod aws;
 pub mod backplane;
 pub mod catalogue;
+pub mod chromium;
 pub mod database;
 pub mod forget;
 mod function_logs;
@@ -230,6 +231,13 @@ impl Services {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.directory.join("logs")
+    }
+
+    /// The file that tells other programs of this user about the services: the emulator, and the URLs of the databases of a
+    /// server of our own, with their passwords.
+    #[must_use]
+    pub fn announcement(&self) -> PathBuf {
+        self.directory.join(running::FILE)
     }
 
     /// The values of `spin.toml`'s variables at the edge, by name: the edge's access key, and no authentication.
@@ -468,6 +476,9 @@ async fn create_databases(
     for country in backplane.countries() {
         if let (None, Some(postgres)) = (databases.get(&country.code), postgres) {
             postgres.create_database(&country.database).await?;
+            // Before the migration, which finds it there: two at once would change one role at once.
+            postgres.let_in(&country.database_user).await?;
+            postgres.let_in(&country.importer_user).await?;
             databases.insert(country.code.clone(), Database::of(postgres, &country)?);
         }
     }

@@ -25,7 +25,7 @@ pub struct Ministack {
     // Declared first: the emulator stops before its files go.
     process: Process,
     port: u16,
-    /// It keeps unpacked functions there, a hundred megabytes.
+    /// It keeps unpacked functions there, a hundred megabytes, and its own keys.
     _temporary: TemporaryFolder,
 }
 
@@ -52,6 +52,8 @@ impl Ministack {
             ["PATH", "HOME"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let settings = [
             ("TMPDIR", temporary.0.to_string_lossy().into_owned()),
+            // The keys with which its Cognito signs.
+            ("STATE_DIR", temporary.0.join("state").to_string_lossy().into_owned()),
             ("GATEWAY_PORT", port.to_string()),
             ("BIND_HOST", "127.0.0.1".to_owned()),
             ("AUTH", "true".to_owned()),

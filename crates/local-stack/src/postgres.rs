@@ -1,11 +1,16 @@
 //! A PostgreSQL server of our own, from the machine's binaries or those that the set-up installed.
 
-use std::os::unix::fs::chown;
+use std::fmt;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
 use rustix::process::Signal;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
@@ -23,14 +28,41 @@ const SERVER_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 /// How long the server may take to start; it needs a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A running server with a fresh cluster, without authentication on a port of the loopback interface. What was committed
-/// survives a crash of the server, as in production, but not one of the machine: it is thrown away when it stops.
+/// A running server with a fresh cluster on a port of the loopback interface. It asks every user for a password. What was
+/// committed survives a crash of the server, as in production, but not one of the machine: it is thrown away when it stops.
 #[derive(Debug)]
 pub struct Postgres {
     // Declared first: the server stops before its files go.
     process: Process,
     port: u16,
+    passwords: Passwords,
     _cluster: TemporaryFolder,
+}
+
+/// The passwords of a cluster, made when it is. `Debug` shows none.
+struct Passwords {
+    superuser: String,
+    /// Of whom [`Postgres::let_in`] lets in.
+    others: String,
+}
+
+impl Passwords {
+    fn generate() -> Result<Self> {
+        let random = SystemRandom::new();
+        let password = || {
+            let bytes: [u8; 24] = ring::rand::generate(&random)
+                .map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?
+                .expose();
+            anyhow::Ok(URL_SAFE_NO_PAD.encode(bytes))
+        };
+        Ok(Self { superuser: password()?, others: password()? })
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Passwords").finish_non_exhaustive()
+    }
 }
 
 impl Postgres {
@@ -47,7 +79,9 @@ impl Postgres {
         let path = cluster.0.join("data");
         let binaries = reachable(binaries(root)?, &cluster.0, account)?;
         let initdb = binaries.join("initdb");
-        tokio::task::spawn_blocking(move || initialise(&initdb, account, &path)).await??;
+        let passwords = Passwords::generate()?;
+        let password = passwords.superuser.clone();
+        tokio::task::spawn_blocking(move || initialise(&initdb, account, &path, &password)).await??;
 
         let logs = directory.join("logs");
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
@@ -79,7 +113,7 @@ impl Postgres {
             // "Fast shutdown": ends sessions and stops.
             stop_signal: Signal::INT,
         })?;
-        let mut postgres = Self { process, port, _cluster: cluster };
+        let mut postgres = Self { process, port, passwords, _cluster: cluster };
         let url = postgres.url("postgres");
         postgres.process.until_ready(START_LIMIT, async || connect(&url).await.is_ok()).await?;
         Ok(postgres)
@@ -108,10 +142,40 @@ impl Postgres {
         connection.close().await.context("cannot close the connection")
     }
 
-    /// The connection URL of a database of this server.
+    /// Lets a user in with the password of [`Postgres::url_as`], and creates it where there is none of that name. It gets no
+    /// other right.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn let_in(&self, user: &str) -> Result<()> {
+        let name = format!("\"{}\"", user.replace('"', "\"\""));
+        let mut connection = connect(&self.url("postgres")).await?;
+        // The server would write a statement that fails into its log, with the password. PostgreSQL takes no parameter here:
+        // the name is quoted above, and the password is base64url.
+        let statements = format!(
+            "SET log_min_error_statement TO panic;
+             DO $$ BEGIN CREATE ROLE {name} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+             ALTER ROLE {name} PASSWORD '{}'",
+            self.passwords.others
+        );
+        connection.execute(AssertSqlSafe(statements)).await.with_context(|| format!("cannot let user {user} in"))?;
+        connection.close().await.context("cannot close the connection")
+    }
+
+    /// The connection URL of a database of this server, as the superuser, with the password.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{database}", self.port)
+        self.url_with(SUPERUSER, &self.passwords.superuser, database)
+    }
+
+    /// As [`Postgres::url`], as a user that was [let in](Postgres::let_in).
+    #[must_use]
+    pub fn url_as(&self, user: &str, database: &str) -> String {
+        self.url_with(user, &self.passwords.others, database)
+    }
+
+    fn url_with(&self, user: &str, password: &str, database: &str) -> String {
+        format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 }
 
@@ -245,17 +309,32 @@ fn account(accounts: &str, name: &str) -> Option<Account> {
     })
 }
 
-fn initialise(initdb: &Path, account: Option<Account>, cluster: &Path) -> Result<()> {
+fn initialise(initdb: &Path, account: Option<Account>, cluster: &Path, password: &str) -> Result<()> {
+    let folder = cluster.parent().unwrap_or(cluster);
+    let password_file = folder.join("password");
+    write_secret(&password_file, password, account).context("cannot write the password of the database")?;
     let output = command_as(initdb, account)
-        .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--no-instructions"])
+        .args(["--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C", "--no-instructions"])
         .arg(format!("--username={SUPERUSER}"))
+        .arg("--pwfile")
+        .arg(&password_file)
         .arg("--pgdata")
         .arg(cluster)
-        .current_dir(cluster.parent().unwrap_or(cluster))
+        .current_dir(folder)
         .output()
         .with_context(|| format!("cannot run {}", initdb.display()))?;
+    std::fs::remove_file(&password_file).context("cannot remove the file with the password of the database")?;
     if !output.status.success() {
         bail!("initdb failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
+}
+
+/// Writes a file that only the account reads, or only this user where there is no account.
+fn write_secret(file: &Path, secret: &str, account: Option<Account>) -> std::io::Result<()> {
+    let mut open = std::fs::File::options().create_new(true).write(true).mode(0o600).open(file)?;
+    if let Some(Account { user, group }) = account {
+        chown(file, Some(user), Some(group))?;
+    }
+    open.write_all(secret.as_bytes())
 }

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::backplane::Backplane;
 use crate::{Services, given_database_urls, instance_directory};
 
-const FILE: &str = "stack.json";
+pub(crate) const FILE: &str = "stack.json";
 
 /// A running local stack.
 #[derive(Serialize, Deserialize)]
 pub struct RunningStack {
     emulator: String,
-    /// Of the databases that the stack started itself; a given one may have a password, and the environment names it.
+    /// Of the databases that the stack started itself, with their passwords; the environment names the given ones.
     databases: BTreeMap<String, String>,
 }
 
@@ -29,7 +29,7 @@ impl RunningStack {
             emulator: services.emulator_url(),
             databases: own.map(|(country, database)| (country.clone(), database.owner_url().to_owned())).collect(),
         };
-        let file = services.directory.join(FILE);
+        let file = services.announcement();
         let context = || format!("cannot write {}", file.display());
         let mut options = std::fs::File::options();
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

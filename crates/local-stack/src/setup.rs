@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::chromium::Chromium;
 use crate::postgres;
 use crate::process::on_path;
 use crate::progress::Progress;
-use crate::tools::{self, Spectral};
+use crate::tools::{self, OpenApiTools};
 
 /// The target of the components.
 pub const WASM_TARGET: &str = "wasm32-wasip2";
@@ -52,9 +53,9 @@ pub fn run(root: &Path, progress: &Progress) -> Result<()> {
 }
 
 /// How many steps [`run_for_tests`] reports.
-pub const TEST_STEPS: u32 = STEPS + 2;
+pub const TEST_STEPS: u32 = STEPS + 4;
 
-/// As [`run`], and the programs that hold the API to `docs/openapi.yaml`.
+/// As [`run`], and what the tests need beside: the programs that hold the API to `docs/openapi.yaml`, and a browser.
 ///
 /// # Errors
 /// As [`run`].
@@ -62,12 +63,30 @@ pub fn run_for_tests(root: &Path, progress: &Progress) -> Result<()> {
     run(root, progress)?;
     let _lock = lock(root)?;
 
+    let step = progress.step("Chromium");
+    step.done(&Chromium::install(progress).context("the browser cannot be installed")?);
+
     let step = progress.step("Schemathesis");
     step.done(&tools::SCHEMATHESIS.install(root, progress).context("Schemathesis cannot be installed")?);
 
-    let step = progress.step("Spectral");
-    step.done(&Spectral::install(root, progress).context("the linter of OpenAPI cannot be installed")?);
+    let step = progress.step("openapi-python-client");
+    let installed = tools::OPENAPI_PYTHON_CLIENT.install(root, progress);
+    step.done(&installed.context("the generator of a Python client cannot be installed")?);
+
+    let step = progress.step("linters of OpenAPI, and openapi-typescript");
+    let installed = OpenApiTools::install(root, progress);
+    step.done(&installed.context("the programs of Node.js for docs/openapi.yaml cannot be installed")?);
     Ok(())
+}
+
+/// The browser for tests, installed where it is missing and this program may.
+///
+/// # Errors
+/// As [`Chromium::install`].
+pub fn browser(root: &Path) -> Result<Chromium> {
+    let _lock = lock(root)?;
+    Chromium::install(&Progress::silent())?;
+    Chromium::find().context("the packages of the browser hold no browser")
 }
 
 /// Two set-ups at once would build the same things twice.

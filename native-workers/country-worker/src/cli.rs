@@ -71,7 +71,8 @@ Environment:
   DATABASE_HOST, DATABASE_PORT, DATABASE_NAME
                      the country's database on RDS; connections are by TLS, and verify the server
   DATABASE_USER      the worker's database user, or that of imports: it logs in with an IAM token of the function's role
-  DATABASE_URL       instead of these, for a server elsewhere: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+  DATABASE_URL       instead of these, for a server elsewhere: postgres://USER:PASSWORD@HOST:PORT/DATABASE, with
+                     ?sslmode=verify-full unless it is on this machine
   EVENT_BUS_NAME     the EventBridge bus for outcomes, for example appointments
   RECEIVE_DELAYS_SECONDS
                      what passes between the deliveries of a message, and so how often there is one, for example
@@ -92,8 +93,8 @@ Environment:
   AWS_…              credentials, region and (locally) AWS_ENDPOINT_URL, as Lambda sets them
 
 Examples:
-  DATABASE_URL=postgres://postgres@127.0.0.1:5432/appointments_pe DATABASE_USER=worker appointment-pe migrate
-  DATABASE_URL=postgres://importer@127.0.0.1:5432/appointments_pe EVENT_BUS_NAME=appointments appointment-pe slots import slots.csv";
+  DATABASE_URL=postgres://postgres:PASSWORD@127.0.0.1:5432/appointments_pe DATABASE_USER=worker appointment-pe migrate
+  DATABASE_URL=postgres://importer:PASSWORD@127.0.0.1:5432/appointments_pe EVENT_BUS_NAME=appointments appointment-pe slots import slots.csv";
 
 /// The program of the worker of `country`: reads its arguments and environment, and runs until it is stopped.
 #[must_use]

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -89,12 +90,17 @@ impl DatabasePlace {
 }
 
 /// The address of a PostgreSQL database, with the credentials to it. `Debug` shows where it is, never the password.
+///
+/// Off this machine it has to verify the server (`sslmode=verify-full`): by default the driver speaks without TLS where a
+/// server, or who stands in for it, has none.
 #[derive(Clone)]
 pub struct DatabaseUrl(Box<PgConnectOptions>);
 
 impl DatabaseUrl {
     const VARIABLE: &str = "DATABASE_URL";
     const SHAPE: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+    const VERIFIED: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, which verifies a server that is \
+                            not on this machine (and sslrootcert=FILE where its authority is not one of the system's)";
 
     /// Reads `DATABASE_URL`.
     ///
@@ -123,8 +129,18 @@ impl FromStr for DatabaseUrl {
         if options.get_database().is_none_or(str::is_empty) {
             return Err(malformed);
         }
+        if !is_on_this_machine(&options) && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+            return Err(InvalidSetting::Malformed { variable: Self::VARIABLE, expected: Self::VERIFIED });
+        }
         Ok(Self(Box::new(ours(options))))
     }
+}
+
+/// Whether nothing of a connection leaves this machine: by a Unix socket, or by an address of the loopback interface.
+fn is_on_this_machine(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    options.get_socket().is_some() || host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Debug for DatabaseUrl {

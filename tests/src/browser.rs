@@ -1,0 +1,91 @@
+//! A real browser for tests of pages: headless Chromium, driven by WebDriver.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use local_stack::process::{Launch, Process, free_port};
+use local_stack::setup;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{scratch_folder, workspace};
+
+/// How long the driver may take to start; it needs a tenth of a second.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// What keeps a browser that nobody looks at from talking to its maker.
+const ARGUMENTS: [&str; 8] = [
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    // Chromium ends with its driver, also where a test fails before it closes the browser.
+    "--remote-debugging-pipe",
+];
+
+/// A browser with an empty profile of its own. It ends when it is dropped.
+pub struct Browser {
+    page: Client,
+    // Declared last: the session is told to end while there is somebody to tell.
+    _driver: Process,
+}
+
+impl Browser {
+    /// Starts a browser; its log and its profile are in the test's [`scratch_folder`] of that name.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no browser and it cannot be installed, or it does not start.
+    pub async fn start(name: &str) -> Self {
+        match Self::try_start(&scratch_folder(name)).await {
+            Ok(browser) => browser,
+            Err(error) => panic!("the browser does not start: {error:#}"),
+        }
+    }
+
+    async fn try_start(folder: &Path) -> Result<Self> {
+        let chromium = tokio::task::spawn_blocking(|| setup::browser(&workspace())).await??;
+        let port = free_port()?;
+        let mut driver = Process::start(Launch {
+            name: "chromedriver",
+            program: &chromium.driver,
+            args: vec![format!("--port={port}")],
+            environment: Vec::new(),
+            clean_environment: false,
+            account: None,
+            directory: folder,
+            log: folder.join("chromedriver.log"),
+            stop_signal: Signal::TERM,
+        })?;
+        let url = format!("http://127.0.0.1:{port}");
+        let status = format!("{url}/status");
+        driver.until_ready(START_LIMIT, async || local_stack::http::answers_success(&status).await).await?;
+
+        let profile = folder.join("profile");
+        fs::create_dir_all(&profile).with_context(|| format!("cannot create {}", profile.display()))?;
+        let profile = format!("--user-data-dir={}", profile.canonicalize()?.display());
+        let mut arguments: Vec<&str> = ARGUMENTS.to_vec();
+        arguments.push(&profile);
+        if rustix::process::getuid().is_root() {
+            // Root may not use it.
+            arguments.push("--no-sandbox");
+        }
+        let options = json!({"goog:chromeOptions": {"binary": chromium.browser, "args": arguments}});
+        let capabilities = options.as_object().cloned().unwrap_or_default();
+        let page = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&url).await?;
+        Ok(Self { page, _driver: driver })
+    }
+
+    /// Its one window: pages, elements, scripts, screenshots.
+    #[must_use]
+    pub const fn page(&self) -> &Client {
+        &self.page
+    }
+}
