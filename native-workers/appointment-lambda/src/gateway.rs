@@ -1,7 +1,7 @@
 //! An HTTP API's events (payload format 2.0) as HTTP, and back.
 //!
-//! `lambda_http` has such a conversion, but it panics where a path is no URI, which a client decides; and of two response
-//! headers of one name it keeps the first.
+//! `lambda_http` has such a conversion, but it panics at a query that is no URI's, takes a path for another one, and of two
+//! response headers of one name keeps the first (docs/adr/0044).
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
