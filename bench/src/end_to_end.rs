@@ -14,12 +14,12 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use local_stack::application::Host;
 use local_stack::archive::{self, Entry};
-use local_stack::artifacts::{Artifacts, Profile};
+use local_stack::artifacts::Artifacts;
 use local_stack::aws::Aws;
-use local_stack::backplane::Backplane;
+use local_stack::backplane::{Backplane, CatalogueKind};
 use local_stack::http::Http;
 use local_stack::progress::Progress;
-use local_stack::provision::lambda_trust_policy;
+use local_stack::provision::{Api, lambda_trust_policy};
 use local_stack::{Front, LocalStack, Options, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use uuid::Uuid;
 
+use crate::burst::{self, Burst};
 use crate::measure::Spread;
 use crate::subjects::Programs;
 
@@ -39,14 +40,59 @@ pub(crate) struct Plan {
     pub(crate) rates: &'static [(u32, u32)],
     /// How often the emulator's own hops are timed.
     pub(crate) emulator_hops: usize,
-    /// How the functions and the embedded host are built.
-    pub(crate) profile: Profile,
+    /// Bookings of the burst whose messages are counted.
+    pub(crate) burst: u32,
+    /// Whether the functions are those that are deployed, and the host at the edge is optimised; else they are as the tests
+    /// have them.
+    pub(crate) packaged: bool,
 }
 
 impl Plan {
     pub(crate) const FULL: Self =
-        Self { rates: &[(1, 15), (10, 10), (50, 8), (100, 6)], emulator_hops: 30, profile: Profile::Release };
-    pub(crate) const QUICK: Self = Self { rates: &[(5, 2)], emulator_hops: 3, profile: Profile::Dev };
+        Self { rates: &[(1, 15), (10, 10), (50, 8), (100, 6)], emulator_hops: 30, burst: 800, packaged: true };
+    pub(crate) const QUICK: Self = Self { rates: &[(5, 2)], emulator_hops: 3, burst: 40, packaged: false };
+}
+
+/// How bookings reach intake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Way {
+    /// API Gateway, and the function behind it.
+    ApiGateway,
+    /// The embedded host.
+    Edge,
+}
+
+impl Way {
+    const ALL: [Self; 2] = [Self::ApiGateway, Self::Edge];
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::ApiGateway => "API Gateway, Lambda",
+            Self::Edge => "edge",
+        }
+    }
+
+    pub(crate) fn target(self, stack: &LocalStack) -> Target {
+        let address = match self {
+            Self::ApiGateway => Address::Api(stack.api().clone()),
+            Self::Edge => Address::Edge(stack.url()),
+        };
+        Target { address, http: Http::default() }
+    }
+}
+
+/// Where bookings are sent, over connections that are kept.
+#[derive(Clone)]
+pub(crate) struct Target {
+    address: Address,
+    http: Http,
+}
+
+#[derive(Clone)]
+enum Address {
+    Api(Api),
+    Edge(String),
 }
 
 /// Milliseconds of a hop.
@@ -78,10 +124,13 @@ pub(crate) struct Share {
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
+    pub(crate) way: Way,
     pub(crate) bookings_per_second: u32,
     pub(crate) bookings: usize,
     /// From the request to its `202`.
     pub(crate) accepted: Hop,
+    /// What of that intake took, its calls to DynamoDB and SNS included.
+    pub(crate) intake: Hop,
     /// From the `202` to the status `completed`.
     pub(crate) whole: Hop,
     /// The hops that the whole is made of, one after another.
@@ -93,6 +142,7 @@ pub(crate) struct EndToEnd {
     pub(crate) rows: Vec<Row>,
     /// The emulator's hops with none of our code in between.
     pub(crate) emulator: Emulator,
+    pub(crate) burst: Burst,
 }
 
 /// What the emulator's hops take alone, one message after another.
@@ -106,10 +156,19 @@ pub(crate) struct Emulator {
     pub(crate) bus_to_queue_ms: Spread,
 }
 
+impl EndToEnd {
+    /// The bookings of one way at a rate.
+    pub(crate) fn find(&self, way: Way, bookings_per_second: u32) -> Option<&Row> {
+        self.rows.iter().find(|row| row.way == way && row.bookings_per_second == bookings_per_second)
+    }
+}
+
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<EndToEnd> {
     let step = progress.noisy_step("end to end: the local stack");
-    let backplane = Backplane::load(&programs.root)?.shortened()?.with_catalogue(CatalogueKind::External);
-    let artifacts = Artifacts::build_with(&programs.root, &backplane, plan.profile)?;
+    // With the durations that are deployed, so that nothing comes again sooner than it would on AWS.
+    let backplane = Backplane::load(&programs.root)?.with_catalogue(CatalogueKind::External);
+    let artifacts =
+        if plan.packaged { Artifacts::packaged(&programs.root) } else { Artifacts::build(&programs.root, &backplane)? };
     let options = Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane };
     let front = Front::new(&programs.root, &artifacts, Host::Embedded);
     let stack = LocalStack::start(options, front, &Progress::silent()).await?;
@@ -117,14 +176,19 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 
     let step = progress.step("end to end: bookings");
     let mut rows = Vec::new();
-    for (slots, &(rate, seconds)) in plan.rates.iter().enumerate() {
-        // The first one of a rate is not counted: a function starts its process with it.
-        bookings(&stack, 2, 2, slots as u64 * 2 + 1).await?;
-        rows.push(bookings(&stack, rate, rate * seconds, slots as u64 * 2 + 2).await?);
+    let mut slots = (0..).map(|series: u64| series * 1_000_000 + 1);
+    let mut first_slot = || slots.next().context("a series of slots");
+    for way in Way::ALL {
+        for &(rate, seconds) in plan.rates {
+            // The first second of a rate is not counted: functions start as many processes in it as they need.
+            bookings(&stack, way, rate, rate, first_slot()?).await?;
+            rows.push(bookings(&stack, way, rate, rate * seconds, first_slot()?).await?);
+        }
     }
+    let burst = burst::measure(&stack, plan.burst, first_slot()?).await?;
     let emulator = emulator(stack.services(), plan.emulator_hops).await?;
     step.done("");
-    Ok(EndToEnd { rows, emulator })
+    Ok(EndToEnd { rows, emulator, burst })
 }
 
 async fn emulator(services: &Services, times: usize) -> Result<Emulator> {
@@ -136,30 +200,34 @@ async fn emulator(services: &Services, times: usize) -> Result<Emulator> {
     })
 }
 
-struct Booked {
+/// A booking that was accepted.
+pub(crate) struct Booked {
     id: Uuid,
     sent: SystemTime,
     accepted: SystemTime,
 }
 
-/// Books `count` slots at a rate, waits until all are completed, and times the hops. `series` keeps the slots apart.
-async fn bookings(stack: &LocalStack, rate: u32, count: u32, series: u64) -> Result<Row> {
+/// Books `count` slots from `first_slot` on at a rate, waits until all are completed, and times the hops.
+async fn bookings(stack: &LocalStack, way: Way, rate: u32, count: u32, first_slot: u64) -> Result<Row> {
     let began = Instant::now();
-    let (url, http) = (stack.url(), Http::default());
+    let target = way.target(stack);
     let mut tasks = JoinSet::new();
     for number in 0..count {
         sleep_until((began + Duration::from_secs(1) * number / rate).into()).await;
-        tasks.spawn(book(url.clone(), http.clone(), series * 1_000_000 + u64::from(number)));
+        let target = target.clone();
+        tasks.spawn(async move { book(&target, first_slot + u64::from(number)).await });
     }
     let mut booked = Vec::new();
     while let Some(one) = tasks.join_next().await {
         booked.push(one??);
     }
     let given_up = Instant::now() + PATIENCE;
-    let steps = loop {
+    let (steps, intake) = loop {
         let logged = Logged::read(&stack.services().logs())?;
-        if let Some(steps) = booked.iter().map(|one| logged.steps(one)).collect::<Option<Vec<_>>>() {
-            break steps;
+        let steps = booked.iter().map(|one| logged.steps(one)).collect::<Option<Vec<_>>>();
+        let intake = booked.iter().map(|one| logged.intake_ms(one)).collect::<Option<Vec<_>>>();
+        if let Some(both) = steps.zip(intake) {
+            break both;
         }
         ensure!(Instant::now() < given_up, "a booking was not completed in {} s", PATIENCE.as_secs());
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -176,9 +244,11 @@ async fn bookings(stack: &LocalStack, rate: u32, count: u32, series: u64) -> Res
         hop("confirmation", |steps| steps.delivered, |steps| steps.completed)?,
     ];
     Ok(Row {
+        way,
         bookings_per_second: rate,
         bookings: booked.len(),
         accepted: Hop::of(booked.iter().map(|one| between(one.sent, one.accepted)).collect())?,
+        intake: Hop::of(intake)?,
         whole: Hop::of(whole)?,
         hops,
     })
@@ -202,15 +272,20 @@ struct Steps {
     completed: SystemTime,
 }
 
-/// A line of a worker's or the confirmation's log, by its members.
+/// A line of a function's or of the application's log, by its members.
 #[derive(Deserialize)]
 struct Line {
     timestamp: Timestamp,
     trace_id: Option<String>,
     /// Of a line about a batch: its traces, one space between.
     trace_ids: Option<String>,
+    batch_size: Option<u64>,
     appointment_id: Option<Uuid>,
     appointment_status: Option<Status>,
+    /// Of a line about an outcome that a country reported.
+    outcome: Option<String>,
+    /// Of a line about a request.
+    method: Option<String>,
     #[serde(default)]
     duration_ms: f64,
     put_events_duration_ms: Option<f64>,
@@ -223,38 +298,69 @@ impl Line {
     }
 }
 
+/// What the functions got from their queues.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Deliveries {
+    /// Messages in the workers' batches.
+    pub(crate) commands: u64,
+    /// Messages that the confirmation handled.
+    pub(crate) outcomes: u64,
+}
+
 /// What the logs of the stack tell of its bookings.
 #[derive(Default)]
-struct Logged {
-    /// The worker's line about the batch, by the traces in it.
-    batches: HashMap<String, Arc<Line>>,
+pub(crate) struct Logged {
+    /// Intake's line about the request, by the appointment.
+    booked: HashMap<Uuid, Line>,
+    /// The worker's lines about its batches.
+    batches: Vec<Arc<Line>>,
+    /// The same by the traces in them.
+    batches_by_trace: HashMap<String, Arc<Line>>,
+    /// When the confirmation handled an outcome.
+    outcomes: Vec<Timestamp>,
     /// The confirmation's line about the outcome that completed it, by the appointment.
     confirmed: HashMap<Uuid, Line>,
 }
 
 impl Logged {
-    fn read(folder: &Path) -> Result<Self> {
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
         let mut logged = Self::default();
-        for text in fs::read_to_string(folder.join("workers.log"))?.lines() {
-            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
-            if let Some(traces) = line.trace_ids.clone() {
-                let line = Arc::new(line);
-                logged.batches.extend(traces.split(' ').map(|trace| (trace.to_owned(), line.clone())));
-            }
-        }
-        for text in fs::read_to_string(folder.join("functions.log"))?.lines() {
-            let Ok(line) = serde_json::from_str::<Line>(text) else { continue };
-            if let (Some(id), Some(Status::Completed)) = (line.appointment_id, line.appointment_status) {
-                logged.confirmed.insert(id, line);
+        for file in ["application.log", "functions.log", "workers.log"] {
+            for text in fs::read_to_string(folder.join(file))?.lines() {
+                // The host at the edge writes the component's name before a line.
+                let Some(start) = text.find('{') else { continue };
+                let Some(line) = text.get(start..).and_then(|text| serde_json::from_str::<Line>(text).ok()) else {
+                    continue;
+                };
+                logged.take(line);
             }
         }
         Ok(logged)
     }
 
+    fn take(&mut self, line: Line) {
+        if let Some(traces) = line.trace_ids.clone() {
+            let line = Arc::new(line);
+            self.batches.push(line.clone());
+            self.batches_by_trace.extend(traces.split(' ').map(|trace| (trace.to_owned(), line.clone())));
+            return;
+        }
+        let Some(id) = line.appointment_id else { return };
+        if line.method.as_deref() == Some("POST") {
+            self.booked.insert(id, line);
+        } else if let (Some(status), true) = (line.appointment_status, line.outcome.is_some()) {
+            self.outcomes.push(line.timestamp);
+            if status == Status::Completed {
+                // The first: a repetition completes nothing.
+                self.confirmed.entry(id).or_insert(line);
+            }
+        }
+    }
+
     /// `None` as long as a line is missing.
     fn steps(&self, booked: &Booked) -> Option<Steps> {
         let confirmed = self.confirmed.get(&booked.id)?;
-        let batch = self.batches.get(confirmed.trace_id.as_deref()?)?;
+        let batch = self.batches_by_trace.get(confirmed.trace_id.as_deref()?)?;
         Some(Steps {
             accepted: booked.accepted,
             received: batch.before(batch.duration_ms),
@@ -263,20 +369,40 @@ impl Logged {
             completed: confirmed.before(0.0),
         })
     }
+
+    /// How long intake took. `None` as long as its line is missing.
+    fn intake_ms(&self, booked: &Booked) -> Option<f64> {
+        Some(self.booked.get(&booked.id)?.duration_ms)
+    }
+
+    /// When a booking was completed.
+    pub(crate) fn completed(&self, booked: &Booked) -> Option<SystemTime> {
+        Some(self.confirmed.get(&booked.id)?.before(0.0))
+    }
+
+    pub(crate) fn deliveries_since(&self, time: SystemTime) -> Deliveries {
+        let batches = self.batches.iter().filter(|line| SystemTime::from(line.timestamp) >= time);
+        let outcomes = self.outcomes.iter().filter(|timestamp| SystemTime::from(**timestamp) >= time);
+        Deliveries { commands: batches.filter_map(|line| line.batch_size).sum(), outcomes: outcomes.count() as u64 }
+    }
 }
 
-async fn book(url: String, http: Http, slot: u64) -> Result<Booked> {
+/// Books a slot, which must be accepted.
+pub(crate) async fn book(target: &Target, slot: u64) -> Result<Booked> {
     let country = if slot.is_multiple_of(2) { "PE" } else { "CL" };
     let insured_id = format!("{:05}", slot % 100_000);
     let body = json!({ "insuredId": insured_id, "scheduleId": slot, "countryISO": country });
-    let request = http::Request::post(format!("{url}/appointments"))
-        .header(CONTENT_TYPE, "application/json")
-        .body(Bytes::from(body.to_string()))?;
+    let request = match &target.address {
+        Address::Api(api) => api.request("/appointments").method(http::Method::POST),
+        Address::Edge(url) => http::Request::post(format!("{url}/appointments")),
+    };
+    let request = request.header(CONTENT_TYPE, "application/json").body(Bytes::from(body.to_string()))?;
     let sent = SystemTime::now();
-    let answer = http.send(request).await?;
+    let answer = target.http.send_within(request, PATIENCE).await?;
     let accepted = SystemTime::now();
-    ensure!(answer.status() == http::StatusCode::ACCEPTED, "a booking was answered {}", answer.status());
-    let answer: Value = serde_json::from_slice(answer.body())?;
+    let text = String::from_utf8_lossy(answer.body());
+    ensure!(answer.status() == http::StatusCode::ACCEPTED, "a booking was answered {}: {text}", answer.status());
+    let answer: Value = serde_json::from_str(&text)?;
     let id = answer.get("appointmentId").and_then(Value::as_str).context("a 202 without an id")?.parse()?;
     Ok(Booked { id, sent, accepted })
 }
@@ -408,7 +534,7 @@ impl Mapping {
 }
 
 /// Creates a queue that a service may send to; its URL and its ARN.
-async fn queue(aws: &Aws, name: &str, service: &str) -> Result<(String, String)> {
+pub(crate) async fn queue(aws: &Aws, name: &str, service: &str) -> Result<(String, String)> {
     let arn = format!("arn:aws:sqs:{}:{}:{name}", local_stack::ministack::REGION, local_stack::ministack::ACCOUNT);
     let policy = json!({
         "Version": "2012-10-17",

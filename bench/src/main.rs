@@ -6,15 +6,18 @@
 //! | --- | --- |
 //! | [`intake`] | `POST /appointments`: the component, its peers (`peers/`), the limit; [`equal_answers`] checks them first |
 //! | [`cold_start`] | compilation and instantiation of the components |
+//! | [`function_start`] | from the start of a function's process to its first response |
 //! | [`workers`] | the country's worker against `pgbench` |
-//! | [`end_to_end`] | from `202` to `completed` on the local stack |
+//! | [`end_to_end`] | from `202` to `completed` on the local stack, through API Gateway and from the edge; [`burst`] counts messages |
 //! | [`growth`] | what operations read as the table grows |
 //!
 //! [`report`] writes what came out. A program that is compared runs as a process of its own, behind [`subjects`].
 
+mod burst;
 mod cold_start;
 mod end_to_end;
 mod equal_answers;
+mod function_start;
 mod growth;
 mod intake;
 mod load;
@@ -58,6 +61,8 @@ enum Part {
     Intake,
     /// Compilation and instantiation.
     ColdStart,
+    /// From the start of a function's process to its first response.
+    FunctionStart,
     /// The country's worker against pgbench.
     Workers,
     /// From 202 to completed on the local stack.
@@ -85,7 +90,14 @@ async fn run(options: Options) -> Result<()> {
     let programs = Programs { root, folder, scratch };
 
     let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
-    let steps = [(Part::Intake, 3), (Part::ColdStart, 1), (Part::Workers, 1), (Part::EndToEnd, 2), (Part::Growth, 1)];
+    let steps = [
+        (Part::Intake, 3),
+        (Part::ColdStart, 1),
+        (Part::FunctionStart, 1),
+        (Part::Workers, 1),
+        (Part::EndToEnd, 2),
+        (Part::Growth, 1),
+    ];
     let progress = Progress::steps(steps.iter().filter(|(part, _)| wanted(*part)).map(|(_, steps)| steps).sum());
     let quick = options.quick;
     let mut results = Results {
@@ -93,6 +105,7 @@ async fn run(options: Options) -> Result<()> {
         quick,
         intake: None,
         cold_start: None,
+        function_start: None,
         workers: None,
         end_to_end: None,
         growth: None,
@@ -104,6 +117,10 @@ async fn run(options: Options) -> Result<()> {
     if wanted(Part::ColdStart) {
         let instantiations = if quick { 500 } else { 10_000 };
         results.cold_start = Some(cold_start::measure(&programs, instantiations, &progress).await?);
+    }
+    if wanted(Part::FunctionStart) {
+        let plan = if quick { function_start::Plan::QUICK } else { function_start::Plan::FULL };
+        results.function_start = Some(function_start::measure(&programs, plan, &progress).await?);
     }
     if wanted(Part::Workers) {
         let plan = if quick { workers::Plan::QUICK } else { workers::Plan::FULL };

@@ -55,10 +55,20 @@ impl Stat {
 
 /// The memory of a process that is resident, in MB (10^6 bytes).
 pub(crate) fn resident_mb(process_id: u32) -> Result<f64> {
+    Ok(memory_bytes(process_id, "VmRSS:")? / 1e6)
+}
+
+/// The address space of a process, in GB (10^9 bytes); most of it may never be touched.
+pub(crate) fn address_space_gb(process_id: u32) -> Result<f64> {
+    Ok(memory_bytes(process_id, "VmSize:")? / 1e9)
+}
+
+/// A line of `/proc/<id>/status`.
+fn memory_bytes(process_id: u32, name: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process_id}/status"))?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-    let kib: f64 = kib.context("a process without memory")?.parse()?;
-    Ok(kib * 1024.0 / 1e6)
+    let kib = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+    let kib: f64 = kib.with_context(|| format!("a process without {name}"))?.parse()?;
+    Ok(kib * 1024.0)
 }
 
 /// The rounds of one measurement: their median, and how far they lie apart.

@@ -8,7 +8,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cold_start::ColdStart;
-use crate::end_to_end::EndToEnd;
+use crate::end_to_end::{EndToEnd, Hop, Way};
+use crate::function_start::{self, FunctionStart};
 use crate::growth::{self, Growth, Whose};
 use crate::intake::{Intake, Row, Standing};
 use crate::machine::Machine;
@@ -26,6 +27,7 @@ pub(crate) struct Results {
     pub(crate) quick: bool,
     pub(crate) intake: Option<Intake>,
     pub(crate) cold_start: Option<ColdStart>,
+    pub(crate) function_start: Option<FunctionStart>,
     pub(crate) workers: Option<Workers>,
     pub(crate) end_to_end: Option<EndToEnd>,
     pub(crate) growth: Option<Growth>,
@@ -134,6 +136,15 @@ impl Results {
                 1,
                 component.map(|each| kibibytes(each.wasm_bytes)),
             ),
+            Target::at_most(
+                "a function's start to its first response, p50",
+                60.0,
+                " ms",
+                1,
+                self.function_start
+                    .as_ref()
+                    .and_then(|start| Some(start.find(function_start::Subject::Appointment)?.first_response_ms.median)),
+            ),
             Target::at_most("host memory after 100,000 bookings", 150.0, " MB", 1, memory),
             Target::at_most("host memory, 100,000 bookings against 50,000", 1.05, "x", 3, growth_of_memory),
             Target::at_least(
@@ -144,6 +155,13 @@ impl Results {
                 of_worker(Subject::WorkerWithoutBus),
             ),
             Target::at_least("the same with its PutEvents (10 calls a batch)", 0.8, "x", 2, of_worker(Subject::Worker)),
+            Target::at_most(
+                "202 to `completed` at 50 a second through API Gateway, p50",
+                300.0,
+                " ms",
+                0,
+                self.end_to_end.as_ref().and_then(|all| Some(all.find(Way::ApiGateway, 50)?.whole.p50)),
+            ),
             Target::at_most(
                 "a page's read units in the largest table against the smallest",
                 1.2,
@@ -205,6 +223,9 @@ impl Results {
         }
         if let Some(cold_start) = &self.cold_start {
             page.cold_start(cold_start, self.intake.as_ref());
+        }
+        if let Some(function_start) = &self.function_start {
+            page.function_start(function_start);
         }
         if let Some(workers) = &self.workers {
             page.workers(workers);
@@ -373,22 +394,70 @@ impl Page {
         self.table(&["batch", "SQL round trips", "PutEvents"], rows);
     }
 
+    fn function_start(&mut self, function_start: &FunctionStart) {
+        self.line("## Start of a function");
+        self.line("");
+        self.line(&format!(
+            "From the start of the process until the runtime API has the response to its first booking, which makes both calls to the stand-in: {} starts of each, in turn, files in the page cache. The package of `appointment` has {:.1} MB. The Node.js peer is its routes behind the runtime API (`bench/peers/node-aws-sdk/function.js`). Both have this machine's whole processor, of which Lambda gives 256 MB a seventh; and Lambda first has to find a place and to fetch the package, which this does not show. Of the address space nearly all is reserved for instances and never touched.",
+            function_start.starts,
+            function_start.package_bytes as f64 / 1e6,
+        ));
+        self.line("");
+        if let Some(why) = &function_start.left_out {
+            self.line(&format!("Left out: the Node.js peer, because {why}."));
+            self.line("");
+        }
+        let rows = function_start.rows.iter().map(|row| {
+            vec![
+                row.subject.label().to_owned(),
+                row.first_response_ms.text(1),
+                row.resident_mb.text(1),
+                row.address_space_gb.text(1),
+            ]
+        });
+        self.table(&["function", "first response ms", "resident MB", "address space GB"], rows);
+    }
+
     fn end_to_end(&mut self, end_to_end: &EndToEnd) {
         self.line("## End to end, on the local stack");
         self.line("");
-        self.line("Milliseconds, p50 / p99, by the lines that worker and confirmation log. Each hop begins where the one before it ends, and its share is that of its sum over all bookings. The programs are the local stack's own, which are not optimised.");
+        self.line("Milliseconds, p50 / p99, by the lines that intake, worker and confirmation log. After the `202` each hop begins where the one before it ends, and its share is that of its sum over all bookings; a hop that is not a function's is the emulator's. The functions are those of `cargo xtask package`, the durations are the deployed ones, and bookings of one second at the same rate went before. *Intake* is its part of the request, its two calls included; the rest is API Gateway's and Lambda's, or the host's.");
         self.line("");
-        let hop = |hop: crate::end_to_end::Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
+        let hop = |hop: Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
         let names = end_to_end.rows.first().into_iter().flat_map(|row| &row.hops).map(|each| each.name);
-        let head: Vec<&str> =
-            ["a second", "bookings", "request to 202", "202 to completed"].into_iter().chain(names).collect();
+        let head: Vec<&str> = ["by", "a second", "bookings", "request to 202", "intake", "202 to completed"]
+            .into_iter()
+            .chain(names)
+            .collect();
         let rows = end_to_end.rows.iter().map(|row| {
-            let all =
-                [row.bookings_per_second.to_string(), row.bookings.to_string(), hop(row.accepted), hop(row.whole)];
+            let all = [
+                row.way.label().to_owned(),
+                row.bookings_per_second.to_string(),
+                row.bookings.to_string(),
+                hop(row.accepted),
+                hop(row.intake),
+                hop(row.whole),
+            ];
             let shares = row.hops.iter().map(|each| format!("{} ({:.0} %)", hop(each.hop), each.share * 100.0));
             all.into_iter().chain(shares).collect()
         });
         self.table(&head, rows);
+        let burst = &end_to_end.burst;
+        self.line(&format!(
+            "Messages of a booking, after a burst of {} that were sent as fast as intake took them ({:.1} s; all were completed after {:.1} s). *Published* is what SNS and EventBridge took, counted by queues of the benchmark's own behind topic and bus; *delivered* is what the functions got from their queues, by their own lines.",
+            burst.bookings, burst.accepted_after_s, burst.completed_after_s
+        ));
+        self.line("");
+        let each = |count: u64| format!("{count} ({:.3} a booking)", burst.per_booking(count));
+        let rows = [
+            ("commands, to the country", burst.published.commands, Some(burst.delivered.commands)),
+            ("outcomes, to the confirmation", burst.published.outcomes, Some(burst.delivered.outcomes)),
+            ("announcements, to whoever notifies people", burst.published.announcements, None),
+        ];
+        let rows = rows.map(|(name, published, delivered)| {
+            vec![name.to_owned(), each(published), delivered.map(each).unwrap_or_default()]
+        });
+        self.table(&["message", "published", "delivered"], rows);
         self.line("What the emulator's own hops take one after another, with none of our code in them:");
         self.line("");
         let emulator = &end_to_end.emulator;

@@ -256,31 +256,23 @@ fn command(
 ) -> Result<Command> {
     let StandIn { dynamodb, sns, .. } = stand_in;
     let listen = ["--listen".to_owned(), address.to_string()];
-    let aws = || {
-        let options = [
-            ("--dynamodb", format!("http://{dynamodb}")),
-            ("--sns", format!("http://{sns}")),
-            ("--table", TABLE.to_owned()),
-            ("--topic-arn", TOPIC_ARN.to_owned()),
-            ("--republish-delays-seconds", REPUBLISH_DELAYS.to_owned()),
-        ];
-        options.into_iter().flat_map(|(name, value)| [name.to_owned(), value])
-    };
     Ok(match kind {
         Kind::Component | Kind::ComponentEs256 | Kind::ComponentEdDsa => {
             let manifest = programs.root.join("spin.toml").to_string_lossy().into_owned();
             let from = ["--from".to_owned(), manifest];
             (programs.program("edge-host")?, from.into_iter().chain(listen).collect(), spin_variables(stand_in))
         }
-        Kind::AxumAwsSdk => {
-            (programs.program("axum-aws-sdk")?, listen.into_iter().chain(aws()).collect(), credentials())
-        }
+        Kind::AxumAwsSdk => (
+            programs.program("axum-aws-sdk")?,
+            listen.into_iter().chain(aws_options(stand_in)).collect(),
+            credentials(),
+        ),
         Kind::NodeAwsSdk => {
             let server = npm::folder(programs, kind.name()).join("server.js").to_string_lossy().into_owned();
             let node = on_path("node").context("`node` is not on the PATH")?;
             let mut environment = credentials();
             environment.push(("NODE_ENV".to_owned(), "production".to_owned()));
-            (node, [server].into_iter().chain(listen).chain(aws()).collect(), environment)
+            (node, [server].into_iter().chain(listen).chain(aws_options(stand_in)).collect(), environment)
         }
         Kind::BareHyper => {
             let Sizes { put, publish, answer } = sizes.context("the limit needs to know how long a booking is")?;
@@ -294,8 +286,21 @@ fn command(
     })
 }
 
+/// How the peers are told where AWS is.
+pub(crate) fn aws_options(stand_in: &StandIn) -> impl Iterator<Item = String> {
+    let StandIn { dynamodb, sns, .. } = stand_in;
+    let options = [
+        ("--dynamodb", format!("http://{dynamodb}")),
+        ("--sns", format!("http://{sns}")),
+        ("--table", TABLE.to_owned()),
+        ("--topic-arn", TOPIC_ARN.to_owned()),
+        ("--republish-delays-seconds", REPUBLISH_DELAYS.to_owned()),
+    ];
+    options.into_iter().flat_map(|(name, value)| [name.to_owned(), value])
+}
+
 /// The variables of `spin.toml`. Those that a booking does not use have a value all the same: a host asks for each.
-fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
+pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
     let StandIn { dynamodb, sns, .. } = stand_in;
     variables([
         ("aws_region", REGION.to_owned()),

@@ -110,7 +110,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     migrate(&MigrationSettings { place, master_secret: None, worker, importer, rules }).await?;
 
     let bus = EventBridge::new(event_bridge(&stand_in), "appointments".to_owned());
-    let worker = worker(database.clone(), bus.clone())?;
+    let worker = self::worker(database.clone(), bus.clone())?;
     let without_bus = self::worker(database.clone(), Discard)?;
     let pgbench = pgbench(&programs.root);
     let mut rounds = Vec::new();

@@ -85,7 +85,7 @@ async fn kept(stack: &LocalStack, country: Country) -> (Appointment, TraceContex
         appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
         insured_id: format!("{:05}", person()).parse().unwrap(),
         schedule_id: fresh_slot().try_into().unwrap(),
-        country,
+        country: country.into(),
         status: Status::Pending,
         created_at: now,
         updated_at: now,
@@ -112,7 +112,7 @@ async fn publish(stack: &LocalStack, appointment: &Appointment, trace: TraceCont
         insured_id: appointment.insured_id,
         schedule_id: appointment.schedule_id,
         replaces: None,
-        country: appointment.country,
+        country: appointment.country.known().unwrap(),
         occurred_at: appointment.created_at,
         traceparent: trace,
     };

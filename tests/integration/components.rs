@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
+use appointment::Timestamp;
 use bytes::Bytes;
-use edge_host::{DEFAULT_REQUEST_TIMEOUT, EdgeHost, Executor, Manifest, Message, MessageAction};
+use edge_host::{DEFAULT_REQUEST_TIMEOUT, EdgeHost, Executor, Manifest, Message, MessageAction, MessageFailure};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -214,9 +216,13 @@ impl Confirmation {
 
     /// Hands over a message of the queue; whether it is done with.
     pub(crate) async fn deliver(&self, body: &str) -> bool {
+        matches!(self.handle(body).await, Ok(MessageAction::Delete))
+    }
+
+    /// Hands over a message of the queue; what the queue is told.
+    pub(crate) async fn handle(&self, body: &str) -> Result<MessageAction, MessageFailure> {
         let message = Message { id: None, message_attributes: Vec::new(), body: Some(body.to_owned()) };
-        let action = self.executor.handle_message("confirmation", message, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
-        matches!(action, MessageAction::Delete)
+        self.executor.handle_message("confirmation", message, DEFAULT_REQUEST_TIMEOUT).await
     }
 
     pub(crate) async fn call(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
@@ -499,15 +505,21 @@ async fn an_outcome_is_applied_once_and_announced() {
     }
 }
 
+/// An error of its own says that no later delivery can mend the message, so that its host lets it come again soon. What a later
+/// delivery may mend is left.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_without_sense_is_left_and_changes_nothing() {
+async fn a_message_without_sense_is_an_error_and_changes_nothing() {
     let double = Double::start(&[]).await;
     let confirmation = Confirmation::over(&double).await;
     let foreign = completed().replace("appointments.worker.PE", "appointments.worker.CL");
     for body in ["", "{", "{}", &foreign] {
-        assert!(!confirmation.deliver(body).await, "{body}");
+        let Err(MessageFailure::Handler(reason)) = confirmation.handle(body).await else { panic!("taken: {body}") };
+        assert!(!reason.contains("00123"), "{reason}");
     }
     assert!(double.operations().is_empty());
+    let away = Double::start(&[("UpdateItem", 500, r#"{"__type":"InternalServerError"}"#.to_owned())]).await;
+    let confirmation = Confirmation::over(&away).await;
+    assert!(matches!(confirmation.handle(&completed()).await, Ok(MessageAction::Leave)));
 }
 
 /// `spin.toml` gives its credentials a default, for the edge: where it runs, an empty one is a fault of the set-up.
@@ -515,7 +527,7 @@ async fn a_message_without_sense_is_left_and_changes_nothing() {
 async fn without_credentials_a_message_is_left() {
     let double = Double::start(&[]).await;
     let confirmation = Confirmation::start(&double.url, "", "", None).await;
-    assert!(!confirmation.deliver(&completed()).await);
+    assert!(matches!(confirmation.handle(&completed()).await, Ok(MessageAction::Leave)));
     let (status, problem) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
     assert_eq!((status.as_u16(), &problem["code"]), (500, &json!("internal")));
     assert!(double.operations().is_empty());
@@ -556,6 +568,11 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
     };
     let not_processed = backplane::not_processed_event_id(ID.parse().unwrap()).to_string();
     let taken = |status: &str| (200, json!({"Attributes": row(status, &not_processed)}).to_string());
+    let just_taken = |status: &str| {
+        let mut row = row(status, &not_processed);
+        row["updatedAt"]["S"] = Timestamp::from(SystemTime::now()).to_string().into();
+        (200, json!({"Attributes": row}).to_string())
+    };
     let sns = (200, SNS_ANSWER.to_owned());
     let (waiting, given_up) = ("PE#0", "PE#0#given_up");
     let nameless = (200, json!({"Items": [{"status": {"S": "pending"}}]}).to_string());
@@ -563,6 +580,7 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
     let publish: &[&str] = &["Query", "UpdateItem", "Publish", "UpdateItem"];
     let fail: &[&str] = &["Query", "UpdateItem", "PutEvents", "UpdateItem"];
     let unpublished: &[&str] = &["Query", "UpdateItem", "Publish", "Publish", "Publish", "UpdateItem"];
+    let away = (500, String::new());
     let leave: &[&str] = &["Query", "UpdateItem", "UpdateItem"];
     let gone = condition_failed(None);
     #[rustfmt::skip]
@@ -570,7 +588,11 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
         ("request", indexed(waiting, "pending", 0), taken("pending"), sns.clone(), publish, json!([9, 0, false]), Some("1")),
         ("cancellation", indexed(waiting, "cancelling", 4), taken("cancelling"), sns.clone(), publish, json!([9, 0, false]), Some("5")),
         ("moved meanwhile", indexed(waiting, "pending", 0), gone, sns.clone(), &["Query", "UpdateItem"], json!([0, 0, false]), None),
-        ("topic is away", indexed(waiting, "pending", 2), taken("pending"), (500, String::new()), unpublished, json!([0, 0, false]), Some("2")),
+        ("topic is away", indexed(waiting, "pending", 2), just_taken("pending"), away.clone(), unpublished, json!([0, 0, false]), Some("2")),
+        // It may have been published all the same, so that nobody is told that it failed before an outcome would have come.
+        ("topic is away for long", indexed(waiting, "pending", 2), taken("pending"), away.clone(), unpublished, json!([0, 0, false]), Some("5")),
+        ("cancellation without topic", indexed(waiting, "cancelling", 2), just_taken("cancelling"), away.clone(), unpublished, json!([0, 0, false]), Some("2")),
+        ("the same for long", indexed(waiting, "cancelling", 2), taken("cancelling"), away, unpublished, json!([0, 9, false]), Some("0")),
         ("last turn", indexed(waiting, "pending", 5), taken("failed"), sns.clone(), fail, json!([0, 9, false]), Some("0")),
         ("run that died", indexed(waiting, "failed", 5), taken("failed"), sns.clone(), fail, json!([0, 9, false]), Some("0")),
         ("cancellation's last turn", indexed(waiting, "cancelling", 5), taken("cancelling"), sns.clone(), leave, json!([0, 9, false]), Some("0")),
@@ -620,7 +642,7 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
         assert_eq!(counted.as_deref(), attempt, "{name}: only what was published counts");
         if let Some(message) = sent.iter().find(|sent| sent.operation == "Publish") {
             let expected = match name {
-                "cancellation" => "cancellation_requested",
+                "cancellation" | "cancellation without topic" | "the same for long" => "cancellation_requested",
                 "decision" | "last decision" => "decision_requested",
                 _ => "requested",
             };

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Appointment, AppointmentId, Country, Outcome, Status, Timestamp, TraceContext};
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials};
+use aws_http::{Client, Credentials, Endpoint};
 use backplane::AppointmentsTable;
 use futures::future::join_all;
+use local_stack::LocalStack;
+use local_stack::backplane::Durations;
 use local_stack::ministack::REGION;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -21,7 +23,9 @@ const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#)
 /// One system for all of these tests: each sends outcomes of appointments of its own.
 async fn faulty() -> &'static Faulty {
     static FAULTY: OnceCell<Faulty> = OnceCell::const_new();
-    FAULTY.get_or_init(|| Faulty::start("confirmation", |_| {})).await
+    // Whatever is left twice waits for long, but for what no delivery can mend.
+    let patient = |durations: &mut Durations| durations.receive_delays = vec![1, 60, 60, 60, 60, 60, 60];
+    FAULTY.get_or_init(|| Faulty::start("confirmation", patient)).await
 }
 
 /// As many appointments as a batch has records, in the table alone: no country was told, and nobody is going to tell it.
@@ -36,7 +40,7 @@ async fn ten_pending(faulty: &Faulty) -> Vec<Booking> {
             appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
             insured_id: insured.parse().unwrap(),
             schedule_id: slot.try_into().unwrap(),
-            country: if slot.is_multiple_of(2) { Country::Peru } else { Country::Chile },
+            country: if slot.is_multiple_of(2) { Country::Peru } else { Country::Chile }.into(),
             status: Status::Pending,
             created_at: now,
             updated_at: now,
@@ -82,10 +86,9 @@ async fn applied_once(faulty: &Faulty, booking: &Booking) {
     assert_eq!(distinct.len(), 1, "a repetition is announced as it was: {distinct:?}");
 }
 
-/// The processes of the function `appointment-update` of this stack alone: they reach AWS through its proxy.
-fn update_processes(faulty: &Faulty) -> Vec<u32> {
-    let name = &faulty.stack.services().backplane().confirmation.function;
-    let endpoint = faulty.confirmation_endpoint.to_string();
+/// The processes of the function `appointment-update` of one stack alone, by where they reach AWS.
+pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<u32> {
+    let name = &stack.services().backplane().confirmation.function;
     let own = [format!("AWS_LAMBDA_FUNCTION_NAME={name}"), format!("AWS_ENDPOINT_URL={endpoint}")];
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let process: u32 = entry.unwrap().file_name().to_str()?.parse().ok()?;
@@ -105,13 +108,15 @@ async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
     let armed = faulty.arm("confirmation", "UpdateItem", bookings[0].slot, Action::Silence, ALWAYS);
     send(faulty, completed(&bookings)).await;
     armed.has_happened().await;
-    let processes: Vec<String> = update_processes(faulty).iter().map(u32::to_string).collect();
+    let processes = update_processes(&faulty.stack, &faulty.confirmation_endpoint);
+    let processes: Vec<String> = processes.iter().map(u32::to_string).collect();
     let killed = std::process::Command::new("kill").arg("-KILL").args(&processes).status().unwrap();
     assert!(killed.success(), "of {processes:?} not all ran");
     armed.heal();
     join_all(bookings.iter().map(|booking| applied_once(faulty, booking))).await;
 }
 
+/// It is in the dead-letter queue after seven short pauses, where with the growing ones it would come after minutes.
 #[tokio::test]
 async fn a_poison_record_costs_the_other_nine_nothing() {
     let faulty = faulty().await;

@@ -138,7 +138,7 @@ async fn a_retry_after_a_crash_between_write_and_publication_finds_the_same_appo
         appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
         insured_id: person.parse().unwrap(),
         schedule_id: slot.try_into().unwrap(),
-        country: Country::Peru,
+        country: Country::Peru.into(),
         status: Status::Pending,
         created_at: now,
         updated_at: now,

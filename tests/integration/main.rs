@@ -10,6 +10,7 @@
 mod application;
 mod authentication;
 mod aws_http;
+mod backlog;
 mod backplane;
 mod cancellation;
 mod chaos;
@@ -20,6 +21,7 @@ mod cors;
 mod deploy;
 mod domain;
 mod edge_host;
+mod failures;
 mod fault_proxy;
 mod faults;
 mod faulty;

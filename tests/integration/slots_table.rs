@@ -226,7 +226,7 @@ async fn what_was_moved_names_its_successor_however_often_it_is_told() {
         appointment_id: original.appointment_id,
         insured_id: original.insured_id,
         schedule_id: original.schedule_id,
-        country: original.country,
+        country: original.country.known().unwrap(),
         command,
         reason: Some(Reason::Moved),
         replaced_by: Some(successor),

@@ -40,7 +40,7 @@ pub(crate) fn fresh_appointment() -> Appointment {
         appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
         insured_id: format!("{:05}", fastrand::u32(0..100_000)).parse().unwrap(),
         schedule_id: fastrand::u64(1..1 << 50).try_into().unwrap(),
-        country: Country::Peru,
+        country: Country::Peru.into(),
         status: Status::Pending,
         created_at: now,
         updated_at: now,
@@ -67,7 +67,7 @@ pub(crate) fn outcome_event(appointment: &Appointment, event: StatusEvent) -> Op
         appointment_id: appointment.appointment_id,
         insured_id: appointment.insured_id,
         schedule_id: appointment.schedule_id,
-        country: appointment.country,
+        country: appointment.country.known().unwrap(),
         command,
         reason,
         replaced_by: None,
@@ -194,7 +194,7 @@ async fn live(services: &Services, confirmation: &Confirmation, life: &Life) {
     for event in &life.arrivals {
         let event = outcome_event(&appointment, *event).unwrap();
         let envelope = Envelope {
-            source: appointment.country.event_source().to_owned(),
+            source: appointment.country.known().unwrap().event_source().to_owned(),
             detail_type: event.outcome.detail_type().to_owned(),
             detail: event.detail,
         };

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use appointment::{Command, Outcome, OutcomeEvent, Status, Timestamp};
 use backplane::{AppointmentsTable, Cancelled};
+use futures::stream::{self, StreamExt as _};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::services;
@@ -142,6 +143,59 @@ async fn answers_pass_on_the_values_of_a_later_version() {
     assert!(error_line(&lines, &[about[0], "\"DELETE\""]), "{lines:#?}");
 }
 
+/// A later version serves more countries. What a person has there is passed on, and only that version moves it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_appointment_in_a_country_of_a_later_version_is_shown_and_moves_nowhere() {
+    let mut later = row("completed", EVENT_ID);
+    later["countryISO"]["S"] = json!("CO");
+    let conflict = condition_failed(Some(later.clone()));
+    let double = Double::start(&[
+        ("Query", 200, json!({"Items": [later, row("completed", EVENT_ID)]}).to_string()),
+        ("GetItem", 200, json!({"Item": later}).to_string()),
+        ("UpdateItem", conflict.0, conflict.1),
+    ])
+    .await;
+    let host = host(&double).await;
+    let one = format!("/appointments/00123/{ID}");
+    let (status, _, list) = call(&host, Method::GET, "/appointments/00123", &[], "").await;
+    assert_eq!(status, StatusCode::OK, "{list}");
+    let listed: Vec<_> = list["appointments"].as_array().unwrap().iter().map(|one| &one["countryISO"]).collect();
+    assert_eq!(listed, ["CO", "PE"]);
+    let (status, _, shown) = call(&host, Method::GET, &one, &[], "").await;
+    assert_eq!((status, &shown["countryISO"], &shown["status"]), (StatusCode::OK, &json!("CO"), &json!("completed")));
+    let (status, _, problem) = call(&host, Method::DELETE, &one, &[], "").await;
+    assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("not_cancellable")));
+    assert_eq!(double.operations(), ["Query", "GetItem", "UpdateItem"], "and nothing is published");
+    let lines = host.lines().lock().unwrap().clone();
+    for method in ["\"GET\"", "\"DELETE\""] {
+        assert!(error_line(&lines, &["the countryISO 'CO' is of a later version", method]), "{lines:#?}");
+    }
+    // Its outcome is for the version that knows the country.
+    let confirmation = Confirmation::over(&double).await;
+    assert!(!confirmation.deliver(&completed()).await, "the outcome of one country is none for another's appointment");
+}
+
+/// The table itself refuses to cancel it, whatever its status.
+#[tokio::test]
+async fn an_appointment_in_a_country_of_a_later_version_is_not_cancelled() {
+    let services = services().await;
+    let (client, root, name) = (client(services), services.aws(), &services.backplane().table.name);
+    let table = AppointmentsTable::new(&client, services.endpoint(), name);
+    let appointment = fresh_appointment();
+    table.book(&appointment, trace(), &schedule()).await.unwrap();
+    let move_away = json!({
+        "TableName": name, "Key": key(&appointment), "UpdateExpression": "SET countryISO = :country",
+        "ExpressionAttributeValues": {":country": {"S": "CO"}},
+    });
+    root.dynamodb("UpdateItem", &move_away).await.unwrap();
+    let (insured, id) = (appointment.insured_id, appointment.appointment_id);
+    let now = Timestamp::from(SystemTime::now());
+    let cancelled = table.request_cancellation(&insured, id, trace(), now, &schedule()).await.unwrap();
+    let Cancelled::NotUnderstood(kept) = cancelled else { panic!("{cancelled:?}") };
+    assert_eq!((kept.appointment.country.as_str(), kept.appointment.status), ("CO", Status::Pending));
+    assert!(kept.unanswered_command().is_none(), "nobody here knows its queue");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_with_values_of_a_later_version_is_applied_or_left_and_always_reported() {
     let event = |kind: &str, member: &str, value: Value| {
@@ -275,10 +329,9 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
         appointment.updated_at = appointment.created_at;
         appointments.push(appointment);
     }
-    futures::future::join_all(appointments.iter().map(async |appointment| {
-        table.book(appointment, trace(), &due).await.unwrap();
-    }))
-    .await;
+    stream::iter(&appointments)
+        .for_each_concurrent(16, async |appointment| table.book(appointment, trace(), &due).await.unwrap())
+        .await;
     let keys = crate::backplane::assume(&services.aws(), &services.backplane().confirmation.function).await;
     let topic = [("appointments_topic_arn", services.topic_arn())];
     let (key, secret, session) = (keys.access_key_id(), keys.secret_access_key(), keys.session_token());

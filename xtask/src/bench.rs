@@ -7,10 +7,16 @@ use anyhow::{Context, Result, ensure};
 use local_stack::progress::Progress;
 use local_stack::setup;
 
+use crate::package::{self, Package};
+
 /// The native programs: the one that measures, what it compares, and the embedded host.
 const PROGRAMS: [&str; 5] = ["bench", "aws-stand-in", "axum-aws-sdk", "bare-hyper", "edge-host"];
 
 pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<ExitCode> {
+    // What is deployed is what the figures are about.
+    if !quick {
+        package::run(root, &Package::default())?;
+    }
     let progress = Progress::steps(setup::STEPS + 1);
     setup::run(root, &progress)?;
     // The quick form judges no figure, so that it can do with what the tests have built anyway.

@@ -115,6 +115,9 @@ const fn standing(price: Price, pieces: f64, why: &'static str) -> Standing {
 /// The metrics that the alarms for two countries watch: Terraform's tests count them too (`infra/tests/alarms.tftest.hcl`).
 const ALARM_METRICS: f64 = 61.0;
 
+/// Shards of the index `pending` that a call of the schedule reads.
+const INDEX_QUERIES: f64 = 9.0;
+
 /// The same with every size of the databases.
 fn for_every_size() -> [Standing; 9] {
     [
@@ -129,7 +132,11 @@ fn for_every_size() -> [Standing; 9] {
             2.0 * 2.0 * 60.0 * HOURS,
             "the schedules' calls: for what is unanswered, and for slots, one a minute each for each country",
         ),
-        standing(READS, 2.0 * 60.0 * HOURS * 4.0 * 0.5, "what the first of them reads in the index: four queries each"),
+        standing(
+            READS,
+            2.0 * 60.0 * HOURS * INDEX_QUERIES * 0.5,
+            "what the first of them reads in the index: nine queries each, of four shards that wait, four that were given up and an earlier version's",
+        ),
         standing(
             WRITES,
             2.0 * 10_000.0 * 4.0,
@@ -275,6 +282,8 @@ fn number(value: f64) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use appointment::Country;
+
     use super::*;
 
     #[test]
@@ -282,6 +291,30 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cost.md");
         let written = std::fs::read_to_string(path).unwrap();
         assert_eq!(written, page(), "write it anew: cargo xtask cost > docs/cost.md");
+    }
+
+    #[test]
+    fn the_production_example_is_the_one_that_is_priced() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/examples/production/main.tf");
+        let example = std::fs::read_to_string(path).unwrap();
+        for (setting, priced) in [
+            (r#"database           = { instance_class = "db.t4g.medium","#, MEDIUM.what.contains("db.t4g.medium")),
+            (
+                r#"PE = { instance_class = "db.m7g.large", allocated_storage_gib = 100,"#,
+                LARGE.what.contains("db.m7g.large"),
+            ),
+            ("availability_zone_count = 3", (production()[3].pieces - 3.0 * 3.0 * HOURS).abs() < 1e-9),
+            ("detailed_metrics = true", (production()[5].pieces - 9.0 * 6.0).abs() < 1e-9),
+        ] {
+            assert!(example.contains(setting) && priced, "{setting} in infra/examples/production, and its price here");
+        }
+    }
+
+    #[test]
+    fn the_schedules_queries_are_those_of_every_shard() {
+        let shards = backplane::PendingShards::default();
+        let queries = shards.waiting(Country::Peru).count() + shards.given_up(Country::Peru).count();
+        assert!((INDEX_QUERIES - queries as f64).abs() < 1e-9, "{queries} queries a call");
     }
 
     #[test]

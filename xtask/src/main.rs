@@ -154,8 +154,8 @@ enum Task {
     },
     /// Measure the system against what people would use instead, and against the limit.
     ///
-    /// Takes about twelve minutes after the build, and wants the machine for itself. Writes docs/benchmarks.md with its plots,
-    /// and docs/benchmarks.json. Node.js and npm are needed for the peer that runs on them and for the growing store; what
+    /// Builds what is deployed first (`cargo xtask package`), takes about a quarter of an hour after that, and wants the machine
+    /// for itself. Writes docs/benchmarks.md with its plots, and docs/benchmarks.json. Node.js and npm are needed for the peer that runs on them and for the growing store; what
     /// cannot be measured here is named.
     ///
     /// Examples:
@@ -186,6 +186,8 @@ enum Task {
     ///   cargo xtask test                      everything
     ///   cargo xtask test pipeline::           the tests of the whole pipeline
     ///   cargo xtask test chaos                the long chaos run; CHAOS_SEED=7 repeats a schedule
+    ///   cargo xtask test reconcile            a restored country with 5,000 bookings
+    ///   cargo xtask test backlog              a country that is behind, with 6,000 rows that are due
     ///   cargo xtask test -- --nocapture       with what the tests print
     ///   cargo xtask test --host spin          the tests that speak to the application over HTTP, on `spin up`
     #[command(verbatim_doc_comment)]

@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use local_stack::archive::{self, Entry};
+use local_stack::artifacts::{APPLICATION_PACKAGE, PACKAGES};
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::setup::{self, WASM_TARGET};
@@ -28,14 +29,13 @@ const GLIBC: (u32, u32) = (2, 34);
 /// The zip with the Spin application.
 const APPLICATION: &str = "application.zip";
 
-/// The program that runs a component on Lambda, and the zip of the two functions that are made of it.
+/// The program that runs a component on Lambda; the two functions that are made of it are one zip.
 const LAMBDA_HOST: &str = "appointment-lambda";
-const FUNCTIONS: &str = "appointment";
 
 /// What that zip may have: Lambda fetches it before a new execution environment starts.
 const FUNCTIONS_LIMIT: u64 = 12 * 1000 * 1000;
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Package {
     /// The instruction set of the functions; without this, this machine's. Terraform's variable `packages` has to name the
     /// same one, and takes arm64 by default.
@@ -90,7 +90,7 @@ pub(crate) fn run(root: &Path, package: &Package) -> Result<()> {
     let progress = Progress::steps(setup::STEPS + 3);
     setup::run(root, &progress)?;
     let build = Build::new(root, architecture)?;
-    let output = root.join("target/package");
+    let output = root.join("target").join(PACKAGES);
     let mut files = Vec::new();
 
     let step = progress.step("cargo-lambda");
@@ -111,7 +111,7 @@ pub(crate) fn run(root: &Path, package: &Package) -> Result<()> {
         runs_on_lambda(&binary, architecture).with_context(|| name.clone())?;
         let mut entries = vec![Entry { path: "bootstrap", content: &binary, executable: true }];
         let is_host = name == LAMBDA_HOST;
-        let name = if is_host { FUNCTIONS.to_owned() } else { name };
+        let name = if is_host { APPLICATION_PACKAGE.to_owned() } else { name };
         let zip = output.join(format!("{name}.zip"));
         if is_host {
             entries.extend(machine_code.iter().map(|(path, content)| file(path, content)));

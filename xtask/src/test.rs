@@ -24,8 +24,12 @@ const OVER_HTTP: &[&str] = &[
     "readme::the_curl_sessions",
 ];
 
-/// Asked for by name, the chaos run is the long one (`tests/integration/chaos.rs`).
-const LONG_CHAOS: &str = "chaos";
+/// Asked for by name, these tests run in their long form: the name, and the variable that says how much.
+const LONG_FORMS: [(&str, &str, &str); 3] = [
+    ("chaos", "CHAOS_BOOKINGS", "2000"),
+    ("reconcile", "RECONCILE_BOOKINGS", "5000"),
+    ("backlog", "DRAIN_ROWS", "6000"),
+];
 
 pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitCode> {
     if host == Host::Spin {
@@ -45,8 +49,10 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     if host == Host::Spin && arguments.is_empty() {
         test.args(["--test", "integration", "--"]).args(OVER_HTTP);
     }
-    if arguments.first().is_some_and(|first| first == LONG_CHAOS) && std::env::var_os("CHAOS_BOOKINGS").is_none() {
-        test.env("CHAOS_BOOKINGS", "2000");
+    for (name, variable, number) in LONG_FORMS {
+        if arguments.first().is_some_and(|first| first == name) && std::env::var_os(variable).is_none() {
+            test.env(variable, number);
+        }
     }
     let status = test.status().context("cannot run cargo test")?;
     step.done(if status.success() { "passed" } else { "failed" });

@@ -5,7 +5,7 @@ use backplane::{Applied, AppointmentsTable};
 use edge_component::{Chance, Level, LogLine};
 use futures::future::join;
 
-use crate::internal::{Failure, SERVICE, Settings};
+use crate::internal::{Delivered, Failure, SERVICE, Settings};
 use crate::projection::project;
 
 /// How log lines name this way in, where those of HTTP name their route.
@@ -22,21 +22,23 @@ struct Done {
     status: Option<Status>,
 }
 
-/// Applies the outcome in a message's body, and writes one log line about it: whether the message is done with.
-pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> bool {
+/// Applies the outcome in a message's body, and writes one log line about it.
+pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> Delivered {
     let chance = Chance::draw();
     let mut event = None;
     let result = confirm(body, &mut event).await;
     let trace =
         chance.trace(event.as_ref().map(|event: &OutcomeEvent| event.detail.traceparent.to_string()).as_deref());
-    let done = result.is_ok();
-    let (level, message, status, error) = match result {
-        Ok(Done { level, message, status }) => (level, message, status, None),
-        Err(failure) => (failure.level(), failure.message(), None, Some(failure.to_string())),
+    let (delivered, level, message, status, error) = match result {
+        Ok(Done { level, message, status }) => (Delivered::Done, level, message, status, None),
+        Err(failure) => {
+            let (delivered, error) = (Delivered::failed(&failure), failure.to_string());
+            (delivered, failure.level(), failure.message(), None, Some(error))
+        }
     };
     LogLine::new(level, SERVICE, message, trace)
         .with("route", ROUTE)
-        .with("action", if done { "delete" } else { "leave" })
+        .with("action", delivered.action())
         .with_some("appointment_id", event.as_ref().map(|event| event.detail.appointment_id))
         .with_some("country", event.as_ref().map(|event| event.detail.country))
         .with_some("outcome", event.as_ref().map(|event| event.outcome))
@@ -46,7 +48,7 @@ pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> bool {
         .with_some("error", error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
-    done
+    delivered
 }
 
 async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {

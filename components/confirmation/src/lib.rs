@@ -3,7 +3,8 @@
 //! The host calls `handle-queue-message` (Spin's SQS trigger) with each message of SQS_CONFIRMATION, whose body is one
 //! EventBridge envelope: the component moves the appointment by one conditional write and announces
 //! `AppointmentStatusChanged`. What a message tells of slots goes to the projection that people read (`projection`), by
-//! conditional writes too; `SlotsChanged` and `CatalogueChanged` come by a queue of their own. `delete` acknowledges the message; `leave` leaves it to the queue.
+//! conditional writes too; `SlotsChanged` and `CatalogueChanged` come by a queue of their own. `delete` acknowledges the message,
+//! `leave` leaves it to the queue; an error says that no later delivery can mend it.
 //!
 //! `POST /internal/republish`, its private HTTP route, takes `{"countryISO":"PE"}` from the schedule, publishes again what
 //! that country has not answered, gives up what it never will, and answers `{"published":0,"givenUp":0,"more":false}`.

@@ -17,7 +17,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
 use crate::confirm::ROUTE;
-use crate::internal::{Failure, SERVICE, Settings};
+use crate::internal::{Delivered, Failure, SERVICE, Settings};
 
 const TABLE: Setting = Setting("slots_table");
 
@@ -56,20 +56,22 @@ impl Subject {
     }
 }
 
-/// Keeps what a message tells of a catalogue, and writes one log line about it: whether the message is done with.
-pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: Instant) -> bool {
+/// Keeps what a message tells of a catalogue, and writes one log line about it.
+pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: Instant) -> Delivered {
     let chance = Chance::draw();
     let mut about = None;
     let result = keep(subject, body, &mut about).await;
     let trace = chance.trace(about.as_ref().map(|about| about.trace.to_string()).as_deref());
-    let done = result.is_ok();
-    let (level, message, written, error) = match result {
-        Ok(written) => (Level::Info, "catalogue projected", Some(written), None),
-        Err(failure) => (failure.level(), failure.message(), None, Some(failure.to_string())),
+    let (delivered, level, message, written, error) = match result {
+        Ok(written) => (Delivered::Done, Level::Info, "catalogue projected", Some(written), None),
+        Err(failure) => {
+            let (delivered, error) = (Delivered::failed(&failure), failure.to_string());
+            (delivered, failure.level(), failure.message(), None, Some(error))
+        }
     };
     LogLine::new(level, SERVICE, message, trace)
         .with("route", ROUTE)
-        .with("action", if done { "delete" } else { "leave" })
+        .with("action", delivered.action())
         .with_some("country", about.as_ref().map(|about| about.country))
         .with_some("event_id", about.as_ref().map(|about| about.event_id))
         .with_some("slots", about.as_ref().map(|about| about.slots))
@@ -77,7 +79,7 @@ pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: Instant) -> 
         .with_some("error", error)
         .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
         .write();
-    done
+    delivered
 }
 
 /// How many items were newer than what was there.

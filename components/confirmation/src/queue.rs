@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use spin_sdk::http::run;
 
+use crate::internal::Delivered;
 use crate::projection::Subject;
 use crate::{confirm, projection};
 
@@ -24,13 +25,17 @@ impl Guest for Queue {
     fn handle_queue_message(message: Message) -> Result<MessageAction, Error> {
         let arrived = Instant::now();
         let body = message.body.unwrap_or_default();
-        let done = run(async {
+        let delivered = run(async {
             match Subject::of(body.as_bytes()) {
                 Some(subject) => projection::deliver(subject, body.as_bytes(), arrived).await,
                 None => confirm::deliver(body.as_bytes(), arrived).await,
             }
         });
-        // What is left comes again, until the queue's receive count moves it to the dead-letter queue.
-        Ok(if done { MessageAction::Delete } else { MessageAction::Leave })
+        match delivered {
+            Delivered::Done => Ok(MessageAction::Delete),
+            // What is left comes again, until the queue's receive count moves it to the dead-letter queue.
+            Delivered::Left => Ok(MessageAction::Leave),
+            Delivered::Poison(reason) => Err(Error::Other(reason)),
+        }
     }
 }

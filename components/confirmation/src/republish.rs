@@ -8,7 +8,7 @@ use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Endpoint};
 use backplane::{
     AppointmentsTable, CommandTopic, GivenUpSchedule, KeptAppointment, PendingAppointment, PendingShards,
-    RepublishSchedule, TURN, not_processed_event_id,
+    RepublishSchedule, TURN, TURNS_AT_ONCE, not_processed_event_id,
 };
 use edge_component::{
     Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, Setting, SettingError,
@@ -30,12 +30,11 @@ const BODY_LIMIT: usize = 4 * 1024;
 /// that is stuck takes nothing from another.
 const RUN: Duration = Duration::from_millis(2_500);
 
-/// How long one call to AWS may take, retries included; a turn makes three or four.
+/// How long one call to AWS may take, retries included.
 const CALL: Duration = Duration::from_millis(900);
 
-/// How many rows of a shard are read at once, and how many of them are worked on at once.
+/// How many rows of a shard are read at once.
 const ROWS_PER_PAGE: u32 = 100;
-const IN_FLIGHT: usize = 16;
 
 /// What the schedule sends.
 #[derive(Deserialize)]
@@ -237,7 +236,7 @@ impl Republisher {
             }
             let mut waiting = page.appointments.len();
             let in_time = stream::iter(page.appointments).take_while(|_| ready(arrived.elapsed() < RUN));
-            let mut turns = pin!(in_time.map(|row| self.turn(&client, row)).buffer_unordered(IN_FLIGHT));
+            let mut turns = pin!(in_time.map(|row| self.turn(&client, row)).buffer_unordered(TURNS_AT_ONCE));
             while let Some(turn) = turns.next().await {
                 waiting -= 1;
                 match turn {
@@ -281,7 +280,8 @@ impl Republisher {
     }
 
     /// The attempt counts only when it is made: what is not published keeps its number and comes again with the next call, for
-    /// as long as it would have waited otherwise.
+    /// as long as the attempts would have taken. Then it counts as the last one: the call may have taken effect, and an earlier
+    /// one too, so that its outcome is waited for before anybody is told that the request failed.
     async fn publish(
         &self,
         client: &Client<WasiTransport>,
@@ -299,11 +299,14 @@ impl Republisher {
         let before = row.attempt;
         let turn = row.after_turn(until);
         if let Err(error) = CommandTopic::new(client, &self.sns, &self.topic_arn).publish(&message).await {
-            if !turn.is_given_up() && self.schedule.is_over(kept.appointment.updated_at, now) {
+            let last = self.schedule.last_attempt(kept.appointment.updated_at, now).filter(|_| !turn.is_given_up());
+            // Of a cancellation that is given up nobody is told anything.
+            if last.is_some() && kept.appointment.status == Status::Cancelling {
                 return self.give_up_turn(client, &turn, kept, now).await;
             }
+            let (attempt, next) = last.unwrap_or_else(|| (before, self::now()));
             // Where this fails too, the turn ends by itself.
-            let _ = table.set_turn(&turn, before, self::now()).await;
+            let _ = table.set_turn(&turn, attempt, next).await;
             return Err(error.to_string());
         }
         table.set_turn(&turn, attempt, next).await.map_err(text)?;

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use appointment::{Appointment, AppointmentId, Country, TraceContext};
+use appointment::{Appointment, AppointmentId, KeptCountry, TraceContext};
 use backplane::{KeptAppointment, StoreError};
 use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
 use http::header::{
@@ -30,7 +30,7 @@ pub(crate) struct Exchange {
     /// The appointment that it is about.
     pub(crate) appointment_id: Option<AppointmentId>,
     /// Its country.
-    pub(crate) country: Option<Country>,
+    pub(crate) country: Option<KeptCountry>,
     /// How it is known who asks, where that matters.
     pub(crate) authentication: Option<&'static str>,
     /// In which role the caller acts for the insured person, where there are roles.

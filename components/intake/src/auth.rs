@@ -4,7 +4,7 @@
 //! configured issuer; its caller is the insured person whom the token names, or staff, who act for others. With `none`
 //! anybody acts for anybody, which is for local use only. Each log line says which of the two it is.
 
-use appointment::{Country, InsuredId};
+use appointment::{Country, InsuredId, KeptCountry};
 use edge_component::{Problem, ProblemCode, Setting};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -55,16 +55,18 @@ impl Role {
     }
 
     /// Whether what belongs to this country is the caller's business. To whom it is not, it is not there.
-    pub(crate) fn covers(&self, country: Country) -> bool {
-        match self {
-            Self::Anybody | Self::InsuredPerson => true,
-            Self::Staff(countries) => countries.contains(&country),
+    pub(crate) fn covers(&self, country: KeptCountry) -> bool {
+        match (self, country) {
+            (Self::Anybody | Self::InsuredPerson, _) => true,
+            (Self::Staff(countries), KeptCountry::Known(country)) => countries.contains(&country),
+            // Whose staff may see it only a later version knows.
+            (Self::Staff(_), KeptCountry::Unknown(_)) => false,
         }
     }
 
     /// Whether there are countries that are not the caller's business.
     pub(crate) fn is_bounded(&self) -> bool {
-        Country::ALL.iter().any(|country| !self.covers(*country))
+        Country::ALL.into_iter().any(|country| !self.covers(country.into()))
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) async fn book(
     exchange.audit.person = Some(wanted.insured_id);
     let role = caller.act_for(wanted.insured_id)?;
     exchange.caller = role.name();
-    if !role.covers(wanted.country) {
+    if !role.covers(wanted.country.into()) {
         return Err(forbidden("the token is not for this country"));
     }
     let backend = Backend::read()?;
@@ -103,7 +103,7 @@ pub(crate) async fn book(
         appointment_id: chance.appointment_id(now),
         insured_id: wanted.insured_id,
         schedule_id: wanted.schedule_id,
-        country: wanted.country,
+        country: wanted.country.into(),
         status: Status::Pending,
         created_at: now,
         updated_at: now,
@@ -288,7 +288,8 @@ async fn publish(
     exchange: &mut Exchange,
 ) -> bool {
     let client = settings.client.clone().with_deadline(PUBLISH_DEADLINE);
-    let message = AppointmentMessage::new(command, appointment, traceparent);
+    // Of a country that only a later version serves nothing is written here.
+    let Some(message) = AppointmentMessage::new(command, appointment, traceparent) else { return false };
     let Err(error) = CommandTopic::new(&client, &commands.sns, &commands.topic_arn).publish(&message).await else {
         return true;
     };

@@ -67,7 +67,7 @@ struct ShownCatalog<'a> {
 pub(crate) async fn free(request: &Request, exchange: &mut Exchange) -> Result<Response, Failure> {
     let now = Timestamp::from(SystemTime::now());
     let search = Search::read(request.uri().query(), now)?;
-    exchange.country = Some(search.country);
+    exchange.country = Some(search.country.into());
     let settings = Settings::read()?;
     let name = TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
@@ -91,7 +91,7 @@ pub(crate) async fn read(
     request: &Request,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
-    exchange.country = Some(country);
+    exchange.country = Some(country.into());
     let settings = Settings::read()?;
     let name = TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
@@ -103,7 +103,7 @@ pub(crate) async fn read(
 
 /// What can be booked in a country.
 pub(crate) async fn catalog(country: Country, request: &Request, exchange: &mut Exchange) -> Result<Response, Failure> {
-    exchange.country = Some(country);
+    exchange.country = Some(country.into());
     let settings = Settings::read()?;
     let name = TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);

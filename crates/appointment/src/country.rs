@@ -3,6 +3,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::UnknownValue;
+use crate::unknown::passed_on_as_text;
+
 /// Declares the countries: a further one is one line below, one entry in `infra/backplane.json` and one worker crate
 /// (`docs/adding-a-country.md`).
 macro_rules! countries {
@@ -70,6 +73,55 @@ impl Country {
 impl fmt::Display for Country {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.code())
+    }
+}
+
+/// The country of an appointment that is kept. Where a later version serves it and this one does not, it is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeptCountry {
+    /// This version serves it.
+    Known(Country),
+    /// A later version serves it.
+    Unknown(UnknownValue),
+}
+
+passed_on_as_text!(KeptCountry);
+
+impl KeptCountry {
+    /// The text in responses and in the table: an ISO 3166-1 alpha-2 code.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(country) => country.code(),
+            Self::Unknown(value) => value.as_str(),
+        }
+    }
+
+    /// The country of a stored text; `None` where it has not 1 to 47 bytes.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self::Known).or_else(|| UnknownValue::new(text).map(Self::Unknown))
+    }
+
+    /// The country, where this version serves it.
+    #[must_use]
+    pub const fn known(self) -> Option<Country> {
+        match self {
+            Self::Known(country) => Some(country),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl From<Country> for KeptCountry {
+    fn from(country: Country) -> Self {
+        Self::Known(country)
+    }
+}
+
+impl fmt::Display for KeptCountry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 

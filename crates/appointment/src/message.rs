@@ -94,10 +94,11 @@ pub struct AppointmentMessage {
 }
 
 impl AppointmentMessage {
-    /// The message that gives `command` for an appointment as it stands after the person asked.
+    /// The message that gives `command` for an appointment as it stands after the person asked; `None` where only a later
+    /// version serves its country.
     #[must_use]
-    pub fn new(command: Command, appointment: &Appointment, traceparent: TraceContext) -> Self {
-        Self {
+    pub fn new(command: Command, appointment: &Appointment, traceparent: TraceContext) -> Option<Self> {
+        Some(Self {
             version: Version1,
             command,
             event_id: Self::event_id(appointment.appointment_id, command),
@@ -105,13 +106,13 @@ impl AppointmentMessage {
             insured_id: appointment.insured_id,
             schedule_id: appointment.schedule_id,
             replaces: appointment.replaces,
-            country: appointment.country,
+            country: appointment.country.known()?,
             occurred_at: match command {
                 Command::Request | Command::Move | Command::Decision => appointment.created_at,
                 Command::Cancellation => appointment.updated_at,
             },
             traceparent,
-        }
+        })
     }
 
     /// The message as it is published.

@@ -3,7 +3,7 @@ use std::fmt;
 /// The longest value that is passed on, in bytes.
 const LIMIT: usize = 47;
 
-/// A status or a reason that a later version of this system wrote, and that this one does not know. It is passed on as it is.
+/// A status, a reason or a country that a later version of this system wrote, and that this one does not know. It is passed on as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UnknownValue {
     length: usize,

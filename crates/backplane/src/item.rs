@@ -3,8 +3,8 @@
 use std::fmt;
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Original, Reason, ScheduleId,
-    Status, StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
+    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, KeptCountry, Original, Reason,
+    ScheduleId, Status, StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
 use uuid::Uuid;
@@ -98,7 +98,7 @@ impl KeptAppointment {
     ///
     /// [`InvalidItem`] names the attribute that is missing or does not have its form.
     pub(crate) fn from_item(item: &Item<'_>) -> Result<Self, InvalidItem> {
-        let (schedule_id, country) = (schedule_id_of(item)?, parsed(item, attribute::COUNTRY)?);
+        let (schedule_id, country) = (schedule_id_of(item)?, country_of(item)?);
         let appointment = Appointment {
             appointment_id: appointment_id_of(item)?,
             insured_id: parsed(item, attribute::INSURED_ID)?,
@@ -108,7 +108,10 @@ impl KeptAppointment {
             created_at: parsed(item, attribute::CREATED_AT)?,
             updated_at: parsed(item, attribute::UPDATED_AT)?,
             reason: reason_of(item)?,
-            slot: map_of(item, attribute::SLOT)?.map(|map| slot_of(map, country, schedule_id)).transpose()?,
+            slot: match (map_of(item, attribute::SLOT)?, country.known()) {
+                (Some(map), Some(country)) => Some(slot_of(map, country, schedule_id)?),
+                _ => None,
+            },
             replaces: original_of(item)?,
             replaced_by: match item.get(attribute::REPLACED_BY) {
                 None => None,
@@ -170,7 +173,7 @@ impl KeptAppointment {
             appointment_id: self.appointment.appointment_id,
             insured_id: self.appointment.insured_id,
             schedule_id: self.appointment.schedule_id,
-            country: self.appointment.country,
+            country: self.appointment.country.known()?,
             status: entry.status,
             reason: entry.reason,
             // The row says it of its last step, and of no other.
@@ -183,7 +186,10 @@ impl KeptAppointment {
     /// A field of the row with a value of a later version, and the value.
     #[must_use]
     pub fn unknown_value(&self) -> Option<UnknownField> {
-        let Appointment { status, reason, .. } = self.appointment;
+        let Appointment { status, reason, country, .. } = self.appointment;
+        if let KeptCountry::Unknown(value) = country {
+            return Some(UnknownField { field: attribute::COUNTRY, value });
+        }
         let steps = self.history.iter().map(|entry| (entry.status, entry.reason));
         std::iter::once((status, reason)).chain(steps).find_map(|(status, reason)| match (status, reason) {
             (Status::Unknown(value), _) => Some(UnknownField { field: attribute::STATUS, value }),
@@ -192,7 +198,7 @@ impl KeptAppointment {
         })
     }
 
-    /// The command that its country has to answer; `None` where the country has answered.
+    /// The command that its country has to answer; `None` where the country has answered, or only a later version serves it.
     ///
     /// Of a `failed` request the country is asked for its decision alone: the person was told, and may have booked elsewhere.
     #[must_use]
@@ -204,7 +210,7 @@ impl KeptAppointment {
             Status::Cancelling => Command::Cancellation,
             Status::Completed | Status::Rejected | Status::Cancelled | Status::Unknown(_) => return None,
         };
-        Some(AppointmentMessage::new(command, &self.appointment, self.trace))
+        AppointmentMessage::new(command, &self.appointment, self.trace)
     }
 }
 
@@ -229,6 +235,11 @@ pub(crate) fn parsed<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static 
 /// The status of an item or of a step of its history, of a later version too.
 pub(crate) fn status_of(item: &Item<'_>) -> Result<Status, InvalidItem> {
     item.s(attribute::STATUS).and_then(Status::from_stored).ok_or(InvalidItem { attribute: attribute::STATUS })
+}
+
+/// The country of an item, of a later version too.
+pub(crate) fn country_of(item: &Item<'_>) -> Result<KeptCountry, InvalidItem> {
+    item.s(attribute::COUNTRY).and_then(KeptCountry::from_stored).ok_or(InvalidItem { attribute: attribute::COUNTRY })
 }
 
 fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
@@ -293,7 +304,7 @@ pub(crate) fn pending_item(
     let first = HistoryEntry { status: Status::Pending, at: created_at, reason: None };
     let mut item = appointment_key(&appointment.insured_id, appointment.appointment_id)
         .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
-        .with(attribute::COUNTRY, appointment.country.code())
+        .with(attribute::COUNTRY, appointment.country.as_str())
         .with(attribute::STATUS, appointment.status.as_str())
         .with(attribute::CREATED_AT, created_at.to_string())
         .with(attribute::UPDATED_AT, appointment.updated_at.to_string())

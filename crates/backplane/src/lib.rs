@@ -23,7 +23,8 @@ pub use bus::{AnnounceError, StatusBus};
 pub use item::{InvalidItem, KeptAppointment, UnknownField};
 pub use pending::{Due, PendingAppointment, not_processed_event_id};
 pub use republish::{
-    GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule, InvalidShards, PendingShards, RepublishSchedule, TURN,
+    CALLS_PER_TURN, GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule, InvalidShards, PendingShards,
+    RepublishSchedule, TURN, TURNS_AT_ONCE,
 };
 pub use slots::{SLOT_RETENTION, SlotPage, SlotPosition, SlotSearch, SlotsTable};
 pub use table::{

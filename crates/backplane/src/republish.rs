@@ -1,7 +1,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use appointment::{AppointmentId, Country, Timestamp};
+use appointment::{AppointmentId, Country, KeptCountry, Timestamp};
 
 /// The shard in which an earlier version put every appointment that it gave up. It is still read.
 const OLD_GIVEN_UP_SHARD: &str = "given_up";
@@ -11,6 +11,12 @@ const GIVEN_UP_SUFFIX: &str = "#given_up";
 
 /// How long a turn belongs to the run that took it. Longer than a run; where one dies in between, the row comes again then.
 pub const TURN: Duration = Duration::from_secs(10);
+
+/// How many rows of a shard are worked on at once.
+pub const TURNS_AT_ONCE: usize = 16;
+
+/// How many calls a turn makes, one after the other: two to the table, and one to the topic between them.
+pub const CALLS_PER_TURN: u32 = 3;
 
 /// How many shards of the index `pending` each country has, so that no partition of the index takes every write: the
 /// settings `pending_shards_written` and `pending_shards_read`.
@@ -31,14 +37,14 @@ impl PendingShards {
     /// It follows from the random part of the id, so that it is the same each time. The row keeps it, also when the number
     /// of shards changes.
     #[must_use]
-    pub fn of(self, country: Country, appointment: AppointmentId) -> String {
+    pub fn of(self, country: KeptCountry, appointment: AppointmentId) -> String {
         let [.., last] = *appointment.as_uuid().as_bytes();
-        shard(country, last % self.0)
+        shard(country.as_str(), last % self.0)
     }
 
     /// Every shard in which appointments wait for a country.
     pub fn waiting(self, country: Country) -> impl ExactSizeIterator<Item = String> {
-        (0..self.0).map(move |number| shard(country, number))
+        (0..self.0).map(move |number| shard(country.code(), number))
     }
 
     /// Every shard with appointments of a country that were given up. The last one has those of all countries, from an
@@ -67,8 +73,8 @@ impl FromStr for PendingShards {
     }
 }
 
-fn shard(country: Country, number: u8) -> String {
-    format!("{}#{number}", country.code())
+fn shard(country: &str, number: u8) -> String {
+    format!("{country}#{number}")
 }
 
 /// The shard for what was given up in a shard.
@@ -85,15 +91,15 @@ pub(crate) fn is_given_up(shard: &str) -> bool {
 ///
 /// It is the setting `republish_delays_seconds`: whole seconds, separated by commas. The first is the time from the write
 /// that creates the state to the first republication: SNS and SQS keep what they took, so it is longer than the queue tries.
-/// Each further one is the time to the next; after the last one the command is given up. All together are longer than a
-/// command and its outcome can be under way.
+/// Each further one is the time to the next. After the last one the command is given up, which is why that one alone is longer
+/// than a command and its outcome can be under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepublishSchedule(Vec<Duration>);
 
 /// The text is not a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "republish_delays_seconds must be whole seconds from 1 to 86400, separated by commas, for example 2400,3600,7200"
+    "republish_delays_seconds must be whole seconds from 1 to 172800, separated by commas, for example 2400,3600,93600"
 )]
 pub struct InvalidSchedule;
 
@@ -112,10 +118,13 @@ impl RepublishSchedule {
         self.0.get(position).map(|delay| now + *delay)
     }
 
-    /// Whether a command that has waited since `since` would have been given up by `now`, had it been published each time.
+    /// How many attempts there are, and when the turn after the last one comes, of a command that has waited since `since` and
+    /// cannot be published by `now`, when its last attempt would be over had each of them been made; `None` until then.
     #[must_use]
-    pub fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
-        since + self.0.iter().sum::<Duration>() <= now
+    pub fn last_attempt(&self, since: Timestamp, now: Timestamp) -> Option<(u32, Timestamp)> {
+        let (last, before) = self.0.split_last()?;
+        let is_over = since + before.iter().sum::<Duration>() <= now;
+        Some((u32::try_from(before.len()).ok()?, now + *last)).filter(|_| is_over)
     }
 }
 
@@ -125,7 +134,7 @@ impl FromStr for RepublishSchedule {
     fn from_str(text: &str) -> Result<Self, InvalidSchedule> {
         text.split(',')
             .map(|seconds| match seconds.trim().parse::<u64>() {
-                Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+                Ok(seconds @ 1..=172_800) => Ok(Duration::from_secs(seconds)),
                 _ => Err(InvalidSchedule),
             })
             .collect::<Result<_, _>>()

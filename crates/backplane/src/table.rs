@@ -2,8 +2,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use appointment::{
-    Appointment, AppointmentId, HistoryEntry, InsuredId, OutcomeEvent, Reason, Status, StatusChanged, StatusEvent,
-    Timestamp, TraceContext, Transition,
+    Appointment, AppointmentId, Country, HistoryEntry, InsuredId, OutcomeEvent, Reason, Status, StatusChanged,
+    StatusEvent, Timestamp, TraceContext, Transition,
 };
 use aws_http::dynamodb::{
     DynamoDb, GetItem, Item, OnConditionFailure, PutItem, Query, ReturnValues, TransactWriteItem, TransactWriteItems,
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::item::{
     APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, KeptAppointment, appointment_id_of, appointment_key,
-    attribute, history_value, original_map, original_of, parsed, pending_item, schedule_id_of,
+    attribute, country_of, history_value, original_map, original_of, parsed, pending_item, schedule_id_of,
 };
 use crate::republish::{PendingShards, RepublishSchedule};
 use crate::slots::slot_map;
@@ -80,7 +80,7 @@ pub enum Cancelled {
     Refused,
     /// The appointment has begun.
     AlreadyStarted,
-    /// The appointment has a status of a later version, so that this one does not know how to cancel it.
+    /// The appointment has a status or a country of a later version, so that this one does not know how to cancel it.
     NotUnderstood(KeptAppointment),
     /// There is no such appointment.
     NotFound,
@@ -175,7 +175,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             .with(attribute::OPERATION, operation(appointment))
             .with(attribute::APPOINTMENT_ID, &id)
             .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
-            .with(attribute::COUNTRY, appointment.country.code())
+            .with(attribute::COUNTRY, appointment.country.as_str())
             .with(attribute::CREATED_AT, now.to_string())
             .with(attribute::EXPIRES_AT, (now + IDEMPOTENCY_PERIOD).unix_seconds());
         if let Some(original) = appointment.replaces {
@@ -256,7 +256,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             appointment_id: parsed(item, attribute::APPOINTMENT_ID)?,
             insured_id,
             schedule_id: schedule_id_of(item)?,
-            country: parsed(item, attribute::COUNTRY)?,
+            country: country_of(item)?,
             status: Status::Pending,
             created_at,
             updated_at: created_at,
@@ -375,6 +375,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         change.values.insert(":trace", trace.to_string());
         change.values.insert(":since", schedule.first(now).to_string());
         change.values.insert(":attempt", 0_u32);
+        change.only_in_known_countries();
         change.condition.push_str(" AND (attribute_not_exists(slot) OR slot.startsAt > :now)");
         let update = UpdateItem {
             table_name: self.name,
@@ -398,6 +399,9 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         let unknown = error.took_effect_unknown();
         let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
         let kept = KeptAppointment::from_item(&item)?;
+        if kept.appointment.country.known().is_none() {
+            return Ok(Cancelled::NotUnderstood(kept));
+        }
         // Our own first try, whose answer was lost, may have written this: then the country has not been told.
         if kept.appointment.status == Status::Cancelling && unknown {
             return Ok(Cancelled::Requested(kept));
@@ -507,7 +511,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         };
         let Some(item) = condition_failed_item(error)? else { return Ok(Applied::Unknown) };
         let kept = KeptAppointment::from_item(&item)?;
-        if kept.appointment.country != detail.country || kept.appointment.schedule_id != detail.schedule_id {
+        if kept.appointment.country != detail.country.into() || kept.appointment.schedule_id != detail.schedule_id {
             return Ok(Applied::Unknown);
         }
         Ok(match kept.change_by(detail.event_id, target, detail.traceparent) {
@@ -577,6 +581,18 @@ impl StatusChange {
             values.insert(":reason", reason.as_str().to_owned());
         }
         Self { condition, values }
+    }
+
+    /// What only a later version serves moves nowhere.
+    fn only_in_known_countries(&mut self) {
+        self.condition.push_str(" AND countryISO IN (");
+        for (number, country) in Country::ALL.into_iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(self.condition, "{separator}:country{number}");
+            self.values.insert(format!(":country{number}"), country.code());
+        }
+        self.condition.push(')');
     }
 }
 

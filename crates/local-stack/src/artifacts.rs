@@ -21,44 +21,32 @@ const EDGE_HOST: &str = "edge-host";
 /// The components of `spin.toml`.
 const COMPONENTS: [&str; 2] = ["intake", "confirmation"];
 
+/// The zip of the application's functions in [`PACKAGES`], without its ending.
+pub const APPLICATION_PACKAGE: &str = "appointment";
+
+/// Where `cargo xtask package` puts what is deployed, under `target`.
+pub const PACKAGES: &str = "package";
+
 /// The built programs, under the repository's `target` folder, where `spin.toml` looks for the components.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     target: PathBuf,
-    profile: Profile,
-}
-
-/// How the native programs are built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// As the tests are.
-    Dev,
-    /// As what is deployed is: for measurements.
-    Release,
-}
-
-impl Profile {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Dev => "dev",
-            Self::Release => "release",
-        }
-    }
-
-    /// The folder of its programs under `target`.
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Dev => "debug",
-            Self::Release => "release",
-        }
-    }
+    /// The functions are those of [`PACKAGES`], and the embedded host is optimised.
+    packaged: bool,
 }
 
 impl Artifacts {
     /// What an earlier build left; nothing is built now.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { target: root.join("target"), profile: Profile::Dev }
+        Self { target: root.join("target"), packaged: false }
+    }
+
+    /// What is deployed, as `cargo xtask package` has packed it, and the embedded host of the profile `release`: for
+    /// measurements. Nothing is built now.
+    #[must_use]
+    pub fn packaged(root: &Path) -> Self {
+        Self { packaged: true, ..Self::at(root) }
     }
 
     /// Builds the components, the functions and the embedded host. What is up to date stays as it is.
@@ -66,15 +54,7 @@ impl Artifacts {
     /// # Errors
     /// When something does not compile; `cargo` has said why on standard error.
     pub fn build(root: &Path, backplane: &Backplane) -> Result<Self> {
-        Self::build_with(root, backplane, Profile::Dev)
-    }
-
-    /// As [`Artifacts::build`], with the native programs built in a profile of one's own.
-    ///
-    /// # Errors
-    /// As [`Artifacts::build`].
-    pub fn build_with(root: &Path, backplane: &Backplane, profile: Profile) -> Result<Self> {
-        let artifacts = Self { profile, ..Self::at(root) };
+        let artifacts = Self::at(root);
         artifacts.cargo_build(
             root,
             "the components",
@@ -82,7 +62,7 @@ impl Artifacts {
         )?;
         let workers: Vec<String> = backplane.countries().map(|country| country.function).collect();
         // Of the whole workspace, whose features `cargo test` unites too: else each would compile the dependencies anew.
-        let mut native = vec!["--workspace", "--profile", profile.name(), "--bin", LAMBDA_HOST, "--bin", EDGE_HOST];
+        let mut native = vec!["--workspace", "--bin", LAMBDA_HOST, "--bin", EDGE_HOST];
         native.extend(workers.iter().flat_map(|worker| ["--bin", worker.as_str()]));
         artifacts.cargo_build(root, "the native programs", &native)?;
         Ok(artifacts)
@@ -100,8 +80,13 @@ impl Artifacts {
         self.program(function)
     }
 
+    /// The folder of the native programs.
+    fn programs(&self) -> PathBuf {
+        self.target.join(if self.packaged { "release" } else { "debug" })
+    }
+
     fn program(&self, name: &str) -> PathBuf {
-        self.target.join(self.profile.folder()).join(name)
+        self.programs().join(name)
     }
 
     /// A worker's deployment package: a zip that holds it as the executable `bootstrap`, without debug information.
@@ -111,6 +96,9 @@ impl Artifacts {
     /// # Errors
     /// When the worker has not been built, or a file cannot be written.
     pub fn worker_package(&self, function: &str) -> Result<PathBuf> {
+        if self.packaged {
+            return self.deployed_package(function);
+        }
         self.package(function, &[], || Ok(Vec::new()))
     }
 
@@ -122,6 +110,9 @@ impl Artifacts {
     /// # Errors
     /// When a part has not been built, or a file cannot be written.
     pub fn application_package(&self, root: &Path) -> Result<PathBuf> {
+        if self.packaged {
+            return self.deployed_package(APPLICATION_PACKAGE);
+        }
         let manifest = root.join("spin.toml");
         let components =
             COMPONENTS.map(|name| self.target.join(WASM_TARGET).join("component").join(format!("{name}.wasm")));
@@ -143,9 +134,15 @@ impl Artifacts {
         })
     }
 
+    fn deployed_package(&self, name: &str) -> Result<PathBuf> {
+        let package = self.target.join(PACKAGES).join(format!("{name}.zip"));
+        ensure!(package.is_file(), "{} is missing: run `cargo xtask package`", package.display());
+        Ok(package)
+    }
+
     /// The folder of the packages.
     fn packages(&self) -> PathBuf {
-        self.target.join(self.profile.folder()).join("functions")
+        self.programs().join("functions")
     }
 
     /// A zip of a native program as `bootstrap`, without debug information, and of other files. It is made anew when the

@@ -177,7 +177,7 @@ impl Aws {
     ///
     /// # Errors
     /// When the call fails.
-    pub(crate) async fn lambda_call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+    pub async fn lambda_call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let service = self.endpoint.service("lambda");
         let answer = self.client.rest_json(service, method.clone(), path, body, Retry::Safe).await;
         answer.with_context(|| format!("Lambda: {method} {path}"))

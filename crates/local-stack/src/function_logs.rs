@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -14,11 +14,14 @@ use tokio::task::JoinHandle;
 use crate::aws::Aws;
 use crate::provision::log_group;
 
-/// How often CloudWatch Logs is asked.
+/// What passes between two questions to CloudWatch Logs, at least.
 const POLL: Duration = Duration::from_millis(200);
 
+/// How many times as long as an answer took passes until the next question: meanwhile the emulator answers others.
+const PAUSES: u32 = 9;
+
 /// How far back each question reaches, in milliseconds: the emulator writes a stream's lines a moment after their time.
-const OVERLAP_MS: i64 = 10_000;
+const OVERLAP_MS: i64 = 5_000;
 
 /// A running copy; it stops when it is dropped.
 pub(crate) struct FunctionLogs(JoinHandle<()>);
@@ -51,11 +54,12 @@ impl FunctionLogs {
         let mut groups: Vec<Group> = groups.map(|name| Group { name, since: 0, copied: HashSet::new() }).collect();
         Ok(Self(tokio::spawn(async move {
             loop {
+                let asked = Instant::now();
                 for group in &mut groups {
                     // The next round asks again, and nothing is skipped until it was written.
                     let _ = group.copy(&aws, &mut output).await;
                 }
-                tokio::time::sleep(POLL).await;
+                tokio::time::sleep(POLL.max(asked.elapsed() * PAUSES)).await;
             }
         })))
     }

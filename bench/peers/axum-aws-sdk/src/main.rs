@@ -13,7 +13,6 @@ use std::time::{Instant, SystemTime};
 
 use appointment::{
     Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, Status, Timestamp, TraceContext,
-    Version1,
 };
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -125,7 +124,7 @@ async fn book(State(intake): State<Arc<Intake>>, headers: HeaderMap, body: Bytes
                 route = "/appointments",
                 status = 202,
                 appointment_id = %appointment.appointment_id,
-                country = appointment.country.code(),
+                country = appointment.country.as_str(),
                 duration_ms,
                 "appointment accepted"
             );
@@ -177,7 +176,7 @@ impl Intake {
             appointment_id: AppointmentId::new(now, random),
             insured_id: wanted.insured_id,
             schedule_id: wanted.schedule_id,
-            country: wanted.country,
+            country: wanted.country.into(),
             status: Status::Pending,
             created_at: now,
             updated_at: now,
@@ -208,7 +207,7 @@ impl Intake {
             .item("insuredId", text(appointment.insured_id.as_str()))
             .item("sk", AttributeValue::S(format!("appointment#{}", appointment.appointment_id)))
             .item("scheduleId", AttributeValue::N(appointment.schedule_id.to_string()))
-            .item("countryISO", text(appointment.country.code()))
+            .item("countryISO", text(appointment.country.as_str()))
             .item("status", text(appointment.status.as_str()))
             .item("createdAt", text(&created_at))
             .item("updatedAt", text(&created_at))
@@ -229,21 +228,10 @@ impl Intake {
 
     /// A failure is left to the republisher: the row stands in the index `pending`.
     async fn publish(&self, appointment: &Appointment, trace: TraceContext) {
-        let message = AppointmentMessage {
-            version: Version1,
-            command: Command::Request,
-            event_id: AppointmentMessage::event_id(appointment.appointment_id, Command::Request),
-            appointment_id: appointment.appointment_id,
-            insured_id: appointment.insured_id,
-            schedule_id: appointment.schedule_id,
-            replaces: None,
-            country: appointment.country,
-            occurred_at: appointment.created_at,
-            traceparent: trace,
-        };
+        let Some(message) = AppointmentMessage::new(Command::Request, appointment, trace) else { return };
         let attribute =
             |value: &str| MessageAttributeValue::builder().data_type("String").string_value(value).build().ok();
-        let attributes = [("countryISO", appointment.country.code()), ("type", Command::Request.as_str())]
+        let attributes = [("countryISO", appointment.country.as_str()), ("type", Command::Request.as_str())]
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), attribute(value)?)))
             .collect();
