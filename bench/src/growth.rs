@@ -1,4 +1,4 @@
-//! What a booking, a page and a confirmation cost as the table grows, from a store that executes them.
+//! What a booking, a page and a confirmation cost as the table grows, and a page of free slots, from a store that executes them.
 //!
 //! The store is `dynalite`, which keeps its items in LevelDB by their keys, walks a partition as DynamoDB does, and tells
 //! the capacity of each operation by DynamoDB's rules. The operations are the components' own: `backplane`, natively.
@@ -11,14 +11,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use appointment::{
-    Appointment, AppointmentId, Command, Country, InsuredId, Outcome, OutcomeDetail, OutcomeEvent, ScheduleId, Status,
-    Timestamp, TraceContext, Version1,
+    Appointment, AppointmentId, Command, Country, InsuredId, Outcome, OutcomeDetail, OutcomeEvent, ScheduleId, Slot,
+    SlotState, SlotStatus, Status, Timestamp, TraceContext, UtcOffset, Version1,
 };
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts, Transport, TransportError};
-use backplane::{Applied, AppointmentsTable, PageRequest, PendingShards, RepublishSchedule, TURN};
+use backplane::{
+    Applied, AppointmentsTable, PageRequest, PendingShards, RepublishSchedule, SLOT_RETENTION, SlotSearch, SlotsTable,
+    TURN,
+};
 use bytes::Bytes;
-use local_stack::backplane::{Backplane, Table};
+use local_stack::backplane::Backplane;
 use local_stack::process::{Process, free_port, on_path};
 use local_stack::progress::Progress;
 use serde::Serialize;
@@ -37,6 +40,9 @@ const NOTHING_DUE: &str = "commands due, none";
 const DUE: &str = "commands due, up to 20 of a shard";
 const REPUBLICATION: &str = "republication";
 const CONFIRMATION: &str = "confirmation";
+pub(crate) const FREE_SLOTS: &str = "page of 20 free slots";
+const FREE_SLOTS_OF_CENTER: &str = "page of 20 free slots of a center";
+const SLOT_TAKEN: &str = "a slot leaves the list";
 /// DynamoDB's limit of `BatchWriteItem`.
 const LOADED_AT_ONCE: usize = 25;
 /// Persons among whom the appointments of many are spread: an insured id has five digits.
@@ -53,7 +59,7 @@ impl Plan {
     pub(crate) const QUICK: Self = Self { sizes: &[100, 1_000], operations: 10 };
 }
 
-/// Whose appointments fill the table.
+/// What fills the table: whose appointments, or slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Whose {
@@ -61,12 +67,15 @@ pub(crate) enum Whose {
     One,
     /// They are spread over up to 100,000 persons.
     Many,
+    /// Slots of one specialty, all of them free.
+    Slots,
 }
 
 /// What one operation costs in a table of a size.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) whose: Whose,
+    /// How many appointments, or slots, there are.
     pub(crate) appointments: usize,
     pub(crate) operation: &'static str,
     /// Items that the store looked at and items that it answered, of the operation that read the most in vain.
@@ -97,6 +106,9 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
             rows.extend(table(programs, &dynalite, whose, appointments, plan.operations, progress).await?);
         }
     }
+    for &slots in plan.sizes {
+        rows.extend(slots_table(programs, &dynalite, slots, plan.operations, progress).await?);
+    }
     step.done("");
     Ok(Growth { rows, left_out: None })
 }
@@ -111,13 +123,20 @@ async fn table(
     progress: &Progress,
 ) -> Result<Vec<Row>> {
     let folder = programs.scratch.join("growth").join(format!("{whose:?}-{appointments}").to_lowercase());
-    let store = Store::start(programs, dynalite, folder).await?;
+    let table = Backplane::load(&programs.root)?.table;
+    let store = Store::start(programs, dynalite, folder, table.name.clone(), table.definition()).await?;
     // A table of another definition was removed at the start.
     if !store.loaded.is_file() {
         progress.note(&format!("loading {appointments} appointments of {whose:?}").to_lowercase());
-        store.load(whose, appointments).await?;
+        let began: i64 = 1_700_000_000_000;
+        // Appointments that were completed long ago stand in no index.
+        let items = (0..appointments).map(|number| {
+            let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
+            Ok(item(&appointment(insured(whose, number)?, number, at)?))
+        });
+        store.load(items).await?;
     }
-    let table = AppointmentsTable::new(&store.client, &store.endpoint, &store.table.name);
+    let table = AppointmentsTable::new(&store.client, &store.endpoint, &store.name);
     let schedule: RepublishSchedule = "60".parse()?;
     let trace = TraceContext::start([7; 24]);
     let mut rows = Vec::new();
@@ -188,6 +207,108 @@ async fn table(
     Ok(rows)
 }
 
+/// Measures a page of free slots, and what a decision writes, in one table of slots.
+async fn slots_table(
+    programs: &Programs,
+    dynalite: &Path,
+    slots: usize,
+    operations: usize,
+    progress: &Progress,
+) -> Result<Vec<Row>> {
+    let folder = programs.scratch.join("growth").join(format!("slots-{slots}"));
+    let table = Backplane::load(&programs.root)?.slots_table;
+    let store = Store::start(programs, dynalite, folder, table.name.clone(), table.definition()).await?;
+    if !store.loaded.is_file() {
+        progress.note(&format!("loading {slots} free slots"));
+        store.load((0..slots).map(|number| Ok(slot_item(&slot(number)?)))).await?;
+    }
+    let table = SlotsTable::new(&store.client, &store.endpoint, &store.name);
+    let mut rows = Vec::new();
+    let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
+        let milliseconds = Spread::of(times).context("an operation was measured no time")?;
+        let Cost { items_read, items_returned, capacity_units } = cost;
+        let (whose, appointments) = (Whose::Slots, slots);
+        rows.push(Row { whose, appointments, operation, items_read, items_returned, capacity_units, milliseconds });
+        Ok(())
+    };
+    for (operation, center) in [(FREE_SLOTS, None), (FREE_SLOTS_OF_CENTER, Some("Center 1"))] {
+        let mut times = Vec::new();
+        for number in 0..operations {
+            let from = slot(number.wrapping_mul(7919) % (slots / 2))?.starts_at;
+            let search = SlotSearch {
+                country: Country::Peru,
+                specialty: SPECIALTY,
+                center,
+                practitioner: None,
+                from,
+                to: from + Duration::from_secs(62 * 24 * 60 * 60),
+                limit: PAGE,
+                after: None,
+            };
+            let began = Instant::now();
+            let page = table.free(&search).await?;
+            times.push(milliseconds(began));
+            ensure!(!page.slots.is_empty() && page.faults.is_empty(), "{operation}: a page without slots");
+        }
+        summed_up(operation, times, store.cost())?;
+    }
+    // A version for each run: the table is kept.
+    let version = u64::try_from(Timestamp::from(SystemTime::now()).unix_milliseconds())?;
+    let mut times = Vec::new();
+    for number in 0..operations.min(slots) {
+        let (slot, last) = (slot(number)?, version + 1);
+        let taken = SlotState { slot: slot.clone(), version, status: SlotStatus::Busy };
+        let began = Instant::now();
+        ensure!(table.put(&taken).await?, "a later version was there");
+        times.push(milliseconds(began));
+        table.put(&SlotState { slot, version: last, status: SlotStatus::Free }).await?;
+    }
+    summed_up(SLOT_TAKEN, times, store.cost())?;
+    Ok(rows)
+}
+
+const SPECIALTY: &str = "Cardiología";
+
+/// Half an hour after half an hour, ten at once, at three centers.
+fn slot(number: usize) -> Result<Slot> {
+    let starts_at = Timestamp::from_unix_milliseconds(4_000_000_000_000 + i64::try_from(number / 10)? * 1_800_000);
+    Ok(Slot {
+        schedule_id: ScheduleId::try_from(number as u64 + 1)?,
+        country: Country::Peru,
+        specialty: SPECIALTY.to_owned(),
+        center: format!("Center {}", number % 3),
+        practitioner: format!("Dr. {}", number % 10),
+        starts_at,
+        ends_at: starts_at + Duration::from_secs(1800),
+        time_zone: "America/Lima".to_owned(),
+        utc_offset: UtcOffset::from_minutes(-300)?,
+    })
+}
+
+/// A free slot as it lies in the table.
+fn slot_item(slot: &Slot) -> Value {
+    let (starts_at, number) = (slot.starts_at.to_string(), slot.schedule_id.get());
+    json!({
+        "slotKey": { "S": format!("PE#{number}") },
+        "scheduleId": { "N": number.to_string() },
+        "countryISO": { "S": "PE" },
+        "version": { "N": "1" },
+        "status": { "S": SlotStatus::Free.as_str() },
+        "specialty": { "S": slot.specialty },
+        "center": { "S": slot.center },
+        "practitioner": { "S": slot.practitioner },
+        "startsAt": { "S": starts_at },
+        "endsAt": { "S": slot.ends_at.to_string() },
+        "timeZone": { "S": slot.time_zone },
+        "utcOffset": { "S": slot.utc_offset.to_string() },
+        "expiresAt": { "N": (slot.ends_at + SLOT_RETENTION).unix_seconds().to_string() },
+        "startsKey": { "S": format!("{starts_at}#{number:016}") },
+        "freeSpecialty": { "S": format!("PE#{}", slot.specialty) },
+        "freeCenter": { "S": format!("PE#{}#{}", slot.specialty, slot.center) },
+        "freePractitioner": { "S": format!("PE#{}#{}", slot.specialty, slot.practitioner) },
+    })
+}
+
 fn milliseconds(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
@@ -195,7 +316,7 @@ fn milliseconds(began: Instant) -> f64 {
 fn insured(whose: Whose, number: usize) -> Result<InsuredId> {
     let person = match whose {
         Whose::One => 1,
-        Whose::Many => number % PERSONS,
+        Whose::Many | Whose::Slots => number % PERSONS,
     };
     Ok(format!("{person:05}").parse()?)
 }
@@ -291,17 +412,23 @@ struct Store {
     client: Client<Metered>,
     endpoint: Endpoint,
     cost: Arc<Mutex<Cost>>,
-    /// As `infra/backplane.json` has it.
-    table: Table,
+    /// The table, as `infra/backplane.json` has it.
+    name: String,
+    definition: Value,
     /// The file that holds the definition of the table that was loaded whole.
     loaded: PathBuf,
 }
 
 impl Store {
-    async fn start(programs: &Programs, dynalite: &Path, folder: PathBuf) -> Result<Self> {
-        let table = Backplane::load(&programs.root)?.table;
+    async fn start(
+        programs: &Programs,
+        dynalite: &Path,
+        folder: PathBuf,
+        name: String,
+        definition: Value,
+    ) -> Result<Self> {
         let loaded = folder.join("loaded");
-        if !is_loaded(&loaded, &table) && folder.exists() {
+        if !is_loaded(&loaded, &definition) && folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
@@ -325,7 +452,8 @@ impl Store {
             client,
             endpoint,
             cost,
-            table,
+            name,
+            definition,
             loaded,
             _process: {
                 let address = format!("127.0.0.1:{port}");
@@ -349,39 +477,32 @@ impl Store {
         answer.map_err(|error| anyhow!("{operation}: {error}"))
     }
 
-    /// Creates the table, with appointments that were completed long ago: they stand in no index.
-    async fn load(&self, whose: Whose, appointments: usize) -> Result<()> {
-        self.call("CreateTable", &self.table.definition()).await?;
-        let name = &self.table.name;
+    /// Creates the table with these items.
+    async fn load(&self, items: impl Iterator<Item = Result<Value>>) -> Result<()> {
+        self.call("CreateTable", &self.definition).await?;
+        let name = &self.name;
         while self.call("DescribeTable", &json!({ "TableName": name })).await?.pointer("/Table/TableStatus")
             != Some(&json!("ACTIVE"))
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let began: i64 = 1_700_000_000_000;
-        let mut numbers = (0..appointments).peekable();
-        while numbers.peek().is_some() {
-            let puts = numbers
-                .by_ref()
-                .take(LOADED_AT_ONCE)
-                .map(|number| {
-                    let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
-                    Ok(json!({ "PutRequest": { "Item": item(&appointment(insured(whose, number)?, number, at)?) } }))
-                })
-                .collect::<Result<Vec<_>>>()?;
+        let mut items = items.peekable();
+        while items.peek().is_some() {
+            let puts = items.by_ref().take(LOADED_AT_ONCE);
+            let puts = puts.map(|item| Ok(json!({ "PutRequest": { "Item": item? } }))).collect::<Result<Vec<_>>>()?;
             let answer = self.call("BatchWriteItem", &json!({ "RequestItems": { name: puts } })).await?;
             let unprocessed = answer.get("UnprocessedItems").and_then(Value::as_object);
             ensure!(unprocessed.is_none_or(serde_json::Map::is_empty), "the store did not take every item");
         }
         self.cost();
-        Ok(fs::write(&self.loaded, self.table.definition().to_string())?)
+        Ok(fs::write(&self.loaded, self.definition.to_string())?)
     }
 }
 
 /// Whether a table was loaded whole, with the definition that it has to have.
-fn is_loaded(loaded: &Path, table: &Table) -> bool {
-    let definition = fs::read(loaded).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-    definition == Some(table.definition())
+fn is_loaded(loaded: &Path, definition: &Value) -> bool {
+    let found = fs::read(loaded).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    found.as_ref() == Some(definition)
 }
 
 /// An appointment as it lies in the table once its country has completed it.

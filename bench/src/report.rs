@@ -475,7 +475,7 @@ impl Page {
     fn growth(&mut self, growth: &Growth) {
         self.line("## Growth");
         self.line("");
-        self.line("The components' own operations against `dynalite` (LevelDB), which executes them, counts what it reads, and computes DynamoDB's capacity units. The items are those of the operation that read the most in vain, the units the most that one took. *Commands due* is the republisher's query of one shard of the index, before and after the turn of the new bookings; a *republication* takes one row's turn. It counts no units for a query that finds nothing and for what a write changes in the index, for which AWS takes half a read unit and a write unit. The milliseconds are that store's, not AWS's.");
+        self.line("The components' own operations against `dynalite` (LevelDB), which executes them, counts what it reads, and computes DynamoDB's capacity units. The items are those of the operation that read the most in vain, the units the most that one took. *Commands due* is the republisher's query of one shard of the index, before and after the turn of the new bookings; a *republication* takes one row's turn. *Slots* are of one specialty and all free; *a slot leaves the list* when it is booked. It counts no units for a query that finds nothing and for what a write changes in the index, for which AWS takes half a read unit and a write unit. The milliseconds are that store's, not AWS's.");
         self.line("");
         if let Some(why) = &growth.left_out {
             self.line(&format!("Left out: {why}."));
@@ -487,6 +487,7 @@ impl Page {
                 match row.whose {
                     Whose::One => "one person's",
                     Whose::Many => "many persons'",
+                    Whose::Slots => "slots",
                 }
                 .to_owned(),
                 row.appointments.to_string(),
@@ -497,7 +498,7 @@ impl Page {
                 row.milliseconds.text(1),
             ]
         });
-        let head = ["whose", "appointments", "operation", "items read", "returned", "units", "ms"];
+        let head = ["whose", "appointments or slots", "operation", "items read", "returned", "units", "ms"];
         self.table(&head, rows);
     }
 }

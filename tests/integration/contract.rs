@@ -86,6 +86,11 @@ async fn every_resource_tells_its_methods_and_refuses_the_others() {
         ("/appointment/00123", "GET, HEAD, OPTIONS"),
         (&appointment_path(), "GET, HEAD, DELETE, OPTIONS"),
         (&format!("/appointment/00123/{ID}"), "GET, HEAD, DELETE, OPTIONS"),
+        (&format!("/appointments/00123/{ID}/move"), "POST, OPTIONS"),
+        (&format!("/appointment/00123/{ID}/move"), "POST, OPTIONS"),
+        ("/slots", "GET, HEAD, OPTIONS"),
+        ("/slots/PE/100", "GET, HEAD, OPTIONS"),
+        ("/catalog/PE", "GET, HEAD, OPTIONS"),
     ] {
         let (status, headers, body) = call(&host, Method::OPTIONS, path, &[], "").await;
         assert_eq!((status, &body), (StatusCode::NO_CONTENT, &Value::Null), "{path}");
@@ -121,6 +126,11 @@ async fn a_path_that_names_nothing_is_not_found_and_one_with_bad_identifiers_nam
         (Method::GET, "/appointments/00123/", 404, "not_found", &[]),
         (Method::GET, "/appointments/00123/x/y", 404, "not_found", &[]),
         (Method::DELETE, "/appointment/00123//", 404, "not_found", &[]),
+        (Method::POST, "/appointments/00123//move", 404, "not_found", &[]),
+        (Method::POST, "/appointments/00123/x/move/", 404, "not_found", &[]),
+        (Method::GET, "/slots/PE", 404, "not_found", &[]),
+        (Method::GET, "/slots/PE/1/2", 404, "not_found", &[]),
+        (Method::GET, "/catalog", 404, "not_found", &[]),
         (Method::GET, "/appointments/1234", 400, "invalid_parameter", &["insuredId"]),
         (Method::GET, "/appointments/%30%30123", 400, "invalid_parameter", &["insuredId"]),
         (Method::GET, "/appointments/00123/1", 400, "invalid_parameter", &["appointmentId"]),

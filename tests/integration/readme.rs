@@ -10,9 +10,9 @@ use http::{Method, Request, Version};
 use local_stack::http::Http;
 use regex::{Captures, Regex, escape};
 use serde_json::Value;
-use tests::{stack, workspace};
+use tests::{own_stack_with_slots, workspace};
 
-use crate::application::{PATIENCE, fresh_slot};
+use crate::application::PATIENCE;
 use crate::openapi::DOCUMENT;
 
 /// One line to type, and what it prints.
@@ -52,7 +52,8 @@ fn steps(markdown: &str) -> Vec<Step> {
     steps
 }
 
-/// What is another each time: an id (which is remembered), an instant, a date, a length, a cursor, a request's id.
+/// What is another each time: an id (which is remembered), an instant, a date, a length, a cursor, a local time and its offset, a
+/// request's id.
 fn changing() -> Regex {
     Regex::new(concat!(
         r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})",
@@ -60,6 +61,8 @@ fn changing() -> Regex {
         r"|(?P<date>\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT)",
         r"|(?P<length>content-length: \d+)",
         r#"|(?P<cursor>"nextCursor":"[\w-]+")"#,
+        r"|(?P<local>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)",
+        r#"|(?P<offset>"utcOffset":"[+-]\d\d:\d\d")"#,
         r"|(?P<request>urn:medical-appointments:request:[0-9a-f]{16})",
     ))
     .unwrap()
@@ -89,6 +92,10 @@ fn fits(shown: &str, output: &str, ids: &mut HashMap<String, String>) -> bool {
             pattern.push_str(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT");
         } else if is("length") {
             pattern.push_str(r"content-length: \d+");
+        } else if is("local") {
+            pattern.push_str(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d");
+        } else if is("offset") {
+            pattern.push_str(r#""utcOffset":"[+-]\d\d:\d\d""#);
         } else if is("request") {
             pattern.push_str("urn:medical-appointments:request:[0-9a-f]{16}");
         } else {
@@ -155,24 +162,14 @@ fn readme() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_curl_sessions_print_what_the_readme_shows() {
-    let stack = stack().await;
+    // Its own, with the slots that the sessions name.
+    let stack = own_stack_with_slots("readme").await;
     let steps = steps(&readme());
     assert!(steps.len() >= 10, "the README has a session for every route");
-    // Another person and other slots than other tests use.
-    let person = format!("{:05}", fastrand::u32(60_000..70_000));
-    let slots = [100, 101, 102].map(|shown| (format!("\"scheduleId\":{shown},"), fresh_slot()));
-    let key = format!("{:032x}", fastrand::u128(..));
-    let ours = move |text: &str| {
-        let mut text = text.replace("00123", &person).replace("8e03978e-40d5-43e8-bc93-6894a57f9324", &key);
-        for (shown, slot) in &slots {
-            text = text.replace(shown, &format!("\"scheduleId\":{slot},"));
-        }
-        text
-    };
     let url = stack.url();
     let mut ids: HashMap<String, String> = HashMap::new();
     for Step { command, output: shown } in &steps {
-        let mut typed: String = ours(command).replace("http://127.0.0.1:3000", &url);
+        let mut typed: String = command.replace("http://127.0.0.1:3000", &url);
         for (shown, found) in &ids {
             typed = typed.replace(shown, found);
         }
@@ -182,14 +179,10 @@ async fn the_curl_sessions_print_what_the_readme_shows() {
         let started = Instant::now();
         loop {
             let printed = curl.run().await;
-            if fits(&ours(shown), &printed, &mut ids) {
+            if fits(shown, &printed, &mut ids) {
                 break;
             }
-            assert!(
-                reads && started.elapsed() < PATIENCE,
-                "{typed}\nprints\n{printed}\nand the README shows\n{}",
-                ours(shown)
-            );
+            assert!(reads && started.elapsed() < PATIENCE, "{typed}\nprints\n{printed}\nand the README shows\n{shown}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -213,6 +206,10 @@ fn the_sessions_go_over_every_route_with_the_documented_examples() {
         ("GET /appointments/{insuredId}", r"^curl '?http://127.0.0.1:3000/appointments/\d{5}(\?\S*)?'?$"),
         ("GET, one", r"^curl http://127.0.0.1:3000/appointments/\d{5}/[0-9a-f-]{36}$"),
         ("Prefer", r"-H 'prefer: wait=5'"),
+        ("GET /slots", r"/slots\?countryISO="),
+        ("GET /slots/{countryISO}/{scheduleId}", r"^curl http://127.0.0.1:3000/slots/PE/\d+$"),
+        ("GET /catalog/{countryISO}", r"/catalog/PE$"),
+        ("POST, a move", r"/appointments/\d{5}/[0-9a-f-]{36}/move "),
         ("DELETE", r"-X DELETE http://127.0.0.1:3000/appointments/\d{5}/[0-9a-f-]{36}$"),
         ("OPTIONS", r"-X OPTIONS "),
         ("HEAD", r"curl -I "),
