@@ -13,7 +13,6 @@ use std::time::{Instant, SystemTime};
 
 use appointment::{
     Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, Status, Timestamp, TraceContext,
-    Version1,
 };
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::types::AttributeValue;
