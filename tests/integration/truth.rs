@@ -2,7 +2,7 @@
 //! later versions, cancellations that were given up. The components as they are shipped, against a double of AWS, and the
 //! table's writes on the emulator. What needs the whole system is in `faults`.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Command, Outcome, OutcomeEvent, Status, Timestamp};
 use backplane::{AppointmentsTable, Cancelled};
@@ -14,6 +14,7 @@ use tests::services;
 use crate::components::{
     Confirmation, Double, EVENT_ID, ID, JSON, REPUBLISH, call, completed, condition_failed, host, row,
 };
+use crate::faulty::PATIENCE;
 use crate::states::{client, fresh_appointment, key, schedule, trace};
 
 const LATER: &str = "00000000-0000-5000-8000-000000000000";
@@ -170,9 +171,6 @@ async fn an_appointment_in_a_country_of_a_later_version_is_shown_and_moves_nowhe
     for method in ["\"GET\"", "\"DELETE\""] {
         assert!(error_line(&lines, &["the countryISO 'CO' is of a later version", method]), "{lines:#?}");
     }
-    // Its outcome is for the version that knows the country.
-    let confirmation = Confirmation::over(&double).await;
-    assert!(!confirmation.deliver(&completed()).await, "the outcome of one country is none for another's appointment");
 }
 
 /// The table itself refuses to cancel it, whatever its status.
@@ -350,10 +348,17 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
     println!("{published} rows in {calls} calls");
     // The stack's own schedule takes rows too: that none is left out or taken twice is for the rows to say.
     assert!(published > 0, "the stack's own schedule was faster with all {ROWS}");
+    let started = Instant::now();
     for appointment in &appointments {
-        let kept = table.get(&appointment.insured_id, appointment.appointment_id).await.unwrap().unwrap();
-        // Its country may have answered meanwhile.
-        assert!(kept.pending_attempt == 1 || !kept.appointment.status.awaits_country(), "{kept:?}");
+        // A turn that a busy machine had no time for comes again; and its country may have answered meanwhile.
+        loop {
+            let kept = table.get(&appointment.insured_id, appointment.appointment_id).await.unwrap().unwrap();
+            if kept.pending_attempt == 1 || !kept.appointment.status.awaits_country() {
+                break;
+            }
+            assert!(kept.pending_attempt == 0 && started.elapsed() < PATIENCE, "{kept:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
     let lines = confirmation.lines.lock().unwrap().clone();
     assert!(lines.iter().any(|line| line.contains("\"oldest_due_seconds\":1")), "the age of the oldest: {lines:#?}");
