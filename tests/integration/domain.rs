@@ -158,14 +158,14 @@ fn ids_sort_by_the_instant_and_derived_ids_repeat() {
         let event = |outcome| OutcomeEvent::event_id(id, outcome, Command::Request);
         assert_eq!(event(Outcome::Completed), event(Outcome::Completed));
         let mut all: Vec<_> = Outcome::ALL.map(event).to_vec();
-        for command in [Command::Decision, Command::Cancellation] {
+        for command in [Command::Move, Command::Decision, Command::Cancellation] {
             all.extend(Outcome::ALL.map(|outcome| OutcomeEvent::event_id(id, outcome, command)));
         }
         all.extend(Command::ALL.map(|command| AppointmentMessage::event_id(id, command)));
         all.push(id.as_uuid());
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 3 * 4 + 3 + 1, "two events share an id");
+        assert_eq!(all.len(), 4 * 4 + 4 + 1, "two events share an id");
     }
 }
 
