@@ -73,7 +73,7 @@ fn environment() -> BTreeMap<&'static str, String> {
 }
 
 /// An event on its way to the function, with the time that it has.
-type Invocation = (Value, Duration);
+pub(crate) type Invocation = (Value, Duration);
 
 /// A function that runs, and the runtime API that hands it events.
 struct Function {
@@ -129,7 +129,7 @@ fn spawn(runtime_api: SocketAddr, variables: &[(&'static str, String)]) -> Child
 }
 
 /// Serves `/next` from the events and takes the answers.
-async fn runtime_api(
+pub(crate) async fn runtime_api(
     listener: TcpListener,
     events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>>,
     answers: mpsc::UnboundedSender<(String, Value)>,

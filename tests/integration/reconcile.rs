@@ -155,6 +155,11 @@ async fn a_restored_country_forgets_nothing_that_people_were_told() {
     let person = |number: usize| format!("{number:05}");
     let slot = |number: usize| 2 * (1_000_000 + number as u64);
 
+    // A slot of which the country tells, with the version that it has before the loss.
+    let url = services.database_url("PE").unwrap();
+    let slot_told = "INSERT INTO slots VALUES (3, 'Cardiología', 'Miraflores', 'Dra. Quispe', now() + interval '1 day',
+                         now() + interval '25 hours', 'America/Lima', -300, 'open', 7)";
+    connect(url).await.unwrap().execute(slot_told).await.unwrap();
     let before = book(&faulty, (0..bookings / 2).map(|n| (person(n), slot(n))).collect()).await;
     until_final(services).await;
     let restored_to = Timestamp::from(SystemTime::now());
@@ -182,7 +187,6 @@ async fn a_restored_country_forgets_nothing_that_people_were_told() {
     }
     server.restore().await;
 
-    let url = services.database_url("PE").unwrap();
     let again = async |dry_run| reconcile(&account, backplane, &peru, url, restored_to, dry_run).await.unwrap();
     let started = Instant::now();
     let done = again(false).await;
@@ -190,6 +194,14 @@ async fn a_restored_country_forgets_nothing_that_people_were_told() {
     assert_eq!(done.contradictions, []);
     assert!(done.re_entered >= (taken_over.len() + after.len() / 2) as u64, "{done:?}");
     assert_eq!(done.erased, 1, "{done:?}");
+    // What is told of slots from now on is later than anything that was told before the loss.
+    let epochs =
+        "SELECT s.version >> 40, c.epoch::bigint, (SELECT count(*) FROM outbox WHERE detail_type = 'SlotsChanged'
+                      AND detail #>> '{slots,0,version}' = s.version::text)
+                  FROM slots AS s, country_settings AS c";
+    let row = connect(url).await.unwrap().fetch_one(epochs).await.unwrap();
+    let (version_epoch, epoch, told): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    assert!(version_epoch == epoch && epoch > 0 && told == 1, "{version_epoch} {epoch} {told}");
 
     // It goes on: everybody wants a slot that is somebody's, and some that are free.
     let settled = until_final(services).await;

@@ -150,3 +150,32 @@ async fn the_client_signs_exactly_what_is_sent_of_the_headers_that_matter() {
         "{authorization}"
     );
 }
+
+/// The examples of S3's own documentation, which signs the path as it is sent, and the body's hash in a header:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
+#[test]
+fn s3_is_signed_as_its_documentation_shows() {
+    let credentials = Credentials::from_keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", None);
+    let signer = Signer::new("us-east-1", credentials);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+    let table = [
+        (
+            http::Request::get("https://examplebucket.s3.amazonaws.com/test.txt").header("range", "bytes=0-9"),
+            "",
+            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+        ),
+        (
+            http::Request::put("https://examplebucket.s3.amazonaws.com/test%24file.text")
+                .header("date", "Fri, 24 May 2013 00:00:00 GMT")
+                .header("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+            "Welcome to Amazon S3.",
+            "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+        ),
+    ];
+    for (request, body, signature) in table {
+        let mut request = request.body(body).unwrap();
+        signer.sign(&mut request, "s3", time).unwrap();
+        let authorization = request.headers()["authorization"].to_str().unwrap();
+        assert!(authorization.ends_with(&format!("Signature={signature}")), "{authorization}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use appointment::{AppointmentMessage, Command, Original, Outcome, OutcomeEvent};
 use country_worker::{CatalogueKind, CountryRules};
@@ -16,6 +17,10 @@ use crate::slots_model::{Model, Order, Place, Said, Standing};
 use crate::workers::{
     Bus, appointment, batch, bodies, cancellation, command, database, failures, migrate_with, request, session, worker,
 };
+
+/// The numbers of the tests' appointments, by their ids.
+static NAMES: LazyLock<HashMap<String, u64>> =
+    LazyLock::new(|| (0..3000).map(|number| (appointment(number).to_string(), number)).collect());
 
 /// The message that gives an order.
 fn message(order: &Order) -> AppointmentMessage {
@@ -60,7 +65,6 @@ pub(crate) async fn slots(connection: &mut PgConnection, slots: &[(u64, i32)], w
 
 /// What `decide` answers, in the order of the commands and their appointments.
 async fn decide(connection: &mut PgConnection, messages: &[AppointmentMessage]) -> Result<Vec<Said>, sqlx::Error> {
-    let names: HashMap<String, u64> = (0..3000).map(|number| (appointment(number).to_string(), number)).collect();
     let rows = sqlx::query(
         "SELECT command_id::text, appointment_id::text, outcome, reason, replaced_by::text, slot::text
          FROM decide($1::text::jsonb)",
@@ -71,11 +75,11 @@ async fn decide(connection: &mut PgConnection, messages: &[AppointmentMessage]) 
     let said = rows.iter().map(|row| {
         let slot: Option<Value> = row.get::<Option<&str>, _>(5).map(|slot| serde_json::from_str(slot).unwrap());
         Said {
-            command: names[row.get::<&str, _>(0)],
-            appointment: names[row.get::<&str, _>(1)],
+            command: NAMES[row.get::<&str, _>(0)],
+            appointment: NAMES[row.get::<&str, _>(1)],
             outcome: row.get(2),
             reason: row.get(3),
-            replaced_by: row.get::<Option<&str>, _>(4).map(|id| names[id]),
+            replaced_by: row.get::<Option<&str>, _>(4).map(|id| NAMES[id]),
             slot: slot.map(|slot| {
                 let statuses = ["free", "busy", "busy-unavailable"];
                 let status = statuses.into_iter().find(|status| slot["status"] == *status).unwrap();
@@ -299,7 +303,6 @@ fn decide_says_what_the_model_says() {
 
 /// The standing of every appointment: `a1 booked`, `a2 cancelled moved a3`.
 async fn standing(connection: &mut PgConnection) -> Vec<String> {
-    let names: HashMap<String, u64> = (0..2000).map(|number| (appointment(number).to_string(), number)).collect();
     let rows = connection
         .fetch_all(
             "SELECT appointment_id::text, concat_ws(' ', status, reason), replaced_by::text FROM appointments ORDER BY 1",
@@ -307,8 +310,8 @@ async fn standing(connection: &mut PgConnection) -> Vec<String> {
         .await
         .unwrap();
     let text = |row: &sqlx::postgres::PgRow| {
-        let by = row.get::<Option<&str>, _>(2).map_or(String::new(), |by| format!(" a{}", names[by]));
-        format!("a{} {}{by}", names[row.get::<&str, _>(0)], row.get::<&str, _>(1))
+        let by = row.get::<Option<&str>, _>(2).map_or(String::new(), |by| format!(" a{}", NAMES[by]));
+        format!("a{} {}{by}", NAMES[row.get::<&str, _>(0)], row.get::<&str, _>(1))
     };
     rows.iter().map(text).collect()
 }
@@ -426,7 +429,7 @@ async fn five_hundred_people_move_over_fifty_slots() {
         .map(|number| {
             let (round, person) = ((number - 1) / PEOPLE, (number - 1) % PEOPLE + 1);
             let slot_of = |round: u64| match round {
-                0 => person * 7 % 35 + 1,
+                0 => person * 7 % 20 + 1,
                 _ => (person * 11 + round * 13) % SLOTS + 1,
             };
             let from = match round {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, IF_MATCH, RANGE};
+use http::header::{CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
 use http::{HeaderValue, Method};
 
 use crate::client::Client;
@@ -33,18 +33,19 @@ impl<'a, T: Transport> S3<'a, T> {
         Self { client, service: endpoint.service("s3") }
     }
 
-    /// `GetObject`: the bytes in `range` of an object that is not empty, as long as it is the one with this `etag`.
+    /// `GetObject`: the bytes in `range` of an object that is not empty, with an `etag` as long as it is the one with this.
     ///
     /// # Errors
     /// See [`ErrorKind`]; one is that the object is gone, or another by now (`PreconditionFailed`).
-    pub async fn get(&self, bucket: &str, key: &str, range: Range<u64>, etag: &str) -> Result<Part, Error> {
+    pub async fn get(&self, bucket: &str, key: &str, range: Range<u64>, etag: Option<&str>) -> Result<Part, Error> {
         let invalid =
             |reason: &str| Error::new(ErrorKind::InvalidRequest { reason: reason.to_owned() }, "s3", "GET", 0, false);
-        let etag = HeaderValue::from_str(&format!("\"{}\"", etag.trim_matches('"')));
-        let etag = etag.map_err(|_| invalid("its etag is malformed"))?;
         let range = HeaderValue::from_str(&format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
-        let range = range.map_err(|_| invalid("its range is malformed"))?;
-        let headers = [(IF_MATCH, etag), (RANGE, range)];
+        let mut headers = vec![(RANGE, range.map_err(|_| invalid("its range is malformed"))?)];
+        if let Some(etag) = etag {
+            let etag = HeaderValue::from_str(&format!("\"{}\"", etag.trim_matches('"')));
+            headers.push((IF_MATCH, etag.map_err(|_| invalid("its etag is malformed"))?));
+        }
         let content_type = "application/octet-stream";
         let path = path(bucket, key);
         let (headers, bytes) =
@@ -54,13 +55,15 @@ impl<'a, T: Transport> S3<'a, T> {
         Ok(Part { total: total.unwrap_or(bytes.len() as u64), bytes })
     }
 
-    /// `PutObject`: replaces the object.
+    /// `PutObject`: replaces the object, and answers the etag that it has now.
     ///
     /// # Errors
     /// See [`ErrorKind`].
-    pub async fn put(&self, bucket: &str, key: &str, content_type: &'static str, body: Bytes) -> Result<(), Error> {
-        self.client.object(self.service, Method::PUT, &path(bucket, key), content_type, &[], body).await?;
-        Ok(())
+    pub async fn put(&self, bucket: &str, key: &str, content_type: &'static str, body: Bytes) -> Result<String, Error> {
+        let path = path(bucket, key);
+        let (headers, _) = self.client.object(self.service, Method::PUT, &path, content_type, &[], body).await?;
+        let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+        Ok(etag.trim_matches('"').to_owned())
     }
 }
 

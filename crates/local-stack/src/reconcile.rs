@@ -8,14 +8,16 @@
 //! 3. The country's appointments are read from the table. In one transaction, cancellations are re-entered first, for they
 //!    free slots, then everything else that has no row, and erasures are made again.
 //! 4. What contradicts is told and left as it is: the database's row stands.
-//! 5. The mapping starts.
+//! 5. The epoch of the slots' versions is raised, and every slot that has not ended is put into the outbox, with the catalogue:
+//!    what is told from now on is later than all that was told before the loss.
+//! 6. The mapping starts.
 //!
-//! Nothing is announced. It may be done again: then it finds nothing to re-enter.
+//! No appointment is announced. It may be done again: then it finds nothing to re-enter.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use appointment::{Status, Timestamp};
+use appointment::{Status, Timestamp, TraceContext};
 use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -85,7 +87,10 @@ struct Shown {
     person: String,
     slot: u64,
     status: &'static str,
+    /// Of what was rejected; of what was cancelled where not the person asked for it.
     reason: Option<String>,
+    replaces: Option<String>,
+    replaced_by: Option<String>,
     requested: String,
     decided: String,
     /// A cancellation is under way, so that the database may be ahead.
@@ -222,6 +227,9 @@ async fn re_enter(
     reconciled.re_entered = execute(&mut transaction, RE_ENTER, &shown).await?;
     reconciled.contradictions =
         sqlx::query_as(CONTRADICTIONS).bind(&shown).fetch_all(&mut *transaction).await.context("contradictions")?;
+    let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..))).to_string();
+    sqlx::query(RAISE_EPOCH).execute(&mut *transaction).await.context("the epoch of the slots' versions")?;
+    sqlx::query(TELL_SLOTS).bind(trace).execute(&mut *transaction).await.context("the slots")?;
     match dry_run {
         true => transaction.rollback().await?,
         false => transaction.commit().await?,
@@ -245,21 +253,30 @@ const ERASE: &str = "
 
 const CANCEL: &str = "
     UPDATE public.appointments AS a
-    SET status = 'cancelled', reason = NULL, decided_at = shown.decided
-    FROM jsonb_to_recordset($1::text::jsonb)
-        AS shown (id uuid, person text, slot bigint, status text, decided timestamptz)
+    SET status = 'cancelled', reason = shown.reason, replaced_by = shown.replaced_by, decided_at = shown.decided
+    FROM jsonb_to_recordset($1::text::jsonb) AS shown
+        (id uuid, person text, slot bigint, status text, reason text, replaced_by uuid, decided timestamptz)
     WHERE a.appointment_id = shown.id AND a.insured_id = shown.person AND a.schedule_id = shown.slot
       AND shown.status = 'cancelled' AND a.status <> 'cancelled'";
 
 /// Of two that hold one slot the first that was decided is re-entered, and the other is told as a contradiction.
 const RE_ENTER: &str = "
     INSERT INTO public.appointments
-        (appointment_id, insured_id, schedule_id, status, reason, requested_at, decided_at)
-    SELECT id, person, slot, status, reason, requested, decided
+        (appointment_id, insured_id, schedule_id, status, reason, requested_at, decided_at, replaces, replaced_by)
+    SELECT id, person, slot, status, reason, requested, decided, replaces, replaced_by
     FROM jsonb_to_recordset($1::text::jsonb) AS shown
-        (id uuid, person text, slot bigint, status text, reason text, requested timestamptz, decided timestamptz)
+        (id uuid, person text, slot bigint, status text, reason text, requested timestamptz, decided timestamptz,
+         replaces uuid, replaced_by uuid)
     ORDER BY decided, id
     ON CONFLICT DO NOTHING";
+
+/// By the day, since the restored database does not know the epochs that it had before the loss.
+const RAISE_EPOCH: &str = "
+    UPDATE public.country_settings SET epoch = greatest(epoch + 1, current_date - date '2026-01-01')";
+
+const TELL_SLOTS: &str = "
+    SELECT public.slots_changed(ARRAY(SELECT s.schedule_id FROM public.slots AS s WHERE s.ends_at > now()), $1),
+           public.tell_catalogue($1, true)";
 
 const CONTRADICTIONS: &str = "
     SELECT shown.id::text AS appointment_id, shown.slot AS schedule_id, shown.status AS shown, a.status AS kept,
@@ -343,13 +360,23 @@ fn decision(item: &Value, status: Status) -> Result<Option<Shown>> {
         Status::Cancelling if reached(Status::Completed).is_some() => ("booked", reached(Status::Completed)),
         _ => return Ok(None),
     };
+    // A cancellation that the person asked for has none, but the row may hold that of an earlier rejection.
+    let (reason, replaced_by) = match (status, text("reason", "S"), text("replacedBy", "S")) {
+        ("rejected", reason, _) => (reason, None),
+        ("cancelled", Some("moved"), Some(by)) => (Some("moved"), Some(by)),
+        ("cancelled", Some("slot_withdrawn"), _) => (Some("slot_withdrawn"), None),
+        _ => (None, None),
+    };
+    ensure!(status != "rejected" || reason.is_some(), "an appointment of the table was rejected without a reason");
     let shown = || {
         Some(Shown {
             id: text("sk", "S")?.strip_prefix("appointment#")?.to_owned(),
             person: text("insuredId", "S")?.to_owned(),
             slot: text("scheduleId", "N")?.parse().ok()?,
             status,
-            reason: if status == "rejected" { Some(text("reason", "S")?.to_owned()) } else { None },
+            reason: reason.map(ToOwned::to_owned),
+            replaces: item.pointer("/replaces/M/appointmentId/S").and_then(Value::as_str).map(ToOwned::to_owned),
+            replaced_by: replaced_by.map(ToOwned::to_owned),
             requested: text("createdAt", "S")?.to_owned(),
             decided: decided.or_else(|| text("updatedAt", "S"))?.to_owned(),
             cancelling: text("status", "S")? == Status::Cancelling.as_str(),

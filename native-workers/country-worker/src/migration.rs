@@ -30,7 +30,7 @@ const FILES: &[(&str, &str)] = &[
     ("0002_decide", include_str!("../migrations/0002_decide.sql")),
     ("0003_decide_json", include_str!("../migrations/0003_decide_json.sql")),
     ("0004_slots", include_str!("../migrations/0004_slots.sql")),
-    ("0005_open_bookings_index", include_str!("../migrations/0005_open_bookings_index.sql")),
+    ("0005_appointments_of_person", include_str!("../migrations/0005_appointments_of_person.sql")),
     ("0006_slot_import", include_str!("../migrations/0006_slot_import.sql")),
 ];
 

@@ -141,7 +141,8 @@ impl Objects {
         let s3 = S3::new(&self.client, &self.endpoint);
         s3.put(&bucket.name, &format!("{REPORTS}{name}.json"), "application/json", body.into())
             .await
-            .map_err(|error| ImportError::Unreadable(io::Error::other(error)))
+            .map_err(|error| ImportError::Unreadable(io::Error::other(error)))?;
+        Ok(())
     }
 
     /// The object's bytes, as long as it is the one that the event tells of.
@@ -156,7 +157,8 @@ impl Objects {
                 return Ok(None);
             }
             let s3 = S3::new(&self.client, &self.endpoint);
-            let part = s3.get(bucket, key, start..start + PART_BYTES, &object.e_tag).await.map_err(io::Error::other)?;
+            let part =
+                s3.get(bucket, key, start..start + PART_BYTES, Some(&object.e_tag)).await.map_err(io::Error::other)?;
             if part.bytes.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

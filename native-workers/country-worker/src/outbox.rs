@@ -65,7 +65,11 @@ pub async fn drain(
                 .bind(BATCH)
                 .fetch_all(&mut *transaction)
                 .await?;
-        let Some(last) = rows.last() else { return Ok(drained) };
+        // Ended here, and not when it is dropped: that would be with the connection's next statement, and others wait.
+        let Some(last) = rows.last() else {
+            transaction.rollback().await?;
+            return Ok(drained);
+        };
         after = last.id;
         let (mut ids, mut announcements) = (Vec::new(), Vec::new());
         for row in rows {
@@ -86,6 +90,7 @@ pub async fn drain(
             }
         }
         if announcements.is_empty() {
+            transaction.rollback().await?;
             continue;
         }
         let answers = bus.announce(&announcements).await;
