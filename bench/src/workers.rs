@@ -13,8 +13,8 @@ use appointment::{
 };
 use aws_lambda_events::event::sqs::SqsEvent;
 use country_worker::{
-    Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, Left, MigrationSettings, NotAccepted,
-    SourceQueue, Worker, migrate,
+    CountryRules, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, Left, MigrationSettings,
+    NotAccepted, SourceQueue, Worker, migrate,
 };
 use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
@@ -106,7 +106,8 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let url = postgres.url("bench");
     let database: DatabaseUrl = url.parse()?;
     let place = DatabasePlace::Url(database.clone());
-    migrate(&MigrationSettings { place, master_secret: None, worker: "worker".parse()? }).await?;
+    let (worker, importer, rules) = ("worker".parse()?, "importer".parse()?, CountryRules::default());
+    migrate(&MigrationSettings { place, master_secret: None, worker, importer, rules }).await?;
 
     let bus = EventBridge::new(event_bridge(&stand_in), "appointments".to_owned());
     let worker = worker(database.clone(), bus.clone())?;
@@ -303,7 +304,10 @@ async fn with_pgbench(
 
 fn statement(batch: &[AppointmentMessage]) -> Result<String> {
     let commands = serde_json::to_string(batch)?;
-    Ok(format!("SELECT appointment_id, outcome, reason, decided_at FROM public.decide('{commands}'::text::jsonb);\n"))
+    Ok(format!(
+        "SELECT command_id, appointment_id, outcome, reason, decided_at, schedule_id, replaced_by, slot::text
+         FROM public.decide('{commands}'::text::jsonb);\n"
+    ))
 }
 
 /// The CPU time of the children that have ended.

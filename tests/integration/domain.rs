@@ -86,7 +86,19 @@ fn values_are_checked_by_their_only_constructors() {
     let no_values = [json!(""), json!(long), json!(1), json!(null)];
     check::<Status>(&statuses.map(Value::from), &no_values);
     check::<Status>(&unknown, &[]);
-    let reasons = ["slot_taken", "already_booked", "processing_failed", "not_processed"];
+    let reasons = [
+        "slot_taken",
+        "already_booked",
+        "processing_failed",
+        "not_processed",
+        "slot_unknown",
+        "slot_past",
+        "slot_withdrawn",
+        "too_many_open",
+        "original_not_booked",
+        "already_started",
+        "moved",
+    ];
     check::<Reason>(&reasons.map(Value::from), &no_values);
     check::<Reason>(&unknown, &[]);
     // The forms that the databases and the paths hold are the same as those in JSON.
@@ -320,7 +332,12 @@ fn spoilt(whole: &Value) -> Vec<Value> {
 
 #[test]
 fn messages_are_written_as_the_design_says_and_read_strictly() {
-    let kinds = ["appointment.requested", "appointment.decision_requested", "appointment.cancellation_requested"];
+    let kinds = [
+        "appointment.requested",
+        "appointment.move_requested",
+        "appointment.decision_requested",
+        "appointment.cancellation_requested",
+    ];
     assert_eq!(Command::ALL.map(Command::as_str), kinds);
     assert!(Command::ALL.is_sorted(), "of several commands for one appointment the greatest is answered");
     for kind in kinds {

@@ -35,6 +35,8 @@ mod readme;
 mod reconcile;
 mod served;
 mod signing;
+mod slots_decide;
+mod slots_model;
 mod states;
 mod texts;
 mod truth;

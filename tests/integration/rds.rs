@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use appointment::{AppointmentId, AppointmentMessage, Command, Country, Timestamp, TraceContext, Version1};
 use aws_credential_types::Credentials;
 use country_worker::{
-    Database, DatabaseLogin, DatabasePlace, DecideError, Decisions, IamLogin, MigrationSettings, RDS_ROOTS, RdsAddress,
-    migrate,
+    CountryRules, Database, DatabaseLogin, DatabasePlace, DecideError, Decisions, IamLogin, MigrationSettings,
+    RDS_ROOTS, RdsAddress, migrate,
 };
 use local_stack::aws::Aws;
 use local_stack::ministack::Ministack;
@@ -209,6 +209,8 @@ fn by_url(url: &str) -> MigrationSettings {
         place: DatabasePlace::Url(url.parse().unwrap()),
         master_secret: None,
         worker: "worker".parse().unwrap(),
+        importer: "importer".parse().unwrap(),
+        rules: CountryRules::default(),
     }
 }
 

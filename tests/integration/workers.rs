@@ -12,8 +12,8 @@ use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::config::{Credentials, Region};
 use country_worker::{
-    Answer, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, DecideError, Decisions, EventBridge, EventBus,
-    InvalidSetting, Left, MigrateError, MigrationSettings, NotAccepted, Settings, SourceQueue, Worker,
+    Answer, CountryRules, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, DecideError, Decisions, EventBridge,
+    EventBus, InvalidSetting, Left, MigrateError, MigrationSettings, NotAccepted, Settings, SourceQueue, Worker,
 };
 use local_stack::postgres::Postgres;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 const MAX_RECEIVE_COUNT: u32 = 5;
 
 /// An empty, migrated database of the one server of this process.
-async fn database() -> String {
+pub(crate) async fn database() -> String {
     let url = empty_database().await;
     migrate(&url, "worker").await.unwrap();
     url
@@ -46,12 +46,17 @@ async fn empty_database() -> String {
 
 /// Migrates as the owner in the URL, and creates the worker's user; the schema's version.
 async fn migrate(url: &str, worker: &str) -> Result<i64, MigrateError> {
+    migrate_with(url, worker, CountryRules::default()).await
+}
+
+pub(crate) async fn migrate_with(url: &str, worker: &str, rules: CountryRules) -> Result<i64, MigrateError> {
     let place = DatabasePlace::Url(url.parse().unwrap());
-    let settings = MigrationSettings { place, master_secret: None, worker: worker.parse().unwrap() };
+    let (worker, importer) = (worker.parse().unwrap(), "importer".parse().unwrap());
+    let settings = MigrationSettings { place, master_secret: None, worker, importer, rules };
     country_worker::migrate(&settings).await
 }
 
-async fn session(url: &str) -> PgConnection {
+pub(crate) async fn session(url: &str) -> PgConnection {
     local_stack::postgres::connect(url).await.unwrap()
 }
 
@@ -60,11 +65,11 @@ fn connected(url: &str) -> Database {
     Database::new(DatabaseLogin::Url(as_user(url, "worker").parse().unwrap()))
 }
 
-fn as_user(url: &str, user: &str) -> String {
+pub(crate) fn as_user(url: &str, user: &str) -> String {
     url.replace("//postgres@", &format!("//{user}@"))
 }
 
-fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus, Queue> {
+pub(crate) fn worker(url: &str, bus: &Bus) -> Worker<Database, Bus, Queue> {
     worker_of(connected(url), bus, &Queue::default())
 }
 
@@ -80,7 +85,7 @@ fn delays() -> ReceiveDelays {
 
 /// A queue that notes what was left: the receipt handle, and the seconds until it comes again.
 #[derive(Clone, Default)]
-struct Queue(Arc<Mutex<Vec<(String, u64)>>>);
+pub(crate) struct Queue(Arc<Mutex<Vec<(String, u64)>>>);
 
 impl Queue {
     fn left(&self) -> Vec<(String, u64)> {
@@ -98,12 +103,12 @@ impl SourceQueue for Queue {
 }
 
 /// The appointment that the tests call `a<number>`; a larger number was asked for later.
-fn appointment(number: u64) -> AppointmentId {
+pub(crate) fn appointment(number: u64) -> AppointmentId {
     let number = i64::try_from(number).unwrap();
     AppointmentId::new(Timestamp::from_unix_milliseconds(1_700_000_000_000 + number), [0; 10])
 }
 
-fn command(command: Command, appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
+pub(crate) fn command(command: Command, appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
     let appointment_id = appointment(appointment_number);
     let mut trace = [1; 24];
     trace[..8].copy_from_slice(&appointment_number.to_be_bytes());
@@ -121,16 +126,16 @@ fn command(command: Command, appointment_number: u64, person: u32, slot: u64) ->
     }
 }
 
-fn request(appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
+pub(crate) fn request(appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
     command(Command::Request, appointment_number, person, slot)
 }
 
-fn cancellation(appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
+pub(crate) fn cancellation(appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {
     command(Command::Cancellation, appointment_number, person, slot)
 }
 
 /// A batch as Lambda hands it over; the messages are called `m0`, `m1` and so on.
-fn batch(bodies: &[String], receive_count: u32) -> SqsEvent {
+pub(crate) fn batch(bodies: &[String], receive_count: u32) -> SqsEvent {
     let records: Vec<Value> = bodies
         .iter()
         .enumerate()
@@ -150,38 +155,38 @@ fn batch(bodies: &[String], receive_count: u32) -> SqsEvent {
     serde_json::from_value(json!({ "Records": records })).unwrap()
 }
 
-fn bodies(messages: &[AppointmentMessage]) -> Vec<String> {
+pub(crate) fn bodies(messages: &[AppointmentMessage]) -> Vec<String> {
     messages.iter().map(|message| serde_json::to_string(message).unwrap()).collect()
 }
 
-fn failures(response: &SqsBatchResponse) -> Vec<&str> {
+pub(crate) fn failures(response: &SqsBatchResponse) -> Vec<&str> {
     response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
 }
 
 /// A bus that keeps what it takes, and refuses the events about some appointments.
 #[derive(Clone, Default)]
-struct Bus {
-    taken: Arc<Mutex<Vec<OutcomeEvent>>>,
+pub(crate) struct Bus {
+    pub(crate) taken: Arc<Mutex<Vec<OutcomeEvent>>>,
     refused: Arc<Mutex<HashSet<AppointmentId>>>,
 }
 
 impl Bus {
-    fn refusing(appointments: &[AppointmentId]) -> Self {
+    pub(crate) fn refusing(appointments: &[AppointmentId]) -> Self {
         let bus = Self::default();
         bus.refused.lock().unwrap().extend(appointments);
         bus
     }
 
-    fn recover(&self) {
+    pub(crate) fn recover(&self) {
         self.refused.lock().unwrap().clear();
     }
 
-    fn taken(&self) -> Vec<OutcomeEvent> {
+    pub(crate) fn taken(&self) -> Vec<OutcomeEvent> {
         self.taken.lock().unwrap().clone()
     }
 
     /// How many events there are of each outcome and reason.
-    fn tally(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn tally(&self) -> BTreeMap<String, usize> {
         let mut tally = BTreeMap::new();
         for event in self.taken() {
             let reason = event.detail.reason.map_or(String::new(), |reason| format!(" {reason}"));
@@ -847,7 +852,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
 /// A later version wrote to the database, and then this one was rolled back to.
 #[tokio::test]
 async fn a_decision_of_a_later_version_comes_again_with_an_alarm_and_touches_no_other() {
-    for later in ["status = 'moved', reason = NULL", "status = 'rejected', reason = 'slot_withdrawn'"] {
+    for later in ["status = 'moved', reason = NULL", "status = 'rejected', reason = 'slot_flooded'"] {
         let url = database().await;
         insert(&url, &["a1 p1 s1 booked"]).await;
         let mut owner = session(&url).await;
@@ -888,7 +893,7 @@ async fn a_message_of_a_later_version_is_read_where_it_can_be_and_else_fails_alo
     let (bus, lines) = (Bus::default(), Lines::default());
     let bodies = [
         changed(1, "channel", json!({"name": "app"})),
-        changed(2, "type", json!("appointment.move_requested")),
+        changed(2, "type", json!("appointment.waiting_requested")),
         changed(3, "version", json!(2)),
         changed(4, "scheduleId", json!("4")),
         changed(5, "priority", json!(null)),
@@ -955,10 +960,11 @@ async fn an_older_binary_works_on_a_newer_schema() {
     let mut owner = session(&url).await;
     owner
         .execute(
-            "ALTER TABLE appointments ADD COLUMN replaced_by uuid;
+            "ALTER TABLE appointments ADD COLUMN waited_since timestamptz;
              ALTER FUNCTION decide(jsonb) RENAME TO decide_before;
              CREATE FUNCTION decide(commands jsonb)
-                 RETURNS TABLE (appointment_id uuid, outcome text, reason text, decided_at timestamptz, slots jsonb)
+                 RETURNS TABLE (appointment_id uuid, outcome text, reason text, decided_at timestamptz, command_id uuid,
+                                schedule_id bigint, replaced_by uuid, slot json, holds jsonb)
                  LANGUAGE sql SECURITY DEFINER AS $$ SELECT *, '[]'::jsonb FROM public.decide_before(commands) $$;
              INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), true, '\\x00', 0)",
         )
@@ -971,25 +977,40 @@ async fn an_older_binary_works_on_a_newer_schema() {
     assert_eq!(bus.tally(), BTreeMap::from([("AppointmentCompleted".to_owned(), 1)]));
 }
 
-/// A worker that passes arrays serves before, while and after the schema is migrated to the one that takes JSON.
+/// Workers of the versions before serve before, while and after the schema is migrated, with the rights that they had.
 #[tokio::test]
 async fn a_worker_of_the_version_before_serves_while_the_schema_is_migrated() {
-    let url = empty_database().await;
-    migrate_to(&url, 2).await;
-    insert(&url, &["a1 p1 s1 booked"]).await;
-    let decide = async |number: u64| -> String {
-        let decide = format!(
-            "SELECT outcome FROM decide(ARRAY['{}']::uuid[], ARRAY['00002'], ARRAY[1], ARRAY['request'], ARRAY[now()])",
-            appointment(number)
-        );
-        sqlx::query_scalar(sqlx::AssertSqlSafe(decide)).fetch_one(&mut session(&url).await).await.unwrap()
-    };
-    assert_eq!(decide(2).await, "rejected");
-    let latest = migrate(&url, "worker").await.unwrap();
-    assert!(latest >= 3, "{latest}");
-    assert_eq!(decide(3).await, "rejected");
-    assert_eq!(decide(2).await, "rejected", "what was decided before is said again");
-    assert_eq!(rows(&url).await, ["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken", "a3 p2 s1 rejected slot_taken"]);
+    const BY_ARRAYS: &str = "SELECT outcome FROM decide($1::text[]::uuid[], ARRAY['00002'], ARRAY[1::bigint], ARRAY['request'], ARRAY[now()])";
+    const BY_JSON: &str = "SELECT outcome FROM (SELECT appointment_id, outcome, reason, decided_at FROM public.decide($1::text::jsonb)) AS d";
+    let user = format!("worker_before_{}", std::process::id());
+    for (version, statement) in [(2, BY_ARRAYS), (3, BY_JSON)] {
+        let url = empty_database().await;
+        migrate_to(&url, version).await;
+        insert(&url, &["a1 p1 s1 booked"]).await;
+        // As a migration of that version created it.
+        let signature =
+            if version == 2 { "decide(uuid[], text[], bigint[], text[], timestamptz[])" } else { "decide(jsonb)" };
+        let grant =
+            format!("CREATE ROLE {user}_{version} LOGIN; GRANT EXECUTE ON FUNCTION {signature} TO {user}_{version}");
+        session(&url).await.execute(sqlx::AssertSqlSafe(grant)).await.unwrap();
+        let mut worker = session(&as_user(&url, &format!("{user}_{version}"))).await;
+        let mut decide = async |number: u64| -> String {
+            let query = sqlx::query_scalar(statement);
+            let query = match version {
+                2 => query.bind(vec![appointment(number).to_string()]),
+                _ => query.bind(serde_json::to_string(&[request(number, 2, 1)]).unwrap()),
+            };
+            query.fetch_one(&mut worker).await.unwrap()
+        };
+        assert_eq!(decide(2).await, "rejected");
+        // The migrations alone: the rights of this version's user are granted after them.
+        migrate_to(&url, i64::MAX).await;
+        assert_eq!(decide(3).await, "rejected");
+        assert_eq!(decide(2).await, "rejected", "what was decided before is said again");
+        let expected = ["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken", "a3 p2 s1 rejected slot_taken"];
+        assert_eq!(rows(&url).await, expected);
+        assert!(migrate(&url, "worker").await.unwrap() >= 4);
+    }
 }
 
 #[tokio::test]
@@ -1130,6 +1151,11 @@ async fn the_worker_s_database_user_may_decide_and_nothing_else() {
         "DELETE FROM public.appointments",
         "TRUNCATE public.appointments",
         "SELECT * FROM public._sqlx_migrations",
+        "SELECT * FROM public.slots",
+        "SELECT * FROM public.slot_states",
+        "UPDATE public.slots SET state = 'withdrawn'",
+        "UPDATE public.country_settings SET max_open_bookings = 1000",
+        "SELECT * FROM public.outbox",
         "CREATE TABLE public.own (column_1 integer)",
         "CREATE TEMPORARY TABLE own (column_1 integer)",
         "CREATE FUNCTION public.own() RETURNS integer LANGUAGE sql RETURN 1",

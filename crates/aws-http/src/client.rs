@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -129,6 +129,7 @@ impl<T: Transport> Client<T> {
             path_and_query: "/",
             content_type: version.content_type(),
             target: Some(target),
+            headers: &[],
             protocol: Protocol::Json,
         };
         let body = serde_json::to_vec(input).map_err(|error| call.invalid_request(&error))?;
@@ -157,6 +158,7 @@ impl<T: Transport> Client<T> {
             path_and_query: "/",
             content_type: "application/x-www-form-urlencoded",
             target: None,
+            headers: &[],
             protocol: Protocol::Query,
         };
         let body = form_urlencoded::Serializer::new(String::new())
@@ -193,6 +195,7 @@ impl<T: Transport> Client<T> {
             path_and_query,
             content_type: "application/json",
             target: None,
+            headers: &[],
             protocol: Protocol::RestJson,
         };
         let body = match body {
@@ -201,6 +204,39 @@ impl<T: Transport> Client<T> {
         };
         let answer = self.send(&call, body.into(), retry).await?;
         answer.parse_json(&call)
+    }
+
+    /// A call of an AWS REST service whose bodies are no documents, such as S3's objects; the headers and the body of a 2xx
+    /// answer.
+    ///
+    /// `path_and_query` is already percent-encoded. `headers` are signed. The call may be repeated.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub(crate) async fn object(
+        &self,
+        service: Service<'_>,
+        method: Method,
+        path_and_query: &str,
+        content_type: &'static str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Bytes,
+    ) -> Result<(HeaderMap, Bytes), Error> {
+        // Without the path, which is what somebody called a file.
+        let operation = method.to_string();
+        let protocol = Protocol::RestXml;
+        let call = Call {
+            service,
+            operation: &operation,
+            method,
+            path_and_query,
+            content_type,
+            target: None,
+            headers,
+            protocol,
+        };
+        let answer = self.send(&call, body, Retry::Safe).await?;
+        Ok((answer.headers, answer.body))
     }
 
     /// Sends a call until an attempt is answered with 2xx or nothing allows another.
@@ -216,7 +252,8 @@ impl<T: Transport> Client<T> {
             let remaining = self.deadline.saturating_sub(started.elapsed());
             let kind = match self.attempt(request, remaining).await {
                 Ok(answer) if answer.status().is_success() => {
-                    return Ok(Answer { body: answer.into_body(), attempts });
+                    let (head, body) = answer.into_parts();
+                    return Ok(Answer { headers: head.headers, body, attempts });
                 }
                 Ok(answer) => self.fault(call, &answer),
                 Err(kind) => kind,
@@ -272,6 +309,9 @@ impl<T: Transport> Client<T> {
         if let Some(target) = call.target {
             headers.insert(X_AMZ_TARGET, HeaderValue::from_str(target).map_err(|error| invalid(&error))?);
         }
+        for (name, value) in call.headers {
+            headers.insert(name, value.clone());
+        }
         self.signer.sign(&mut request, call.service.signing_name, (self.clock)()).map_err(|error| invalid(&error))?;
         Ok(request)
     }
@@ -279,7 +319,7 @@ impl<T: Transport> Client<T> {
     fn fault(&self, call: &Call<'_>, answer: &http::Response<Bytes>) -> ErrorKind {
         let (status, body) = (answer.status(), answer.body());
         match call.protocol {
-            Protocol::Query => ErrorKind::from_xml(status, body, self.verbatim_rejections),
+            Protocol::Query | Protocol::RestXml => ErrorKind::from_xml(status, body, self.verbatim_rejections),
             Protocol::Json | Protocol::RestJson => {
                 let error_type = answer.headers().get(X_AMZN_ERRORTYPE).and_then(|value| value.to_str().ok());
                 ErrorKind::from_json(status, error_type, body, self.verbatim_rejections)
@@ -307,6 +347,7 @@ struct Call<'a> {
     path_and_query: &'a str,
     content_type: &'static str,
     target: Option<&'a str>,
+    headers: &'a [(HeaderName, HeaderValue)],
     protocol: Protocol,
 }
 
@@ -315,6 +356,7 @@ enum Protocol {
     Json,
     Query,
     RestJson,
+    RestXml,
 }
 
 impl Call<'_> {
@@ -331,6 +373,7 @@ impl Call<'_> {
 
 /// A 2xx answer.
 struct Answer {
+    headers: HeaderMap,
     body: Bytes,
     attempts: u32,
 }

@@ -5,7 +5,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`Client`] | one logical call: serialise, sign, send, retry where that is safe, within one deadline |
-//! | [`dynamodb`], [`sns`], [`sqs`], [`eventbridge`] | typed requests and answers of the operations in use |
+//! | [`dynamodb`], [`sns`], [`sqs`], [`eventbridge`], [`s3`] | typed requests and answers of the operations in use |
 //! | [`Transport`] | how bytes travel; [`wasi::WasiTransport`] in a component, [`native::NativeTransport`] elsewhere |
 //! | [`Signer`] | AWS Signature Version 4, by `aws-sigv4` |
 //! | [`Error`] | what went wrong, whether a retry can help, and whether the call may have taken effect |
@@ -43,6 +43,7 @@ pub mod eventbridge;
 #[cfg(not(target_os = "wasi"))]
 pub mod native;
 mod retry;
+pub mod s3;
 mod signer;
 pub mod sns;
 pub mod sqs;

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use http::HeaderValue;
@@ -45,7 +48,7 @@ impl Signer {
             .region(&self.region)
             .name(signing_name)
             .time(time)
-            .settings(SigningSettings::default())
+            .settings(settings(signing_name))
             .build()
             .map_err(|_| SigningError)?
             .into();
@@ -70,6 +73,18 @@ impl Signer {
         }
         Ok(())
     }
+}
+
+/// How a service wants to be signed. S3 wants the path as it is sent, and the body's hash in a header
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
+fn settings(signing_name: &str) -> SigningSettings {
+    let mut settings = SigningSettings::default();
+    if signing_name == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
+    settings
 }
 
 impl fmt::Debug for Signer {

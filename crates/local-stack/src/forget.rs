@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use appointment::{AppointmentId, InsuredId, Timestamp};
+use appointment::{AppointmentId, InsuredId, Timestamp, TraceContext};
 use aws_http::native::NativeTransport;
 use backplane::AppointmentsTable;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -150,6 +150,12 @@ impl Erasure<'_> {
         sqlx::query("DELETE FROM public.appointments WHERE insured_id = $1 AND appointment_id = ANY($2)")
             .bind(self.insured_id.as_str())
             .bind(&uuids)
+            .execute(&mut *transaction)
+            .await?;
+        // The event bus hears of it from the outbox.
+        sqlx::query("SELECT public.slots_changed($1, $2)")
+            .bind(kept.iter().map(|(_, schedule_id)| *schedule_id).collect::<Vec<i64>>())
+            .bind(TraceContext::start(std::array::from_fn(|_| fastrand::u8(..))).to_string())
             .execute(&mut *transaction)
             .await?;
         sqlx::query("DELETE FROM public.erased_appointments WHERE expires_at < now()")

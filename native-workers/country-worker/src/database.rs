@@ -3,7 +3,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use appointment::{AppointmentId, AppointmentMessage, Reason, Timestamp};
+use appointment::{AppointmentId, AppointmentMessage, Reason, ScheduleId, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{ConnectOptions as _, FromRow, Row as _};
 use time::OffsetDateTime;
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::{DatabaseLogin, TokenError};
+use crate::{DatabaseLogin, StoredSlot, TokenError};
 
 /// The longest wait for a new connection, TLS and authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,6 +22,10 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest wait for the answer to a batch: for a server that is gone without a word, which no timeout of its own
 /// ends. Two runs with a new connection each take 16 s at most, within the function's 30 s (`infra/backplane.json`).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+const DECIDE: &str = "
+    SELECT command_id, appointment_id, outcome, reason, decided_at, schedule_id, replaced_by, slot::text
+    FROM public.decide($1::text::jsonb)";
 
 /// The country's decisions: the port to its database.
 pub trait Decisions: Send + Sync {
@@ -36,7 +40,7 @@ pub trait Decisions: Send + Sync {
 }
 
 /// What the country's database says to one command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// It is decided.
     Decided(Decision),
@@ -49,12 +53,27 @@ pub enum Answer {
 }
 
 /// What the country decided about one command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// What was decided.
     pub verdict: Verdict,
     /// When; for a command that came again, when it was first decided.
     pub decided_at: Timestamp,
+    /// The slot as it is now, where the country has a catalogue of its own.
+    pub slot: Option<StoredSlot>,
+    /// The appointment whose place this one took.
+    pub replaced: Option<Box<Replaced>>,
+}
+
+/// An appointment whose place another one took. It is cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// The appointment.
+    pub appointment_id: AppointmentId,
+    /// Its slot.
+    pub schedule_id: ScheduleId,
+    /// What was decided about it; it replaced no other that would have to be told of here.
+    pub decision: Decision,
 }
 
 /// What was decided about one command.
@@ -65,7 +84,12 @@ pub enum Verdict {
     /// The request is refused.
     Rejected(Reason),
     /// The appointment is cancelled.
-    Cancelled,
+    Cancelled {
+        /// Why, if not because the person asked for it.
+        reason: Option<Reason>,
+        /// The appointment that took its place, where the reason is `moved`.
+        replaced_by: Option<AppointmentId>,
+    },
 }
 
 /// Why a batch could not be decided. The answer alone may have been lost.
@@ -142,8 +166,7 @@ impl Database {
             None => self.open().await?,
         };
         // One statement, prepared once per connection, is one round trip and one transaction.
-        let query =
-            sqlx::query_as("SELECT appointment_id, outcome, reason, decided_at FROM public.decide($1::text::jsonb)");
+        let query = sqlx::query_as(DECIDE);
         match timeout(ANSWER_TIMEOUT, query.bind(commands).fetch_all(&mut connection)).await {
             Ok(Ok(rows)) => {
                 *kept = Some(connection);
@@ -172,7 +195,7 @@ impl Database {
                 break;
             }
             match self.run(kept, &[command]).await {
-                Ok(rows) => answers.extend(rows.into_iter().filter_map(Row::answer)),
+                Ok(rows) => answers.extend(self::answers(rows)),
                 Err(DecideError::Refused(error)) => {
                     tracing::error!(
                         trace_id = command.traceparent.trace_id(),
@@ -218,7 +241,7 @@ impl Decisions for Database {
             }
         };
         match answered {
-            Ok(rows) => Ok(rows.into_iter().filter_map(Row::answer).collect()),
+            Ok(rows) => Ok(answers(rows)),
             Err(DecideError::Refused(_)) => Ok(self.run_one_by_one(&mut kept, commands).await),
             Err(error) => Err(error),
         }
@@ -231,42 +254,85 @@ impl fmt::Debug for Database {
     }
 }
 
-/// A row that `decide` answers: appointment, outcome, reason, instant of the decision.
+/// A row that `decide` answers: what it says about one appointment, and to which command.
 struct Row {
+    command_id: Uuid,
     appointment_id: Uuid,
     outcome: String,
     reason: Option<String>,
     decided_at: Option<OffsetDateTime>,
+    schedule_id: Option<i64>,
+    replaced_by: Option<Uuid>,
+    slot: Option<String>,
 }
 
 impl FromRow<'_, PgRow> for Row {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         Ok(Self {
+            command_id: row.try_get("command_id")?,
             appointment_id: row.try_get("appointment_id")?,
             outcome: row.try_get("outcome")?,
             reason: row.try_get("reason")?,
             decided_at: row.try_get("decided_at")?,
+            schedule_id: row.try_get("schedule_id")?,
+            replaced_by: row.try_get("replaced_by")?,
+            slot: row.try_get("slot")?,
         })
     }
 }
 
+/// The answers, by the appointments of their commands.
+fn answers(rows: Vec<Row>) -> HashMap<AppointmentId, Answer> {
+    let mut answers = HashMap::with_capacity(rows.len());
+    let (own, replaced): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.command_id == row.appointment_id);
+    for row in own {
+        if let Ok(command) = AppointmentId::try_from(row.command_id) {
+            answers.insert(command, row.answer());
+        }
+    }
+    for row in replaced {
+        let command = AppointmentId::try_from(row.command_id).ok();
+        let Some(answer) = command.and_then(|command| answers.get_mut(&command)) else { continue };
+        match (row.replaced(), &mut *answer) {
+            (Some(replaced), Answer::Decided(decision)) => decision.replaced = Some(Box::new(replaced)),
+            _ => *answer = Answer::Unknown,
+        }
+    }
+    answers
+}
+
 impl Row {
-    /// The answer, and to the command about which appointment.
-    fn answer(self) -> Option<(AppointmentId, Answer)> {
-        let verdict = match (self.outcome.as_str(), self.reason.as_deref()) {
-            ("booked", None) => Some(Verdict::Booked),
-            ("cancelled", None) => Some(Verdict::Cancelled),
-            ("rejected", Some(reason)) => reason.parse().ok().map(Verdict::Rejected),
-            _ => None,
+    fn answer(self) -> Answer {
+        match self.outcome.as_str() {
+            "erased" => Answer::Erased,
+            "unclassified" => Answer::Undecided,
+            _ => self.decision().map_or(Answer::Unknown, Answer::Decided),
+        }
+    }
+
+    fn replaced(self) -> Option<Replaced> {
+        let appointment_id = self.appointment_id.try_into().ok()?;
+        let schedule_id = u64::try_from(self.schedule_id?).ok()?.try_into().ok()?;
+        Some(Replaced { appointment_id, schedule_id, decision: self.decision()? })
+    }
+
+    /// Nothing where a later version decided, in a way that this one does not know.
+    fn decision(self) -> Option<Decision> {
+        let reason = match self.reason {
+            Some(text) => Some(text.parse::<Reason>().ok()?),
+            None => None,
         };
-        let answer = match (self.outcome.as_str(), verdict, self.decided_at) {
-            ("erased", ..) => Answer::Erased,
-            ("unclassified", ..) => Answer::Undecided,
-            (_, Some(verdict), Some(decided_at)) => {
-                Answer::Decided(Decision { verdict, decided_at: std::time::SystemTime::from(decided_at).into() })
-            }
-            _ => Answer::Unknown,
+        let verdict = match (self.outcome.as_str(), reason) {
+            ("booked", None) => Verdict::Booked,
+            ("rejected", Some(reason)) => Verdict::Rejected(reason),
+            ("cancelled", reason) => Verdict::Cancelled {
+                reason,
+                replaced_by: self.replaced_by.map(AppointmentId::try_from).transpose().ok()?,
+            },
+            _ => return None,
         };
-        Some((self.appointment_id.try_into().ok()?, answer))
+        let slot = self.slot.map(|slot| serde_json::from_str(&slot)).transpose().ok()?;
+        let decided_at = std::time::SystemTime::from(self.decided_at?).into();
+        Some(Decision { verdict, decided_at, slot, replaced: None })
     }
 }

@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use appointment::OutcomeEvent;
+use appointment::{CATALOGUE_CHANGED_DETAIL_TYPE, OutcomeEvent, SLOTS_CHANGED_DETAIL_TYPE};
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::error::ProvideErrorMetadata as _;
@@ -9,9 +9,15 @@ use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures::StreamExt as _;
 
 use crate::aws;
+use crate::outbox::{Announcement, AnnouncementBus};
 
 /// `PutEvents` takes this many entries (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>).
 const ENTRIES_PER_CALL: usize = 10;
+
+/// What all entries of one call may hold (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html>), and what
+/// counts of an entry besides its detail.
+const MAX_CALL_BYTES: usize = 256 * 1024;
+const ENTRY_OVERHEAD_BYTES: usize = 256;
 
 /// How many calls of one batch are under way at once.
 const CALLS_IN_FLIGHT: usize = 8;
@@ -58,38 +64,50 @@ impl EventBridge {
         Self { client, bus_name }
     }
 
-    fn entry(&self, event: &OutcomeEvent) -> Result<PutEventsRequestEntry, NotAccepted> {
-        let detail = serde_json::to_string(&event.detail)
-            .map_err(|_| NotAccepted { code: "DetailNotSerializable".to_owned() })?;
-        Ok(PutEventsRequestEntry::builder()
+    fn entry(&self, source: &str, detail_type: &str, detail: String) -> PutEventsRequestEntry {
+        PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus_name)
-            .source(event.detail.country.event_source())
-            .detail_type(event.outcome.detail_type())
+            .source(source)
+            .detail_type(detail_type)
             .detail(detail)
-            .build())
+            .build()
+    }
+
+    fn outcome(&self, event: &OutcomeEvent) -> PutEventsRequestEntry {
+        let source = event.detail.country.event_source();
+        self.entry(source, event.outcome.detail_type(), event.detail.to_json())
+    }
+
+    fn announcement(&self, announcement: &Announcement) -> PutEventsRequestEntry {
+        match announcement {
+            Announcement::Slots(detail) => {
+                self.entry(detail.country.event_source(), SLOTS_CHANGED_DETAIL_TYPE, detail.to_json())
+            }
+            Announcement::Catalogue(detail) => {
+                let source = detail.catalogue.country.event_source();
+                self.entry(source, CATALOGUE_CHANGED_DETAIL_TYPE, detail.to_json())
+            }
+            Announcement::Cancelled(event) => self.outcome(event),
+        }
     }
 
     /// One call, for up to ten events.
-    async fn call(&self, events: &[OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
-        let entries = match events.iter().map(|event| self.entry(event)).collect::<Result<Vec<_>, _>>() {
-            Ok(entries) => entries,
-            Err(error) => return vec![Err(error); events.len()],
-        };
+    async fn call(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Result<(), NotAccepted>> {
+        let count = entries.len();
         match self.client.put_events().set_entries(Some(entries)).send().await {
             Ok(answer) => {
                 let mut answers = answer.entries().iter().map(|entry| match entry.error_code() {
                     None => Ok(()),
                     Some(code) => Err(NotAccepted { code: code.to_owned() }),
                 });
-                events
-                    .iter()
+                (0..count)
                     .map(|_| answers.next().unwrap_or_else(|| Err(NotAccepted { code: "NoAnswer".to_owned() })))
                     .collect()
             }
             Err(error) => {
                 let code = error.code().map_or_else(|| aws::kind(&error).to_owned(), ToOwned::to_owned);
                 tracing::error!(event_bus = self.bus_name, code, "PutEvents failed: none of its events is accepted");
-                vec![Err(NotAccepted { code }); events.len()]
+                vec![Err(NotAccepted { code }); count]
             }
         }
     }
@@ -97,7 +115,40 @@ impl EventBridge {
 
 impl EventBus for EventBridge {
     async fn put(&self, events: &[OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
-        let calls: Vec<_> = events.chunks(ENTRIES_PER_CALL).map(|chunk| self.call(chunk)).collect();
+        let entries = |chunk: &[OutcomeEvent]| chunk.iter().map(|event| self.outcome(event)).collect();
+        let calls: Vec<_> = events.chunks(ENTRIES_PER_CALL).map(|chunk| self.call(entries(chunk))).collect();
         futures::stream::iter(calls).buffered(CALLS_IN_FLIGHT).concat().await
     }
+}
+
+impl AnnouncementBus for EventBridge {
+    async fn announce(&self, announcements: &[Announcement]) -> Vec<Result<(), NotAccepted>> {
+        let mut answers = Vec::with_capacity(announcements.len());
+        // One call after the other: they are told in their order.
+        for part in parts(announcements.iter().map(|announcement| self.announcement(announcement))) {
+            answers.extend(self.call(part).await);
+        }
+        answers
+    }
+}
+
+/// Entries as `PutEvents` takes them: not too many, nor too much, at once. An entry that is too large by itself is refused by
+/// the service.
+fn parts(entries: impl Iterator<Item = PutEventsRequestEntry>) -> Vec<Vec<PutEventsRequestEntry>> {
+    let mut parts: Vec<Vec<PutEventsRequestEntry>> = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        let size = entry.detail().map_or(0, str::len) + ENTRY_OVERHEAD_BYTES;
+        match parts.last_mut().filter(|part| part.len() < ENTRIES_PER_CALL && bytes + size <= MAX_CALL_BYTES) {
+            Some(part) => {
+                bytes += size;
+                part.push(entry);
+            }
+            None => {
+                bytes = size;
+                parts.push(vec![entry]);
+            }
+        }
+    }
+    parts
 }

@@ -37,6 +37,9 @@ pub enum Unreadable {
 pub(crate) fn read(country: Country, record: &SqsMessage) -> Result<AppointmentMessage, Unreadable> {
     let body = record.body.as_deref().ok_or(Unreadable::NoBody)?;
     let message: AppointmentMessage = serde_json::from_str(body).map_err(|error| classify(body, &error))?;
+    if message.command == Command::Move && message.replaces.is_none() {
+        return Err(Unreadable::NotACommand);
+    }
     if message.country == country { Ok(message) } else { Err(Unreadable::ForeignCountry) }
 }
 

@@ -18,26 +18,43 @@
 //! [`migrate`] prepares the database: it applies the migrations, and creates the user that the worker connects as.
 //! [`DatabaseLogin`] is how that user gets in: on RDS with a token that is signed for each new connection.
 //!
+//! What can be booked comes by [`import`]: a file is streamed into the database and applied under `decide`'s locks. What changes by
+//! it, and without any command, is told through an outbox ([`drain`]); [`rebuild`] tells of everything anew, and [`check_zones`] what
+//! a change of time zones' rules would do.
+//!
 //! [`run`] is the whole program of a country's binary.
 
 mod aws;
 mod cli;
 mod database;
 mod event_bus;
+mod import;
+mod import_line;
 mod inbox;
+mod local_time;
 mod log;
 mod login;
 mod migration;
+mod object;
+mod outbox;
+mod projection;
 mod settings;
+mod slot;
 mod source_queue;
 mod worker;
 
 pub use cli::run;
-pub use database::{Answer, Database, DecideError, Decision, Decisions, Verdict};
+pub use database::{Answer, Database, DecideError, Decision, Decisions, Replaced, Verdict};
 pub use event_bus::{EventBridge, EventBus, NotAccepted};
+pub use import::{ImportError, RefusedLine, Report, Source, import};
+pub use import_line::RefusalCode;
 pub use inbox::Unreadable;
+pub use local_time::{InvalidTime, Moment, Zone};
 pub use login::{DatabaseLogin, DatabasePlace, DatabaseUrl, DatabaseUser, IamLogin, RDS_ROOTS, RdsAddress, TokenError};
 pub use migration::{MigrateError, migrate};
-pub use settings::{InvalidSetting, MigrationSettings, Settings};
+pub use outbox::{Announcement, AnnouncementBus, Drained, drain};
+pub use projection::{MovedByRules, check_zones, rebuild};
+pub use settings::{CatalogueKind, CountryRules, InvalidSetting, MigrationSettings, Settings, SlotSettings};
+pub use slot::{OffsetMinutes, StoredSlot};
 pub use source_queue::{Left, SourceQueue, SqsQueue};
 pub use worker::{UnidentifiedFailure, Worker};

@@ -7,9 +7,14 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use tokio::time::timeout;
 
+use crate::DecideError;
 use crate::settings::{InvalidSetting, required};
+
+/// The longest wait for a session, TLS and authentication included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The roots of the certificates of RDS. `rds-roots/README.md` says where they are from.
 pub const RDS_ROOTS: &[u8] = include_bytes!("../rds-roots/roots.pem");
@@ -38,6 +43,14 @@ impl DatabaseLogin {
         match DatabasePlace::read(&variable)? {
             DatabasePlace::Url(url) => Ok(Self::Url(url)),
             DatabasePlace::Rds(address) => IamLogin::read(address, variable).map(Self::Iam),
+        }
+    }
+
+    /// A session for work that takes longer than a batch of commands.
+    pub(crate) async fn connect_alone(&self) -> Result<PgConnection, DecideError> {
+        match timeout(CONNECT_TIMEOUT, self.options()?.connect()).await {
+            Ok(connected) => connected.map_err(DecideError::Unreachable),
+            Err(_elapsed) => Err(DecideError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
         }
     }
 
@@ -250,7 +263,7 @@ pub struct DatabaseUser(String);
 
 impl DatabaseUser {
     const VARIABLE: &str = "DATABASE_USER";
-    const SHAPE: &str = "the worker's database user: up to 63 lower-case letters, digits and _, a letter first";
+    const SHAPE: &str = "a database user: up to 63 lower-case letters, digits and _, a letter first";
 
     /// Reads `DATABASE_USER`.
     ///
@@ -259,6 +272,13 @@ impl DatabaseUser {
     /// Names the variable, and shows what is expected.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSetting> {
         required(variable, Self::VARIABLE, Self::SHAPE)?.parse()
+    }
+
+    /// Reads `IMPORT_DATABASE_USER`; `importer` where it is not set.
+    pub(crate) fn importer(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSetting> {
+        const VARIABLE: &str = "IMPORT_DATABASE_USER";
+        let name = variable(VARIABLE).filter(|name| !name.is_empty()).unwrap_or_else(|| "importer".to_owned());
+        name.parse().map_err(|_| InvalidSetting::Malformed { variable: VARIABLE, expected: Self::SHAPE })
     }
 
     /// The name.

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlStr};
 use tokio::time::timeout;
 
-use crate::{MigrationSettings, aws};
+use crate::{CatalogueKind, CountryRules, DatabaseUser, MigrationSettings, aws};
 
 /// The longest wait for a new connection, TLS and authentication included: right after its creation an instance is slow.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -29,6 +29,9 @@ const FILES: &[(&str, &str)] = &[
     ("0001_appointments", include_str!("../migrations/0001_appointments.sql")),
     ("0002_decide", include_str!("../migrations/0002_decide.sql")),
     ("0003_decide_json", include_str!("../migrations/0003_decide_json.sql")),
+    ("0004_slots", include_str!("../migrations/0004_slots.sql")),
+    ("0005_open_bookings_index", include_str!("../migrations/0005_open_bookings_index.sql")),
+    ("0006_slot_import", include_str!("../migrations/0006_slot_import.sql")),
 ];
 
 /// An older binary works on a newer schema: what a later version applied is no error, and a rollback needs no older schema.
@@ -44,8 +47,9 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     migrations
 });
 
-/// Creates the worker's user; see there.
+/// Create the users of the worker and of the import; see there.
 const WORKER_USER: &str = include_str!("worker_user.sql");
+const IMPORT_USER: &str = include_str!("import_user.sql");
 
 /// Why the database could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -62,14 +66,17 @@ pub enum MigrateError {
     /// A migration failed, waited too long for a lock, or is another than the one that was applied under its number.
     #[error("the migrations cannot be applied: {0}")]
     Failed(#[from] sqlx::migrate::MigrateError),
-    /// The worker's user was not created or did not get its rights.
-    #[error("the worker's user cannot be created: {0}")]
+    /// The rules that the country decides by were not set.
+    #[error("the country's rules cannot be set: {0}")]
+    NoRules(#[source] sqlx::Error),
+    /// The user of the worker or of the import was not created or did not get its rights.
+    #[error("a user cannot be created: {0}")]
     NoUser(#[source] sqlx::Error),
 }
 
-/// Applies the migrations that are embedded in this crate and missing in the database, creates the worker's user with the
-/// rights to connect and to execute `decide`, and answers the version that the schema then has. Runs at the same time wait
-/// for each other; a run that has nothing to do changes nothing.
+/// Applies the migrations that are embedded in this crate and missing in the database, sets the rules that the country decides
+/// by, creates the users of the worker and of the import with the rights to connect and to execute their functions, and answers the
+/// version that the schema then has. Runs at the same time wait for each other; a run that has nothing to do changes nothing.
 ///
 /// # Errors
 ///
@@ -93,7 +100,9 @@ pub async fn migrate(settings: &MigrationSettings) -> Result<i64, MigrateError> 
     limit_lock_waits(&mut connection).await.map_err(|error| MigrateError::Failed(error.into()))?;
     MIGRATIONS.run(&mut connection).await?;
     let version = schema_version(&mut connection).await.map_err(|error| MigrateError::Failed(error.into()))?;
-    create_worker_user(&mut connection, settings.worker.as_str()).await.map_err(MigrateError::NoUser)?;
+    set_rules(&mut connection, settings.rules).await.map_err(MigrateError::NoRules)?;
+    create_user(&mut connection, WORKER_USER, &settings.worker).await.map_err(MigrateError::NoUser)?;
+    create_user(&mut connection, IMPORT_USER, &settings.importer).await.map_err(MigrateError::NoUser)?;
     // Nothing is lost if the farewell fails: everything was committed.
     let _ = connection.close().await;
     Ok(version)
@@ -110,10 +119,28 @@ async fn schema_version(connection: &mut PgConnection) -> Result<i64, sqlx::Erro
     sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM public._sqlx_migrations").fetch_one(connection).await
 }
 
-async fn create_worker_user(connection: &mut PgConnection, user: &str) -> Result<(), sqlx::Error> {
+/// After the migrations: the rules of a catalogue need its index.
+async fn set_rules(connection: &mut PgConnection, rules: CountryRules) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE public.country_settings
+         SET catalogue = coalesce($1, catalogue), max_open_bookings = coalesce($2, max_open_bookings)",
+    )
+    .bind(rules.catalogue.map(CatalogueKind::as_str))
+    .bind(rules.max_open_bookings.map(i32::from))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn create_user(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    user: &DatabaseUser,
+) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    sqlx::query("SELECT set_config('country_worker.user', $1, true)").bind(user).execute(&mut *transaction).await?;
-    transaction.execute(WORKER_USER).await?;
+    let setting = "SELECT set_config('country_worker.user', $1, true)";
+    sqlx::query(setting).bind(user.as_str()).execute(&mut *transaction).await?;
+    transaction.execute(statement).await?;
     transaction.commit().await
 }
 

@@ -1,4 +1,3 @@
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +12,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;
-use crate::{Answer, Decision, Decisions, EventBus, Left, NotAccepted, SourceQueue, Verdict};
+use crate::{Answer, Decision, Decisions, EventBus, Left, NotAccepted, Replaced, SourceQueue, Verdict};
 
 /// Draws the random bytes of a span id (W3C Trace Context).
 type SpanIds = Box<dyn Fn() -> [u8; 8] + Send + Sync>;
@@ -96,12 +95,16 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
 
         let (decided, sql_duration) = self.decide(&commands).await;
         let mut fates = HashMap::with_capacity(commands.len());
-        let mut events = Vec::with_capacity(commands.len());
+        // The events, and what each of them is to its command.
+        let (mut events, mut purposes) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands.values() {
             let fate = match decided.get(&command.appointment_id) {
-                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, *decision)) {
-                    Ok(event) => {
-                        events.push(event);
+                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, decision)) {
+                    Ok((answer, of_replaced)) => {
+                        purposes.push((command.appointment_id, Purpose::Answer));
+                        events.push(answer);
+                        purposes.extend(of_replaced.iter().map(|_| (command.appointment_id, Purpose::Replaced)));
+                        events.extend(of_replaced);
                         continue;
                     }
                     Err(Panicked) => Fate::ToComeAgain(Failure::Panicked),
@@ -113,13 +116,16 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             };
             fates.insert(command.appointment_id, fate);
         }
-        events.extend(self.last_words(&records, &messages, &fates));
+        for last_word in self.last_words(&records, &messages, &fates) {
+            purposes.push((last_word.detail.appointment_id, Purpose::LastWord));
+            events.push(last_word);
+        }
 
         let publishing = Instant::now();
         let answers = if events.is_empty() { Vec::new() } else { self.bus.put(&events).await };
         let put_events_duration = publishing.elapsed();
-        for (event, answer) in events.iter().zip(answers) {
-            settle(&mut fates, event, answer);
+        for ((event, (command, purpose)), answer) in events.iter().zip(purposes).zip(answers) {
+            settle(&mut fates, command, purpose, event, answer);
         }
 
         let report = Report { country: self.country, delays: &self.delays, started };
@@ -160,14 +166,26 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         (decided, started.elapsed())
     }
 
-    /// The event that answers `command` with `decision`.
-    fn answer(&self, command: &AppointmentMessage, decision: Decision) -> OutcomeEvent {
-        let (outcome, reason) = match decision.verdict {
-            Verdict::Booked => (Outcome::Completed, None),
-            Verdict::Rejected(reason) => (Outcome::Rejected, Some(reason)),
-            Verdict::Cancelled => (Outcome::Cancelled, None),
+    /// The event that answers `command` with `decision`, and that about the appointment whose place this one took.
+    fn answer(&self, command: &AppointmentMessage, decision: &Decision) -> (OutcomeEvent, Option<OutcomeEvent>) {
+        let of_replaced = decision.replaced.as_deref().map(|Replaced { appointment_id, schedule_id, decision }| {
+            let replaced =
+                AppointmentMessage { appointment_id: *appointment_id, schedule_id: *schedule_id, ..command.clone() };
+            self.outcome(&replaced, decision)
+        });
+        (self.outcome(command, decision), of_replaced)
+    }
+
+    fn outcome(&self, command: &AppointmentMessage, decision: &Decision) -> OutcomeEvent {
+        let (outcome, reason, replaced_by) = match decision.verdict {
+            Verdict::Booked => (Outcome::Completed, None, None),
+            Verdict::Rejected(reason) => (Outcome::Rejected, Some(reason), None),
+            Verdict::Cancelled { reason, replaced_by } => (Outcome::Cancelled, reason, replaced_by),
         };
-        self.event(command, outcome, reason, decision.decided_at)
+        let mut event = self.event(command, outcome, reason, decision.decided_at);
+        event.detail.replaced_by = replaced_by;
+        event.detail.slot = decision.slot.clone().map(|slot| slot.of(self.country));
+        event
     }
 
     fn event(
@@ -177,16 +195,21 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         reason: Option<Reason>,
         occurred_at: Timestamp,
     ) -> OutcomeEvent {
+        // What was cancelled although nobody asked is told in several ways, and is one event.
+        let answered = match (outcome, reason) {
+            (Outcome::Cancelled, Some(_)) => Command::Cancellation,
+            _ => command.command,
+        };
         OutcomeEvent {
             outcome,
             detail: OutcomeDetail {
                 version: Version1,
-                event_id: OutcomeEvent::event_id(command.appointment_id, outcome, command.command),
+                event_id: OutcomeEvent::event_id(command.appointment_id, outcome, answered),
                 appointment_id: command.appointment_id,
                 insured_id: command.insured_id,
                 schedule_id: command.schedule_id,
                 country: self.country,
-                command: command.command,
+                command: answered,
                 reason,
                 replaced_by: None,
                 slot: None,
@@ -257,28 +280,43 @@ fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<App
     commands
 }
 
-/// Notes what became of an appointment when its event was put on the bus. A failure that was reported still is one.
-fn settle(fates: &mut HashMap<AppointmentId, Fate>, event: &OutcomeEvent, answer: Result<(), NotAccepted>) {
+/// What an event is to its command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It answers the command.
+    Answer,
+    /// It tells of the appointment whose place the command's took.
+    Replaced,
+    /// It tells that the command failed for good. A failure that was reported still is one.
+    LastWord,
+}
+
+/// Notes what became of a command when one of its events was put on the bus.
+fn settle(
+    fates: &mut HashMap<AppointmentId, Fate>,
+    command: AppointmentId,
+    purpose: Purpose,
+    event: &OutcomeEvent,
+    answer: Result<(), NotAccepted>,
+) {
     let detail = &event.detail;
-    match fates.entry(detail.appointment_id) {
-        Entry::Vacant(fate) => {
-            let (command, outcome, reason) = (detail.command, event.outcome, detail.reason);
-            fate.insert(match answer {
-                Ok(()) => Fate::Reported { command, outcome, reason },
-                Err(error) => Fate::ToComeAgain(Failure::NotAccepted(error)),
-            });
+    match (purpose, answer) {
+        (Purpose::Answer, Ok(())) => {
+            let fate = Fate::Reported { command: detail.command, outcome: event.outcome, reason: detail.reason };
+            fates.insert(command, fate);
         }
-        Entry::Occupied(_) => {
-            let accepted = answer.is_ok();
-            tracing::error!(
-                trace_id = detail.traceparent.trace_id(),
-                appointment_id = %detail.appointment_id,
-                country = detail.country.code(),
-                command = detail.command.as_str(),
-                event_accepted = accepted,
-                "appointment given up: delivered for the last time, and undecided"
-            );
+        (Purpose::Replaced, Ok(())) => {}
+        (Purpose::Answer | Purpose::Replaced, Err(error)) => {
+            fates.insert(command, Fate::ToComeAgain(Failure::NotAccepted(error)));
         }
+        (Purpose::LastWord, answer) => tracing::error!(
+            trace_id = detail.traceparent.trace_id(),
+            appointment_id = %detail.appointment_id,
+            country = detail.country.code(),
+            command = detail.command.as_str(),
+            event_accepted = answer.is_ok(),
+            "appointment given up: delivered for the last time, and undecided"
+        ),
     }
 }
 
