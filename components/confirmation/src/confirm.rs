@@ -3,11 +3,13 @@ use std::time::{Duration, Instant, SystemTime};
 use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp};
 use backplane::{Applied, AppointmentsTable};
 use edge_component::{Chance, Level, LogLine};
+use futures::future::join;
 
 use crate::internal::{Failure, SERVICE, Settings};
+use crate::projection::project;
 
 /// How log lines name this way in, where those of HTTP name their route.
-const ROUTE: &str = "handle-queue-message";
+pub(crate) const ROUTE: &str = "handle-queue-message";
 
 /// Both calls together end within 4 s.
 const UPDATE_DEADLINE: Duration = Duration::from_millis(2_400);
@@ -30,14 +32,7 @@ pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> bool {
     let done = result.is_ok();
     let (level, message, status, error) = match result {
         Ok(Done { level, message, status }) => (level, message, status, None),
-        Err(failure) => {
-            let message = match failure {
-                Failure::Retry(_) => "outcome left to the queue",
-                Failure::Poison(_) => "message cannot be taken",
-                Failure::Setting(_) => "component is not set up",
-            };
-            (failure.level(), message, None, Some(failure.to_string()))
-        }
+        Err(failure) => (failure.level(), failure.message(), None, Some(failure.to_string())),
     };
     LogLine::new(level, SERVICE, message, trace)
         .with("route", ROUTE)
@@ -65,36 +60,50 @@ async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, F
     let settings = Settings::read()?;
     let client = settings.client.clone().with_deadline(UPDATE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
-    let (change, message) = match table.apply(event, Timestamp::from(SystemTime::now())).await? {
-        Applied::Moved(change) => (change, "outcome applied"),
-        Applied::Repeated(change) => (change, "outcome repeated"),
+    let (change, done) = match table.apply(event, Timestamp::from(SystemTime::now())).await? {
+        Applied::Moved(change) => (Some(change), Done::applied("outcome applied", &event.detail)),
+        Applied::Repeated(change) => (Some(change), Done::applied("outcome repeated", &event.detail)),
         Applied::Overtaken(status @ Status::Unknown(_)) => {
             let message = "the appointment has a status of a later version: the outcome changes nothing";
-            return Ok(Done { level: Level::Error, message, status: Some(status) });
+            (None, Done { level: Level::Error, message, status: Some(status) })
         }
         Applied::Overtaken(status) => {
-            return Ok(Done { level: Level::Info, message: "outcome overtaken", status: Some(status) });
+            (None, Done { level: Level::Info, message: "outcome overtaken", status: Some(status) })
         }
         Applied::Contradicted(status) => {
             let message = "a country decided twice: the first decision stands";
-            return Ok(Done { level: Level::Error, message, status: Some(status) });
+            (None, Done { level: Level::Error, message, status: Some(status) })
         }
         Applied::NeedsOperator => {
             let message = "a cancellation could not be processed: an operator has to look";
-            return Ok(Done { level: Level::Error, message, status: Some(Status::Cancelling) });
+            (None, Done { level: Level::Error, message, status: Some(Status::Cancelling) })
         }
         Applied::Unknown if table.is_erased(event.detail.appointment_id).await? => {
-            return Ok(Done { level: Level::Info, message: "outcome of an erased appointment dropped", status: None });
+            (None, Done { level: Level::Info, message: "outcome of an erased appointment dropped", status: None })
         }
         Applied::Unknown => {
             return Err(Failure::Poison("there is no such appointment of this country and slot".to_owned()));
         }
     };
     let client = client.with_deadline(ANNOUNCE_DEADLINE);
-    settings.announce(&client, &change).await?;
-    let (level, message) = match event.detail.reason {
-        Some(Reason::Unknown(_)) => (Level::Error, "outcome applied, with a reason of a later version"),
-        _ => (Level::Info, message),
+    let announce = async {
+        match &change {
+            Some(change) => settings.announce(&client, change).await.map_err(Failure::from),
+            None => Ok(()),
+        }
     };
-    Ok(Done { level, message, status: Some(change.status) })
+    // Whatever became of the row, the slot's state is the country's, and has a version of its own.
+    let (announced, projected) = join(announce, project(&settings, &client, event.detail.slot.as_ref())).await;
+    announced.and(projected)?;
+    Ok(Done { status: change.map(|change| change.status).or(done.status), ..done })
+}
+
+impl Done {
+    fn applied(message: &'static str, detail: &OutcomeDetail) -> Self {
+        let (level, message) = match detail.reason {
+            Some(Reason::Unknown(_)) => (Level::Error, "outcome applied, with a reason of a later version"),
+            _ => (Level::Info, message),
+        };
+        Self { level, message, status: None }
+    }
 }

@@ -22,6 +22,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// What the log says of the message that is left.
+    pub(crate) const fn message(&self) -> &'static str {
+        match self {
+            Self::Retry(_) => "message left to the queue",
+            Self::Poison(_) => "message cannot be taken",
+            Self::Setting(_) => "component is not set up",
+        }
+    }
+
     /// How much attention the log asks for.
     pub(crate) const fn level(&self) -> Level {
         match self {

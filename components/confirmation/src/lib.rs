@@ -2,7 +2,8 @@
 //!
 //! The host calls `handle-queue-message` (Spin's SQS trigger) with each message of SQS_CONFIRMATION, whose body is one
 //! EventBridge envelope: the component moves the appointment by one conditional write and announces
-//! `AppointmentStatusChanged`. `delete` acknowledges the message; `leave` leaves it to the queue.
+//! `AppointmentStatusChanged`. What a message tells of slots goes to the projection that people read (`projection`), by
+//! conditional writes too; `SlotsChanged` and `CatalogueChanged` come by a queue of their own. `delete` acknowledges the message; `leave` leaves it to the queue.
 //!
 //! `POST /internal/republish`, its private HTTP route, takes `{"countryISO":"PE"}` from the schedule, publishes again what
 //! that country has not answered, gives up what it never will, and answers `{"published":0,"givenUp":0,"more":false}`.
@@ -14,6 +15,7 @@
 
 mod confirm;
 mod internal;
+mod projection;
 mod queue;
 mod republish;
 

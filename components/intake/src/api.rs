@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::audit::Audit;
 use crate::auth::{Caller, Role};
 use crate::route::{Resource, Route};
-use crate::{commands, cors, queries};
+use crate::{commands, cors, moving, queries, slots};
 
 const SERVICE: &str = "intake";
 
@@ -195,6 +195,12 @@ async fn dispatch(
         Route::Cancel(insured_id, appointment_id) => {
             commands::cancel(insured_id, appointment_id, &role, request, chance, exchange).await
         }
+        Route::Move(insured_id, appointment_id) => {
+            moving::move_to(insured_id, appointment_id, &role, request, chance, exchange).await
+        }
+        Route::FreeSlots => slots::free(request, exchange).await,
+        Route::ReadSlot(country, schedule_id) => slots::read(country, schedule_id, request, exchange).await,
+        Route::ReadCatalog(country) => slots::catalog(country, request, exchange).await,
         Route::Options(resource) => Ok(options(resource)),
     }
 }

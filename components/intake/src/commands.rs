@@ -6,7 +6,9 @@ use appointment::{
 };
 use aws_http::wasi::WasiTransport;
 use backplane::{AppointmentsTable, Booked, Cancelled, CommandTopic};
-use edge_component::{BodyError, Chance, InvalidMember, Language, Level, Problem, ProblemCode, Request, Response};
+use edge_component::{
+    BodyError, Chance, InvalidMember, Language, Level, Problem, ProblemCode, Request, Response, SettingError,
+};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -42,6 +44,44 @@ struct Answer {
     waited: Option<Wait>,
 }
 
+/// What a request for an appointment says, unread but for its headers.
+pub(crate) struct Asked<'a> {
+    wait: Option<Wait>,
+    pub(crate) idempotency_key: Option<&'a str>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn read(request: &'a Request) -> Result<Self, Failure> {
+        require_json(request.headers())?;
+        let wait = Wait::wanted(request.headers())?;
+        let idempotency_key = idempotency_key(request.headers())?;
+        let body = request.body().read(BODY_LIMIT).map_err(|error| match error {
+            BodyError::TooLarge => Problem::new(ProblemCode::BodyTooLarge),
+            BodyError::Late => Problem::new(ProblemCode::RequestTimeout),
+            BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
+        })?;
+        Ok(Self { wait, idempotency_key, body })
+    }
+}
+
+/// Where appointments are kept, and published for their countries.
+pub(crate) struct Backend {
+    settings: Settings,
+    commands: CommandSettings,
+}
+
+impl Backend {
+    pub(crate) fn read() -> Result<Self, SettingError> {
+        Ok(Self { settings: Settings::read()?, commands: CommandSettings::read()? })
+    }
+
+    pub(crate) fn table(&self) -> AppointmentsTable<'_, WasiTransport> {
+        let Settings { client, dynamodb, table } = &self.settings;
+        AppointmentsTable::new(client, dynamodb, table).with_shards(self.commands.shards)
+    }
+}
+
 /// Keeps a booking and publishes it: one write and one publication.
 pub(crate) async fn book(
     request: &Request,
@@ -49,24 +89,15 @@ pub(crate) async fn book(
     chance: &Chance,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
-    require_json(request.headers())?;
-    let wait = Wait::wanted(request.headers())?;
-    let idempotency_key = idempotency_key(request.headers())?;
-    let body = request.body().read(BODY_LIMIT).map_err(|error| match error {
-        BodyError::TooLarge => Problem::new(ProblemCode::BodyTooLarge),
-        BodyError::Late => Problem::new(ProblemCode::RequestTimeout),
-        BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
-    })?;
-    let wanted = AppointmentRequest::from_json(&body).map_err(invalid_request)?;
+    let asked = Asked::read(request)?;
+    let wanted = AppointmentRequest::from_json(&asked.body).map_err(invalid_request)?;
     exchange.audit.person = Some(wanted.insured_id);
     let role = caller.act_for(wanted.insured_id)?;
     exchange.caller = role.name();
     if !role.covers(wanted.country) {
         return Err(forbidden("the token is not for this country"));
     }
-    let settings = Settings::read()?;
-    let commands = CommandSettings::read()?;
-
+    let backend = Backend::read()?;
     let now = Timestamp::from(SystemTime::now());
     let appointment = Appointment {
         appointment_id: chance.appointment_id(now),
@@ -81,16 +112,38 @@ pub(crate) async fn book(
         replaces: None,
         replaced_by: None,
     };
+    keep(appointment, &asked, &backend, chance, exchange).await
+}
+
+/// Keeps a new appointment, or finds the one that came with the same key, and answers.
+pub(crate) async fn keep(
+    appointment: Appointment,
+    asked: &Asked<'_>,
+    backend: &Backend,
+    chance: &Chance,
+    exchange: &mut Exchange,
+) -> Result<Response, Failure> {
     exchange.about(&appointment);
-    let table =
-        AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table).with_shards(commands.shards);
-    let booked = match idempotency_key {
-        Some(key) => table.book_once(&appointment, key, exchange.trace, &commands.schedule).await?,
+    let (table, schedule) = (backend.table(), &backend.commands.schedule);
+    let booked = match asked.idempotency_key {
+        Some(key) => table.book_once(&appointment, key, exchange.trace, schedule).await?,
         None => {
-            table.book(&appointment, exchange.trace, &commands.schedule).await?;
+            table.book(&appointment, exchange.trace, schedule).await?;
             Booked::New
         }
     };
+    answer(booked, appointment, asked, backend, chance, exchange).await
+}
+
+/// Answers what became of a new appointment, and publishes it where it is kept just now.
+pub(crate) async fn answer(
+    booked: Booked,
+    appointment: Appointment,
+    asked: &Asked<'_>,
+    backend: &Backend,
+    chance: &Chance,
+    exchange: &mut Exchange,
+) -> Result<Response, Failure> {
     let (appointment, replayed) = match booked {
         Booked::New => {
             exchange.message = "appointment accepted";
@@ -100,14 +153,16 @@ pub(crate) async fn book(
         Booked::Replayed(first) => {
             exchange.about(&first);
             exchange.message = "appointment accepted before";
-            (first, true)
+            (*first, true)
         }
         Booked::KeyReused => return Err(Problem::new(ProblemCode::IdempotencyKeyReused).into()),
     };
-    let answerable =
-        replayed || publish(&settings, &commands, &appointment, Command::Request, exchange.trace, now, exchange).await;
+    let Backend { settings, commands } = backend;
+    let command = if appointment.replaces.is_some() { Command::Move } else { Command::Request };
+    let (trace, written) = (exchange.trace, appointment.created_at);
+    let answerable = replayed || publish(settings, commands, &appointment, command, trace, written, exchange).await;
     let answer = Answer { appointment, created: true, waited: None };
-    let answer = answer.after(wait.filter(|_| answerable), &table, replayed, chance).await;
+    let answer = answer.after(asked.wait.filter(|_| answerable), &backend.table(), replayed, chance).await;
     let mut response = answer.response(exchange.language);
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
@@ -157,6 +212,7 @@ pub(crate) async fn cancel(
             let shown = Shown::new(&kept.appointment, exchange.language);
             return Ok(json_in(exchange.language, StatusCode::OK, &shown));
         }
+        Cancelled::AlreadyStarted => return Err(Problem::new(ProblemCode::AlreadyStarted).into()),
         Cancelled::Refused => return Err(Problem::new(ProblemCode::NotCancellable).into()),
         Cancelled::NotUnderstood(kept) => {
             let error = kept.unknown_value().map(|unknown| unknown.to_string());
@@ -258,7 +314,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn invalid_request(fault: InvalidRequest) -> Problem {
+pub(crate) fn invalid_request(fault: InvalidRequest) -> Problem {
     match fault {
         InvalidRequest::Empty => Problem::new(ProblemCode::EmptyBody),
         InvalidRequest::NotAnObject => Problem::new(ProblemCode::NotAnObject),

@@ -4,8 +4,10 @@
 //! - `auth`: who asks, and whether they may act for the person; `token`: verifies a bearer token, with the keys
 //!   of `issuer` and the algorithms of `signatures`.
 //! - `commands`: `POST /appointments` and `DELETE …/{appointmentId}` each make one conditional write and one publication.
+//! - `moving`: `POST …/move` makes the new appointment that takes the place of another.
 //! - `wait`: follows what they accepted, for a client that prefers one answer to polling.
 //! - `queries`: a person's list, page by page, and one appointment with its history.
+//! - `slots`: free slots, one slot, and what can be booked in a country, of the projection.
 //! - `shown`: an appointment as every response shows it; `cors`: which pages of other origins may see a response.
 //! - `audit`: what a log line says of who did what to whom.
 //! - `api`: dispatches, answers every failure as a problem, and writes one log line a request.
@@ -23,6 +25,7 @@ mod cors;
 mod cursor;
 #[cfg(feature = "authentication")]
 mod issuer;
+mod moving;
 mod parameters;
 mod queries;
 mod route;
@@ -30,6 +33,7 @@ mod settings;
 mod shown;
 #[cfg(feature = "authentication")]
 mod signatures;
+mod slots;
 #[cfg(feature = "authentication")]
 mod token;
 mod wait;

@@ -11,10 +11,10 @@ const PREFER: &str = "prefer";
 /// The longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_LIMIT: usize = 128;
 
-/// How many appointments a page holds where `limit` does not say.
-const DEFAULT_LIMIT: u32 = 20;
+/// How many appointments or slots a page holds where `limit` does not say.
+pub(crate) const DEFAULT_LIMIT: u32 = 20;
 
-/// How many appointments a page may hold.
+/// How many appointments or slots a page may hold.
 const LIMIT: u32 = 100;
 
 /// The longest query, in bytes: whatever a client has to ask fits in it many times over.
@@ -30,15 +30,11 @@ const QUERY_LIMIT_PARAMETERS: usize = 16;
 /// 400 that names every parameter at fault. An unknown one is at fault too: a mistyped filter would answer the whole list.
 /// 414 for a query that is too long to be looked at.
 pub(crate) fn page_request(query: Option<&str>) -> Result<PageRequest, Problem> {
-    let query = query.unwrap_or_default();
-    if query.len() > QUERY_LIMIT_BYTES || query.split('&').count() > QUERY_LIMIT_PARAMETERS {
-        return Err(Problem::new(ProblemCode::QueryTooLong));
-    }
     let mut page = PageRequest { limit: DEFAULT_LIMIT, status: None, after: None };
     let mut cursor = None;
     let mut seen: Vec<String> = Vec::new();
     let mut faults = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in pairs(query)? {
         let outcome = match name.as_ref() {
             known @ ("limit" | "status" | "cursor") if seen.iter().any(|name| name == known) => {
                 Err(FieldErrorCode::DuplicateField)
@@ -74,7 +70,20 @@ pub(crate) fn page_request(query: Option<&str>) -> Result<PageRequest, Problem> 
     Ok(page)
 }
 
-fn limit_from(text: &str) -> Result<u32, FieldErrorCode> {
+/// The parameters of a query, in their order.
+///
+/// # Errors
+///
+/// 414 for a query that is too long to be looked at.
+pub(crate) fn pairs(query: Option<&str>) -> Result<form_urlencoded::Parse<'_>, Problem> {
+    let query = query.unwrap_or_default();
+    if query.len() > QUERY_LIMIT_BYTES || query.split('&').count() > QUERY_LIMIT_PARAMETERS {
+        return Err(Problem::new(ProblemCode::QueryTooLong));
+    }
+    Ok(form_urlencoded::parse(query.as_bytes()))
+}
+
+pub(crate) fn limit_from(text: &str) -> Result<u32, FieldErrorCode> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(FieldErrorCode::InvalidType);
     }

@@ -25,9 +25,9 @@ struct List<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Pagination {
-    limit: u32,
-    next_cursor: Option<String>,
+pub(crate) struct Pagination {
+    pub(crate) limit: u32,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// A page of a person's appointments, newest first.
@@ -63,9 +63,13 @@ pub(crate) async fn read(
     let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
     exchange.report_unknown(&kept);
     let shown = Shown::new(&kept.appointment, exchange.language).with_history(&kept.history);
-    let mut response = json_in(exchange.language, StatusCode::OK, &shown);
+    Ok(tagged(json_in(exchange.language, StatusCode::OK, &shown), request.headers()))
+}
+
+/// The same response with the `ETag` of its body; nothing but its headers where the client has it already.
+pub(crate) fn tagged(mut response: Response, headers: &HeaderMap) -> Response {
     let tag = entity_tag(response.body());
-    let unchanged = has_tag(request.headers(), &tag);
+    let unchanged = has_tag(headers, &tag);
     if let Ok(tag) = HeaderValue::try_from(tag) {
         response.headers_mut().insert(ETAG, tag);
     }
@@ -74,7 +78,7 @@ pub(crate) async fn read(
         response.headers_mut().remove(CONTENT_TYPE);
         response.body_mut().clear();
     }
-    Ok(response)
+    response
 }
 
 /// The strong entity tag of a body: it changes with every byte, so with the language too (RFC 9110, section 8.8.3).

@@ -1,4 +1,4 @@
-use appointment::{AppointmentId, FieldErrorCode, InsuredId};
+use appointment::{AppointmentId, Country, FieldErrorCode, InsuredId, ScheduleId};
 use edge_component::{InvalidMember, Problem, ProblemCode};
 use http::Method;
 
@@ -15,6 +15,14 @@ pub(crate) enum Resource {
     Person,
     /// One appointment.
     Appointment,
+    /// The moves of one appointment, to which one is added.
+    Moves,
+    /// Free slots.
+    Slots,
+    /// One slot.
+    Slot,
+    /// What can be booked in a country.
+    Catalog,
 }
 
 /// What a request asks for.
@@ -32,6 +40,14 @@ pub(crate) enum Route {
     Read(InsuredId, AppointmentId),
     /// `DELETE /appointments/{insuredId}/{appointmentId}`
     Cancel(InsuredId, AppointmentId),
+    /// `POST /appointments/{insuredId}/{appointmentId}/move`
+    Move(InsuredId, AppointmentId),
+    /// `GET /slots`
+    FreeSlots,
+    /// `GET /slots/{countryISO}/{scheduleId}`
+    ReadSlot(Country, ScheduleId),
+    /// `GET /catalog/{countryISO}`
+    ReadCatalog(Country),
     /// `OPTIONS` of a resource
     Options(Resource),
 }
@@ -39,35 +55,54 @@ pub(crate) enum Route {
 impl Route {
     /// Whether it tells nothing of anybody, so that it does not matter who asks.
     pub(crate) const fn is_open(&self) -> bool {
-        matches!(self, Self::Health | Self::Describe | Self::Options(_))
+        match self {
+            Self::Health | Self::Describe | Self::Options(_) => true,
+            Self::FreeSlots | Self::ReadSlot(..) | Self::ReadCatalog(_) => true,
+            Self::Book | Self::List(_) | Self::Read(..) | Self::Cancel(..) | Self::Move(..) => false,
+        }
     }
 
     /// Whether it changes anything.
     pub(crate) const fn writes(&self) -> bool {
-        matches!(self, Self::Book | Self::Cancel(..))
+        matches!(self, Self::Book | Self::Cancel(..) | Self::Move(..))
     }
 
     /// The person whose appointments the path is about.
     pub(crate) const fn insured_id(&self) -> Option<InsuredId> {
         match self {
             Self::Health | Self::Describe | Self::Book | Self::Options(_) => None,
-            Self::List(insured_id) | Self::Read(insured_id, _) | Self::Cancel(insured_id, _) => Some(*insured_id),
+            Self::FreeSlots | Self::ReadSlot(..) | Self::ReadCatalog(_) => None,
+            Self::List(insured_id)
+            | Self::Read(insured_id, _)
+            | Self::Cancel(insured_id, _)
+            | Self::Move(insured_id, _) => Some(*insured_id),
         }
     }
 }
 
-/// The parts of a path that tell one person or appointment from another, as the path writes them.
+/// The parts of a path that tell one person, appointment or slot from another, as the path writes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Identifiers<'a> {
     insured: &'a str,
     appointment: &'a str,
+    country: &'a str,
+    schedule: &'a str,
 }
 
 impl Resource {
     /// Every resource, to be compared with `docs/openapi.yaml`.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Health, Self::Description, Self::Appointments, Self::Person, Self::Appointment];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Health,
+        Self::Description,
+        Self::Appointments,
+        Self::Person,
+        Self::Appointment,
+        Self::Moves,
+        Self::Slots,
+        Self::Slot,
+        Self::Catalog,
+    ];
 
     /// The template of its path, for the log: a path holds an insured id.
     pub(crate) const fn template(self) -> &'static str {
@@ -77,36 +112,49 @@ impl Resource {
             Self::Appointments => "/appointments",
             Self::Person => "/appointments/{insuredId}",
             Self::Appointment => "/appointments/{insuredId}/{appointmentId}",
+            Self::Moves => "/appointments/{insuredId}/{appointmentId}/move",
+            Self::Slots => "/slots",
+            Self::Slot => "/slots/{countryISO}/{scheduleId}",
+            Self::Catalog => "/catalog/{countryISO}",
         }
     }
 
     /// The methods that it knows, as the header `Allow` lists them.
     pub(crate) const fn allow(self) -> &'static str {
         match self {
-            Self::Health | Self::Description | Self::Person => "GET, HEAD, OPTIONS",
-            Self::Appointments => "POST, OPTIONS",
+            Self::Health | Self::Description | Self::Person | Self::Slots | Self::Slot | Self::Catalog => {
+                "GET, HEAD, OPTIONS"
+            }
+            Self::Appointments | Self::Moves => "POST, OPTIONS",
             Self::Appointment => "GET, HEAD, DELETE, OPTIONS",
         }
     }
 
     /// Finds what a path names.
     pub(crate) fn find(path: &str) -> Option<(Self, Identifiers<'_>)> {
-        for fixed in [Self::Health, Self::Description] {
-            if path == fixed.template() {
-                return Some((fixed, Identifiers::default()));
-            }
+        let none = Identifiers::default();
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let (first, second, third, fourth) = (segments.next()?, segments.next(), segments.next(), segments.next());
+        if segments.next().is_some() || [second, third, fourth].contains(&Some("")) {
+            return None;
         }
-        let rest = path.strip_prefix("/appointments").or_else(|| path.strip_prefix("/appointment"))?;
-        if rest.is_empty() {
-            return Some((Self::Appointments, Identifiers::default()));
-        }
-        let mut segments = rest.strip_prefix('/')?.split('/');
-        match (segments.next(), segments.next(), segments.next()) {
-            (Some(insured), None, None) if !insured.is_empty() => {
-                Some((Self::Person, Identifiers { insured, appointment: "" }))
+        match (first, second, third, fourth) {
+            ("health", None, ..) => Some((Self::Health, none)),
+            ("openapi.yaml", None, ..) => Some((Self::Description, none)),
+            ("slots", None, ..) => Some((Self::Slots, none)),
+            ("slots", Some(country), Some(schedule), None) => {
+                Some((Self::Slot, Identifiers { country, schedule, ..none }))
             }
-            (Some(insured), Some(appointment), None) if !insured.is_empty() && !appointment.is_empty() => {
-                Some((Self::Appointment, Identifiers { insured, appointment }))
+            ("catalog", Some(country), None, _) => Some((Self::Catalog, Identifiers { country, ..none })),
+            ("appointments" | "appointment", None, ..) => Some((Self::Appointments, none)),
+            ("appointments" | "appointment", Some(insured), None, _) => {
+                Some((Self::Person, Identifiers { insured, ..none }))
+            }
+            ("appointments" | "appointment", Some(insured), Some(appointment), None) => {
+                Some((Self::Appointment, Identifiers { insured, appointment, ..none }))
+            }
+            ("appointments" | "appointment", Some(insured), Some(appointment), Some("move")) => {
+                Some((Self::Moves, Identifiers { insured, appointment, ..none }))
             }
             _ => None,
         }
@@ -124,26 +172,64 @@ impl Resource {
             Self::Health if reads => Ok(Route::Health),
             Self::Description if reads => Ok(Route::Describe),
             Self::Appointments if *method == Method::POST => Ok(Route::Book),
-            Self::Person if reads => match identifiers.insured.parse() {
-                Ok(insured) => Ok(Route::List(insured)),
-                Err(_) => Err(invalid_identifiers(&["insuredId"])),
-            },
-            Self::Appointment if reads || *method == Method::DELETE => {
-                let insured = identifiers.insured.parse::<InsuredId>();
-                match (insured, identifiers.appointment.parse::<AppointmentId>()) {
-                    (Ok(insured), Ok(appointment)) if reads => Ok(Route::Read(insured, appointment)),
-                    (Ok(insured), Ok(appointment)) => Ok(Route::Cancel(insured, appointment)),
-                    (Err(_), Ok(_)) => Err(invalid_identifiers(&["insuredId"])),
-                    (Ok(_), Err(_)) => Err(invalid_identifiers(&["appointmentId"])),
-                    (Err(_), Err(_)) => Err(invalid_identifiers(&["insuredId", "appointmentId"])),
-                }
+            Self::Person if reads => identifiers.insured().map(Route::List).map_err(|fault| invalid(vec![fault])),
+            Self::Appointment if reads => both(identifiers.insured(), identifiers.appointment(), Route::Read),
+            Self::Appointment if *method == Method::DELETE => {
+                both(identifiers.insured(), identifiers.appointment(), Route::Cancel)
+            }
+            Self::Moves if *method == Method::POST => {
+                both(identifiers.insured(), identifiers.appointment(), Route::Move)
+            }
+            Self::Slots if reads => Ok(Route::FreeSlots),
+            Self::Slot if reads => both(identifiers.country(), identifiers.schedule(), Route::ReadSlot),
+            Self::Catalog if reads => {
+                identifiers.country().map(Route::ReadCatalog).map_err(|fault| invalid(vec![fault]))
             }
             _ => Err(Problem::method_not_allowed(self.allow())),
         }
     }
 }
 
-fn invalid_identifiers(fields: &[&str]) -> Problem {
-    let fault = |field: &&str| InvalidMember { field: (*field).to_owned(), code: FieldErrorCode::InvalidFormat };
-    Problem::new(ProblemCode::InvalidParameter).with_errors(fields.iter().map(fault).collect())
+impl Identifiers<'_> {
+    fn insured(self) -> Result<InsuredId, InvalidMember> {
+        self.insured.parse().map_err(|_| fault("insuredId", FieldErrorCode::InvalidFormat))
+    }
+
+    fn appointment(self) -> Result<AppointmentId, InvalidMember> {
+        self.appointment.parse().map_err(|_| fault("appointmentId", FieldErrorCode::InvalidFormat))
+    }
+
+    fn country(self) -> Result<Country, InvalidMember> {
+        self.country.parse().map_err(|_| fault("countryISO", FieldErrorCode::UnsupportedValue))
+    }
+
+    /// In its one form: a slot has one path.
+    fn schedule(self) -> Result<ScheduleId, InvalidMember> {
+        let number = self.schedule.bytes().all(|byte| byte.is_ascii_digit()) && !self.schedule.starts_with('0');
+        if !number && self.schedule != "0" {
+            return Err(fault("scheduleId", FieldErrorCode::InvalidType));
+        }
+        let id = self.schedule.parse::<u64>().ok().and_then(|number| number.try_into().ok());
+        id.ok_or_else(|| fault("scheduleId", FieldErrorCode::OutOfRange))
+    }
+}
+
+/// The route of two identifiers, or the faults of both.
+fn both<First, Second>(
+    first: Result<First, InvalidMember>,
+    second: Result<Second, InvalidMember>,
+    route: impl FnOnce(First, Second) -> Route,
+) -> Result<Route, Problem> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(route(first, second)),
+        (first, second) => Err(invalid(first.err().into_iter().chain(second.err()).collect())),
+    }
+}
+
+fn fault(field: &str, code: FieldErrorCode) -> InvalidMember {
+    InvalidMember { field: field.to_owned(), code }
+}
+
+fn invalid(faults: Vec<InvalidMember>) -> Problem {
+    Problem::new(ProblemCode::InvalidParameter).with_errors(faults)
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Declares the countries: a further one is one line below, one entry in `infra/backplane.json` and one worker crate
 /// (`docs/adding-a-country.md`).
 macro_rules! countries {
-    ($($name:ident = $code:literal,)+) => {
+    ($($name:ident = $code:literal, hours from UTC $west:literal to $east:literal;)+) => {
         /// A country whose own system decides about its appointments: an ISO 3166-1 alpha-2 code, case-sensitive.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Country {
@@ -36,13 +36,23 @@ macro_rules! countries {
                     $(Self::$name => concat!("appointments.worker.", $code),)+
                 }
             }
+
+            /// Between how many hours from UTC its local times lie, in any of its zones and seasons: a local date begins at
+            /// the second one at the earliest, at the first one at the latest.
+            #[must_use]
+            pub const fn hours_from_utc(self) -> (i8, i8) {
+                match self {
+                    $(Self::$name => ($west, $east),)+
+                }
+            }
         }
     };
 }
 
 countries! {
-    Peru = "PE",
-    Chile = "CL",
+    Peru = "PE", hours from UTC -5 to -5;
+    // Easter Island in winter, the mainland in summer.
+    Chile = "CL", hours from UTC -6 to -3;
 }
 
 impl Country {

@@ -124,6 +124,9 @@ pub enum InvalidOutcomeEvent {
     /// A rejection without a reason, or a completion with one.
     #[error("a reason must be given for a rejection, and must not be given for a completion")]
     ReasonMismatch,
+    /// The slot is not the one that the detail is about.
+    #[error("the slot is not the one of the appointment")]
+    ForeignSlot,
 }
 
 impl OutcomeEvent {
@@ -165,6 +168,9 @@ impl TryFrom<Envelope<OutcomeDetail>> for OutcomeEvent {
         };
         if !reason_fits {
             return Err(InvalidOutcomeEvent::ReasonMismatch);
+        }
+        if detail.slot.as_ref().is_some_and(|state| !state.slot.is(detail.country, detail.schedule_id)) {
+            return Err(InvalidOutcomeEvent::ForeignSlot);
         }
         Ok(Self { outcome, detail })
     }

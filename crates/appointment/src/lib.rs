@@ -11,7 +11,8 @@
 //!   [`StatusChanged`]: what the rest of the clinic may listen to.
 //! - [`Slot`] and [`SlotState`]: what can be booked, and whether it can be booked now; [`SlotsChanged`] and
 //!   [`CatalogueChanged`]: how a country tells of it.
-//! - [`AppointmentRequest`] and [`InvalidRequest`]: the body of a booking, with all of its faults at once.
+//! - [`AppointmentRequest`], [`MoveRequest`] and [`InvalidRequest`]: the body of a booking or a move, with all of its faults at
+//!   once.
 
 mod country;
 mod event;
@@ -35,7 +36,7 @@ pub use identifiers::{
 };
 pub use message::{AppointmentMessage, Command, Version1};
 pub use record::{Appointment, HistoryEntry, Original, Reason, UnknownReason};
-pub use request::{AppointmentRequest, FieldError, FieldErrorCode, InvalidRequest};
+pub use request::{AppointmentRequest, FieldError, FieldErrorCode, InvalidRequest, MoveRequest};
 pub use slot::{
     CATALOGUE_CHANGED_DETAIL_TYPE, Catalogue, CatalogueChanged, InvalidUtcOffset, MAX_SLOTS_PER_EVENT, Practitioner,
     SLOTS_CHANGED_DETAIL_TYPE, Slot, SlotState, SlotStatus, SlotsChanged, UtcOffset,

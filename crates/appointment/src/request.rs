@@ -17,6 +17,13 @@ pub struct AppointmentRequest {
     pub country: Country,
 }
 
+/// A person's request for another slot in place of the one of an appointment: the body of `POST …/move`, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MoveRequest {
+    /// The slot that is asked for.
+    pub schedule_id: ScheduleId,
+}
+
 /// What is wrong with one member of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,45 +91,68 @@ impl AppointmentRequest {
     ///
     /// See [`InvalidRequest`].
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(InvalidRequest::Empty);
-        }
-        let members = match serde_json::from_slice::<Members>(body) {
-            Ok(members) => members.0,
-            Err(error) if error.is_data() => return Err(InvalidRequest::NotAnObject),
-            Err(error) => return Err(InvalidRequest::NotJson { line: error.line(), column: error.column() }),
-        };
-
-        let mut faults = Vec::new();
-        let mut insured_id = None;
-        let mut schedule_id = None;
-        let mut country = None;
-        for (name, value) in members {
-            let fault = match name.as_str() {
-                "insuredId" => assign(&mut insured_id, insured_id_from(&value)),
-                "scheduleId" => assign(&mut schedule_id, schedule_id_from(&value)),
-                "countryISO" => assign(&mut country, country_from(&value)),
-                _ => Some(FieldErrorCode::UnknownField),
-            };
-            if let Some(code) = fault {
-                faults.push(FieldError { field: name.chars().take(64).collect(), code });
-            }
-        }
-        for (field, missing) in [
-            ("insuredId", insured_id.is_none()),
-            ("scheduleId", schedule_id.is_none()),
-            ("countryISO", country.is_none()),
-        ] {
-            if missing {
-                faults.push(FieldError { field: field.to_owned(), code: FieldErrorCode::Required });
-            }
-        }
+        let (mut insured_id, mut schedule_id, mut country) = (None, None, None);
+        let mut faults = faults_of_members(body, |name, value| match name {
+            "insuredId" => assign(&mut insured_id, insured_id_from(value)),
+            "scheduleId" => assign(&mut schedule_id, schedule_id_from(value)),
+            "countryISO" => assign(&mut country, country_from(value)),
+            _ => Some(FieldErrorCode::UnknownField),
+        })?;
+        require(&mut faults, "insuredId", insured_id.is_some());
+        require(&mut faults, "scheduleId", schedule_id.is_some());
+        require(&mut faults, "countryISO", country.is_some());
         match (insured_id, schedule_id, country) {
             (Some(Some(insured_id)), Some(Some(schedule_id)), Some(Some(country))) if faults.is_empty() => {
                 Ok(Self { insured_id, schedule_id, country })
             }
             _ => Err(InvalidRequest::Fields(faults)),
         }
+    }
+}
+
+impl MoveRequest {
+    /// Reads a body and reports all of its faults at once.
+    ///
+    /// # Errors
+    ///
+    /// See [`InvalidRequest`].
+    pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
+        let mut schedule_id = None;
+        let mut faults = faults_of_members(body, |name, value| match name {
+            "scheduleId" => assign(&mut schedule_id, schedule_id_from(value)),
+            _ => Some(FieldErrorCode::UnknownField),
+        })?;
+        require(&mut faults, "scheduleId", schedule_id.is_some());
+        match schedule_id {
+            Some(Some(schedule_id)) if faults.is_empty() => Ok(Self { schedule_id }),
+            _ => Err(InvalidRequest::Fields(faults)),
+        }
+    }
+}
+
+/// Hands each member of a JSON object to `take`, which says what is wrong with it, in the order of the body.
+fn faults_of_members(
+    body: &[u8],
+    mut take: impl FnMut(&str, &Value) -> Option<FieldErrorCode>,
+) -> Result<Vec<FieldError>, InvalidRequest> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(InvalidRequest::Empty);
+    }
+    let members = match serde_json::from_slice::<Members>(body) {
+        Ok(members) => members.0,
+        Err(error) if error.is_data() => return Err(InvalidRequest::NotAnObject),
+        Err(error) => return Err(InvalidRequest::NotJson { line: error.line(), column: error.column() }),
+    };
+    let faults = members.into_iter().filter_map(|(name, value)| {
+        let code = take(&name, &value)?;
+        Some(FieldError { field: name.chars().take(64).collect(), code })
+    });
+    Ok(faults.collect())
+}
+
+fn require(faults: &mut Vec<FieldError>, field: &str, is_there: bool) {
+    if !is_there {
+        faults.push(FieldError { field: field.to_owned(), code: FieldErrorCode::Required });
     }
 }
 

@@ -56,6 +56,12 @@ impl Slot {
     pub fn end(&self) -> String {
         self.utc_offset.local(self.ends_at)
     }
+
+    /// Whether it is this slot of this country.
+    #[must_use]
+    pub fn is(&self, country: Country, schedule_id: ScheduleId) -> bool {
+        self.country == country && self.schedule_id == schedule_id
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Reason, ScheduleId, Status,
-    StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
+    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Original, Reason, ScheduleId,
+    Status, StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
 use uuid::Uuid;
+
+use crate::slots::slot_of;
 
 /// Names of the table's attributes.
 pub(crate) mod attribute {
@@ -31,6 +33,9 @@ pub(crate) mod attribute {
     pub(crate) const APPOINTMENT_ID: &str = "appointmentId";
     pub(crate) const OPERATION: &str = "operation";
     pub(crate) const EXPIRES_AT: &str = "expiresAt";
+    pub(crate) const SLOT: &str = "slot";
+    pub(crate) const REPLACES: &str = "replaces";
+    pub(crate) const REPLACED_BY: &str = "replacedBy";
 }
 
 pub(crate) const APPOINTMENT_PREFIX: &str = "appointment#";
@@ -93,18 +98,22 @@ impl KeptAppointment {
     ///
     /// [`InvalidItem`] names the attribute that is missing or does not have its form.
     pub(crate) fn from_item(item: &Item<'_>) -> Result<Self, InvalidItem> {
+        let (schedule_id, country) = (schedule_id_of(item)?, parsed(item, attribute::COUNTRY)?);
         let appointment = Appointment {
             appointment_id: appointment_id_of(item)?,
             insured_id: parsed(item, attribute::INSURED_ID)?,
-            schedule_id: schedule_id_of(item)?,
-            country: parsed(item, attribute::COUNTRY)?,
+            schedule_id,
+            country,
             status: status_of(item)?,
             created_at: parsed(item, attribute::CREATED_AT)?,
             updated_at: parsed(item, attribute::UPDATED_AT)?,
             reason: reason_of(item)?,
-            slot: None,
-            replaces: None,
-            replaced_by: None,
+            slot: map_of(item, attribute::SLOT)?.map(|map| slot_of(map, country, schedule_id)).transpose()?,
+            replaces: original_of(item)?,
+            replaced_by: match item.get(attribute::REPLACED_BY) {
+                None => None,
+                Some(_) => Some(parsed(item, attribute::REPLACED_BY)?),
+            },
         };
         let (mut history, mut events) = (Vec::new(), Vec::new());
         match item.get(attribute::HISTORY) {
@@ -164,7 +173,8 @@ impl KeptAppointment {
             country: self.appointment.country,
             status: entry.status,
             reason: entry.reason,
-            replaced_by: None,
+            // The row says it of its last step, and of no other.
+            replaced_by: self.appointment.replaced_by.filter(|_| entry.status == Status::Cancelled),
             occurred_at: entry.at,
             traceparent: trace,
         })
@@ -229,6 +239,28 @@ fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
     }
 }
 
+/// A map among an item's attributes.
+fn map_of<'i, 'a>(item: &'i Item<'a>, attribute: &'static str) -> Result<Option<&'i Item<'a>>, InvalidItem> {
+    match item.get(attribute) {
+        None => Ok(None),
+        Some(AttributeValue::M(map)) => Ok(Some(map)),
+        Some(_) => Err(InvalidItem { attribute }),
+    }
+}
+
+/// The appointment whose place the one of this item, or of this idempotency key, takes.
+pub(crate) fn original_of(item: &Item<'_>) -> Result<Option<Original>, InvalidItem> {
+    let Some(map) = map_of(item, attribute::REPLACES)? else { return Ok(None) };
+    Ok(Some(Original { appointment_id: parsed(map, attribute::APPOINTMENT_ID)?, schedule_id: schedule_id_of(map)? }))
+}
+
+/// What [`original_of`] reads.
+pub(crate) fn original_map(original: Original) -> Item<'static> {
+    Item::new()
+        .with(attribute::APPOINTMENT_ID, original.appointment_id.to_string())
+        .with(attribute::SCHEDULE_ID, original.schedule_id.get())
+}
+
 /// A list of one history entry, as `list_append` takes it, with the event that made the step.
 pub(crate) fn history_value(entry: &HistoryEntry, event: Option<(Uuid, TraceContext)>) -> AttributeValue<'static> {
     let mut map =
@@ -259,7 +291,7 @@ pub(crate) fn pending_item(
 ) -> Item<'_> {
     let created_at = appointment.created_at;
     let first = HistoryEntry { status: Status::Pending, at: created_at, reason: None };
-    appointment_key(&appointment.insured_id, appointment.appointment_id)
+    let mut item = appointment_key(&appointment.insured_id, appointment.appointment_id)
         .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
         .with(attribute::COUNTRY, appointment.country.code())
         .with(attribute::STATUS, appointment.status.as_str())
@@ -271,5 +303,9 @@ pub(crate) fn pending_item(
         .with(attribute::SHARD, shard.clone())
         .with(attribute::PENDING_SHARD, shard)
         .with(attribute::PENDING_SINCE, since.to_string())
-        .with(attribute::PENDING_ATTEMPT, 0_u32)
+        .with(attribute::PENDING_ATTEMPT, 0_u32);
+    if let Some(original) = appointment.replaces {
+        item.insert(attribute::REPLACES, original_map(original));
+    }
+    item
 }

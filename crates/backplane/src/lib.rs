@@ -4,6 +4,7 @@
 //! and the texts of the messages each stand once:
 //!
 //! - [`AppointmentsTable`]: the table `appointments`. Conditions are derived from [`appointment::StatusEvent::moves_from`].
+//! - [`SlotsTable`]: the table `slots`, what people read of the countries' catalogues.
 //! - [`CommandTopic`]: the topic that fans commands out to the countries.
 //! - [`StatusBus`]: the bus on which changes of status are announced.
 //! - [`RepublishSchedule`]: from when, and how often, an unanswered command is published again; [`GivenUpSchedule`]: for how
@@ -14,6 +15,7 @@ mod erasure;
 mod item;
 mod pending;
 mod republish;
+mod slots;
 mod table;
 mod topic;
 
@@ -23,6 +25,7 @@ pub use pending::{Due, PendingAppointment, not_processed_event_id};
 pub use republish::{
     GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule, InvalidShards, PendingShards, RepublishSchedule, TURN,
 };
+pub use slots::{SLOT_RETENTION, SlotPage, SlotPosition, SlotSearch, SlotsTable};
 pub use table::{
     Applied, AppointmentsTable, Booked, Cancelled, IDEMPOTENCY_PERIOD, MAX_READS_PER_PAGE, Page, PageRequest,
     StoreError,

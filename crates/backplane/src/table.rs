@@ -14,22 +14,22 @@ use uuid::Uuid;
 
 use crate::item::{
     APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, KeptAppointment, appointment_id_of, appointment_key,
-    attribute, history_value, parsed, pending_item, schedule_id_of,
+    attribute, history_value, original_map, original_of, parsed, pending_item, schedule_id_of,
 };
 use crate::republish::{PendingShards, RepublishSchedule};
+use crate::slots::slot_map;
 
 /// How long an `Idempotency-Key` is kept.
 pub const IDEMPOTENCY_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What an `Idempotency-Key` was used for, beside the fields of the request: another operation or target is another request.
+/// What an `Idempotency-Key` was used for, where that was a booking.
 const BOOKING: &str = "POST /appointments";
 
 /// How many pages of the table one page of a filtered list may read, because DynamoDB applies its limit before a filter.
 pub const MAX_READS_PER_PAGE: u32 = 4;
 
 /// The attributes of a list's entries: everything but the history. `status` is a reserved word in expressions.
-const LIST_PROJECTION: &str =
-    "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent";
+const LIST_PROJECTION: &str = "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent, slot, replaces, replacedBy";
 
 pub(crate) const STATUS_NAME: &[(&str, &str)] = &[("#status", attribute::STATUS)];
 
@@ -62,7 +62,7 @@ pub enum Booked {
     /// It is new.
     New,
     /// The same key came with the same request before; this is the appointment as it was accepted then.
-    Replayed(Appointment),
+    Replayed(Box<Appointment>),
     /// The same key came with another request before.
     KeyReused,
 }
@@ -78,6 +78,8 @@ pub enum Cancelled {
     Done(KeptAppointment),
     /// The appointment was rejected, so that there is nothing to cancel.
     Refused,
+    /// The appointment has begun.
+    AlreadyStarted,
     /// The appointment has a status of a later version, so that this one does not know how to cancel it.
     NotUnderstood(KeptAppointment),
     /// There is no such appointment.
@@ -169,15 +171,16 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
     ) -> Result<Booked, StoreError> {
         let id = appointment.appointment_id.to_string();
         let now = appointment.created_at;
-        let key_item = Item::new()
-            .with(attribute::INSURED_ID, appointment.insured_id.as_str())
-            .with(attribute::SORT_KEY, format!("{IDEMPOTENCY_PREFIX}{idempotency_key}"))
-            .with(attribute::OPERATION, BOOKING)
+        let mut key_item = key_of(&appointment.insured_id, idempotency_key)
+            .with(attribute::OPERATION, operation(appointment))
             .with(attribute::APPOINTMENT_ID, &id)
             .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
             .with(attribute::COUNTRY, appointment.country.code())
             .with(attribute::CREATED_AT, now.to_string())
             .with(attribute::EXPIRES_AT, (now + IDEMPOTENCY_PERIOD).unix_seconds());
+        if let Some(original) = appointment.replaces {
+            key_item.insert(attribute::REPLACES, original_map(original));
+        }
         let transaction = TransactWriteItems {
             transact_items: vec![
                 TransactWriteItem::Put(PutItem {
@@ -202,15 +205,45 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         else {
             return Err(error.into());
         };
+        Ok(Self::booked_under_key(kept, appointment)?)
+    }
+
+    /// What [`Self::book_once`] would answer to this appointment because its key came before, `None` where it did not: for a
+    /// request that is only possible once.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn booked_before(
+        &self,
+        appointment: &Appointment,
+        idempotency_key: &str,
+    ) -> Result<Option<Booked>, StoreError> {
+        let get = GetItem {
+            table_name: self.name,
+            key: key_of(&appointment.insured_id, idempotency_key),
+            consistent_read: true,
+            ..GetItem::default()
+        };
+        let Some(kept) = self.dynamodb.get_item(&get).await?.item else { return Ok(None) };
+        let now = appointment.created_at.unix_seconds();
+        if kept.n::<i64>(attribute::EXPIRES_AT).is_none_or(|expires_at| expires_at <= now) {
+            return Ok(None);
+        }
+        Ok(Some(Self::booked_under_key(&kept, appointment)?))
+    }
+
+    /// What the item of an idempotency key says to an appointment that comes with the key.
+    fn booked_under_key(item: &Item<'_>, appointment: &Appointment) -> Result<Booked, InvalidItem> {
         // A key from before this attribute was used for a booking.
-        if kept.s(attribute::OPERATION).is_some_and(|operation| operation != BOOKING) {
+        if item.s(attribute::OPERATION).unwrap_or(BOOKING) != operation(appointment) {
             return Ok(Booked::KeyReused);
         }
-        let first: Appointment = Self::accepted_under_key(kept, appointment.insured_id)?;
+        let first: Appointment = Self::accepted_under_key(item, appointment.insured_id)?;
         Ok(if first.appointment_id == appointment.appointment_id {
             Booked::New
         } else if first.schedule_id == appointment.schedule_id && first.country == appointment.country {
-            Booked::Replayed(first)
+            Booked::Replayed(Box::new(first))
         } else {
             Booked::KeyReused
         })
@@ -229,7 +262,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             updated_at: created_at,
             reason: None,
             slot: None,
-            replaces: None,
+            replaces: original_of(item)?,
             replaced_by: None,
         })
     }
@@ -324,8 +357,8 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         Ok(Page { appointments, faults, next: after })
     }
 
-    /// Moves an appointment to `cancelling` where its state allows it. One whose cancellation was given up waits for its
-    /// country again.
+    /// Moves an appointment to `cancelling` where its state allows it and its slot has not begun. One whose cancellation was
+    /// given up waits for its country again.
     ///
     /// # Errors
     ///
@@ -342,6 +375,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         change.values.insert(":trace", trace.to_string());
         change.values.insert(":since", schedule.first(now).to_string());
         change.values.insert(":attempt", 0_u32);
+        change.condition.push_str(" AND (attribute_not_exists(slot) OR slot.startsAt > :now)");
         let update = UpdateItem {
             table_name: self.name,
             key: appointment_key(insured_id, appointment_id),
@@ -438,19 +472,25 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         change.values.insert(":country", detail.country.code());
         change.values.insert(":schedule", detail.schedule_id.get());
         change.condition.push_str(" AND countryISO = :country AND scheduleId = :schedule");
+        let mut update_expression = String::from(
+            "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), lastEventId = :event",
+        );
+        if let Some(state) = &detail.slot {
+            update_expression.push_str(", slot = :slot");
+            change.values.insert(":slot", slot_map(&state.slot));
+        }
+        if let Some(successor) = detail.replaced_by {
+            update_expression.push_str(", replacedBy = :replaced_by");
+            change.values.insert(":replaced_by", successor.to_string());
+        }
+        update_expression.push_str(match detail.reason {
+            Some(_) => ", reason = :reason REMOVE pendingShard, pendingSince, pendingAttempt",
+            None => " REMOVE reason, pendingShard, pendingSince, pendingAttempt",
+        });
         let update = UpdateItem {
             table_name: self.name,
             key,
-            update_expression: match detail.reason {
-                Some(_) => {
-                    "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
-                     lastEventId = :event, reason = :reason REMOVE pendingShard, pendingSince, pendingAttempt"
-                }
-                None => {
-                    "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
-                     lastEventId = :event REMOVE reason, pendingShard, pendingSince, pendingAttempt"
-                }
-            },
+            update_expression: &update_expression,
             condition_expression: Some(&change.condition),
             expression_attribute_names: STATUS_NAME,
             expression_attribute_values: change.values,
@@ -482,6 +522,8 @@ fn cancelled_before(kept: KeptAppointment) -> Cancelled {
     match kept.appointment.status.on(StatusEvent::CancellationRequested) {
         Transition::Refused if kept.appointment.status.is_unknown() => Cancelled::NotUnderstood(kept),
         Transition::Refused => Cancelled::Refused,
+        // Its state would have allowed it.
+        Transition::Moves(_) => Cancelled::AlreadyStarted,
         _ if kept.appointment.status == Status::Cancelled => Cancelled::Done(kept),
         _ => Cancelled::AlreadyRequested(kept),
     }
@@ -538,7 +580,24 @@ impl StatusChange {
     }
 }
 
-fn is_condition_failed(error: &Error) -> bool {
+/// The primary key of an idempotency key.
+fn key_of<'a>(insured_id: &'a InsuredId, idempotency_key: &str) -> Item<'a> {
+    Item::new()
+        .with(attribute::INSURED_ID, insured_id.as_str())
+        .with(attribute::SORT_KEY, format!("{IDEMPOTENCY_PREFIX}{idempotency_key}"))
+}
+
+/// What an `Idempotency-Key` is used for, beside the fields of the request: another operation or target is another request.
+fn operation(appointment: &Appointment) -> String {
+    match appointment.replaces {
+        None => BOOKING.to_owned(),
+        Some(original) => {
+            format!("{BOOKING}/{}/{}/move", appointment.insured_id.as_str(), original.appointment_id)
+        }
+    }
+}
+
+pub(crate) fn is_condition_failed(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ConditionFailed { .. })
 }
 

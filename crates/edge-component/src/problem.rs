@@ -30,10 +30,20 @@ pub enum ProblemCode {
     NotFound,
     /// There is no such appointment of this person.
     AppointmentNotFound,
+    /// The country's catalogue has no such slot.
+    SlotNotFound,
+    /// The country has no catalogue of its own.
+    CatalogNotFound,
     /// The resource does not know the method; `Allow` lists those that it knows.
     MethodNotAllowed,
     /// The appointment was rejected, so that there is nothing to cancel.
     NotCancellable,
+    /// The appointment is not booked, so that it cannot be moved.
+    NotMovable,
+    /// The appointment has begun, so that it can be neither cancelled nor moved.
+    AlreadyStarted,
+    /// The appointment has the slot to which it is to be moved.
+    SameSlot,
     /// The body did not arrive in time.
     RequestTimeout,
     /// The body is too long.
@@ -52,7 +62,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::EmptyBody,
         Self::InvalidJson,
         Self::NotAnObject,
@@ -64,8 +74,13 @@ impl ProblemCode {
         Self::Forbidden,
         Self::NotFound,
         Self::AppointmentNotFound,
+        Self::SlotNotFound,
+        Self::CatalogNotFound,
         Self::MethodNotAllowed,
         Self::NotCancellable,
+        Self::NotMovable,
+        Self::AlreadyStarted,
+        Self::SameSlot,
         Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::QueryTooLong,
@@ -100,8 +115,13 @@ impl ProblemCode {
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::AppointmentNotFound => ("appointment_not_found", StatusCode::NOT_FOUND),
+            Self::SlotNotFound => ("slot_not_found", StatusCode::NOT_FOUND),
+            Self::CatalogNotFound => ("catalog_not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::NotCancellable => ("not_cancellable", StatusCode::CONFLICT),
+            Self::NotMovable => ("not_movable", StatusCode::CONFLICT),
+            Self::AlreadyStarted => ("already_started", StatusCode::CONFLICT),
+            Self::SameSlot => ("same_slot", StatusCode::UNPROCESSABLE_ENTITY),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
             Self::QueryTooLong => ("query_too_long", StatusCode::URI_TOO_LONG),
             Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
@@ -167,6 +187,14 @@ impl ProblemCode {
                 ("Cita no encontrada", "Esta persona no tiene una cita con ese identificador."),
                 ("Appointment not found", "This person has no appointment with this id."),
             ),
+            Self::SlotNotFound => (
+                ("Horario no encontrado", "El país no tiene un horario con ese número."),
+                ("Slot not found", "The country has no slot with this number."),
+            ),
+            Self::CatalogNotFound => (
+                ("Catálogo no encontrado", "El país no publica un catálogo de horarios."),
+                ("Catalogue not found", "The country does not publish a catalogue of slots."),
+            ),
             Self::MethodNotAllowed => (
                 ("Método no permitido", "Use uno de los métodos indicados en el encabezado «Allow»."),
                 ("Method not allowed", "Use one of the methods listed in the `Allow` header."),
@@ -174,6 +202,18 @@ impl ProblemCode {
             Self::NotCancellable => (
                 ("La cita no se puede cancelar", "La cita fue rechazada, por lo que no hay nada que cancelar."),
                 ("The appointment cannot be cancelled", "The appointment was rejected, so there is nothing to cancel."),
+            ),
+            Self::NotMovable => (
+                ("La cita no se puede reprogramar", "Solo se puede reprogramar una cita confirmada."),
+                ("The appointment cannot be moved", "Only a confirmed appointment can be moved."),
+            ),
+            Self::AlreadyStarted => (
+                ("La cita ya comenzó", "Una cita que ya comenzó no se puede cancelar ni reprogramar."),
+                ("The appointment has begun", "An appointment that has begun can be neither cancelled nor moved."),
+            ),
+            Self::SameSlot => (
+                ("El horario es el mismo", "La cita ya tiene este horario. Elija otro."),
+                ("The slot is the same", "The appointment already has this slot. Choose another one."),
             ),
             Self::RequestTimeout => (
                 ("La solicitud tardó demasiado", "La solicitud no llegó completa a tiempo. Envíela nuevamente."),
@@ -391,6 +431,18 @@ fn member_message(error: &InvalidMember, language: Language) -> String {
         (_, "appointmentId") => {
             ("Debe ser un UUID de versión 7, en minúsculas.", "It must be a UUID of version 7, in lowercase.")
         }
+        (_, "specialty" | "center" | "practitioner") => (
+            "Debe ser un texto del catálogo: de 1 a 80 caracteres, sin «#» y sin espacios al principio ni al final.",
+            "It must be a text of the catalogue: 1 to 80 characters, without `#` and without spaces at either end.",
+        ),
+        (FieldErrorCode::OutOfRange, "to") => (
+            "Debe ser posterior a «from», y a lo sumo 62 días después.",
+            "It must be later than `from`, by 62 days at most.",
+        ),
+        (_, "from" | "to") => (
+            "Debe ser una fecha, como 2026-12-01, o un instante con su zona, como 2026-12-01T09:00:00-05:00.",
+            "It must be a date, such as 2026-12-01, or an instant with its offset, such as 2026-12-01T09:00:00-05:00.",
+        ),
         (_, "limit") => ("Debe ser un número entero de 1 a 100.", "It must be an integer from 1 to 100."),
         (_, "status") => (
             "Debe ser «pending», «failed», «completed», «rejected», «cancelling» o «cancelled».",

@@ -19,6 +19,30 @@ pub fn status_text(status: &str, reason: Option<&str>, language: Language) -> &'
             "No pudimos procesar su solicitud a tiempo y la cita no quedó reservada. Por favor, solicítela de nuevo.",
             "We could not process your request in time, and the appointment was not booked. Please request it again.",
         ),
+        ("rejected", Some("slot_unknown")) => (
+            "Este horario no existe. Por favor, elija uno de los horarios disponibles.",
+            "There is no such time. Please choose one of the available times.",
+        ),
+        ("rejected", Some("slot_past")) => (
+            "Este horario ya comenzó. Por favor, elija uno posterior.",
+            "This time has already begun. Please choose a later one.",
+        ),
+        ("rejected", Some("slot_withdrawn")) => (
+            "El centro ya no ofrece este horario. Por favor, elija otro.",
+            "The center no longer offers this time. Please choose another one.",
+        ),
+        ("rejected", Some("too_many_open")) => (
+            "Usted ya tiene el máximo de citas pendientes. Cancele una para poder reservar otra.",
+            "You already have the most upcoming appointments that are allowed. Cancel one to book another.",
+        ),
+        ("rejected", Some("original_not_booked")) => (
+            "La cita que quería reprogramar ya no está reservada, por lo que no se reservó el nuevo horario.",
+            "The appointment that you wanted to move is no longer booked, so the new time was not booked.",
+        ),
+        ("rejected", Some("already_started")) => (
+            "La cita que quería reprogramar ya comenzó, por lo que no se reservó el nuevo horario.",
+            "The appointment that you wanted to move has already begun, so the new time was not booked.",
+        ),
         ("rejected", _) => (
             "No pudimos reservar esta cita. Por favor, elija otro horario.",
             "We could not book this appointment. Please choose another time.",
@@ -32,6 +56,14 @@ pub fn status_text(status: &str, reason: Option<&str>, language: Language) -> &'
             "We had a technical problem, and your appointment is not confirmed yet. Please check again later.",
         ),
         ("cancelling", _) => ("Estamos cancelando su cita.", "We are cancelling your appointment."),
+        ("cancelled", Some("moved")) => (
+            "Su cita fue reprogramada: la reemplaza otra de su lista.",
+            "Your appointment has been moved: another one in your list takes its place.",
+        ),
+        ("cancelled", Some("slot_withdrawn")) => (
+            "El centro retiró este horario y su cita fue cancelada. Por favor, elija otro horario.",
+            "The center withdrew this time, and your appointment has been cancelled. Please choose another time.",
+        ),
         ("cancelled", _) => ("Su cita fue cancelada.", "Your appointment has been cancelled."),
         _ => (
             "El estado de su cita cambió. Vuelva a consultarla más tarde.",

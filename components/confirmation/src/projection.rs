@@ -1,0 +1,156 @@
+//! What people read of the countries' catalogues: a slot's state from an outcome, from `SlotsChanged`, and the catalogue.
+//!
+//! The table takes each version once and never an earlier one, so that the order and the repetition of messages do not matter.
+
+use std::time::{Duration, Instant};
+
+use appointment::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, Country, Envelope, MAX_SLOTS_PER_EVENT, SLOTS_CHANGED_DETAIL_TYPE,
+    SlotState, SlotsChanged, TraceContext,
+};
+use aws_http::Client;
+use aws_http::wasi::WasiTransport;
+use backplane::{SlotsTable, StoreError};
+use edge_component::{Chance, Level, LogLine, Setting};
+use futures::future::join_all;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use uuid::Uuid;
+
+use crate::confirm::ROUTE;
+use crate::internal::{Failure, SERVICE, Settings};
+
+const TABLE: Setting = Setting("slots_table");
+
+/// All writes of a message together, which are made side by side.
+const DEADLINE: Duration = Duration::from_millis(3_800);
+
+/// What a message tells of a catalogue.
+enum Told {
+    Slots(SlotsChanged),
+    Catalogue(CatalogueChanged),
+}
+
+/// What a log line says of a message.
+struct About {
+    country: Country,
+    event_id: Uuid,
+    trace: TraceContext,
+    slots: usize,
+}
+
+/// What a message is about that is not the outcome of a command.
+#[derive(Clone, Copy)]
+pub(crate) enum Subject {
+    Slots,
+    Catalogue,
+}
+
+impl Subject {
+    /// By the detail-type of a message's body.
+    pub(crate) fn of(body: &[u8]) -> Option<Self> {
+        match serde_json::from_slice::<Envelope<IgnoredAny>>(body).ok()?.detail_type.as_str() {
+            SLOTS_CHANGED_DETAIL_TYPE => Some(Self::Slots),
+            CATALOGUE_CHANGED_DETAIL_TYPE => Some(Self::Catalogue),
+            _ => None,
+        }
+    }
+}
+
+/// Keeps what a message tells of a catalogue, and writes one log line about it: whether the message is done with.
+pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: Instant) -> bool {
+    let chance = Chance::draw();
+    let mut about = None;
+    let result = keep(subject, body, &mut about).await;
+    let trace = chance.trace(about.as_ref().map(|about| about.trace.to_string()).as_deref());
+    let done = result.is_ok();
+    let (level, message, written, error) = match result {
+        Ok(written) => (Level::Info, "catalogue projected", Some(written), None),
+        Err(failure) => (failure.level(), failure.message(), None, Some(failure.to_string())),
+    };
+    LogLine::new(level, SERVICE, message, trace)
+        .with("route", ROUTE)
+        .with("action", if done { "delete" } else { "leave" })
+        .with_some("country", about.as_ref().map(|about| about.country))
+        .with_some("event_id", about.as_ref().map(|about| about.event_id))
+        .with_some("slots", about.as_ref().map(|about| about.slots))
+        .with_some("written", written)
+        .with_some("error", error)
+        .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
+        .write();
+    done
+}
+
+/// How many items were newer than what was there.
+async fn keep(subject: Subject, body: &[u8], about: &mut Option<About>) -> Result<usize, Failure> {
+    let told = read(subject, body)?;
+    *about = Some(match &told {
+        Told::Slots(event) => About {
+            country: event.country,
+            event_id: event.event_id,
+            trace: event.traceparent,
+            slots: event.slots.len(),
+        },
+        Told::Catalogue(event) => {
+            About { country: event.catalogue.country, event_id: event.event_id, trace: event.traceparent, slots: 0 }
+        }
+    });
+    let settings = Settings::read()?;
+    let name = TABLE.text()?;
+    let client = settings.client.clone().with_deadline(DEADLINE);
+    let table = SlotsTable::new(&client, &settings.dynamodb, &name);
+    match told {
+        Told::Slots(event) => {
+            let outcomes = join_all(event.slots.iter().map(|state| table.put(state))).await;
+            let written = outcomes.into_iter().collect::<Result<Vec<bool>, StoreError>>()?;
+            Ok(written.into_iter().filter(|written| *written).count())
+        }
+        Told::Catalogue(event) => Ok(usize::from(table.put_catalogue(&event.catalogue).await?)),
+    }
+}
+
+fn read(subject: Subject, body: &[u8]) -> Result<Told, Failure> {
+    match subject {
+        Subject::Slots => {
+            let Envelope { source, detail, .. } = envelope::<SlotsChanged>(body)?;
+            check_source(&source, detail.country)?;
+            if detail.slots.len() > MAX_SLOTS_PER_EVENT {
+                return Err(Failure::Poison(format!("it has more than {MAX_SLOTS_PER_EVENT} slots")));
+            }
+            if detail.slots.iter().any(|state| state.slot.country != detail.country) {
+                return Err(Failure::Poison("a slot is of another country than the event".to_owned()));
+            }
+            Ok(Told::Slots(detail))
+        }
+        Subject::Catalogue => {
+            let Envelope { source, detail, .. } = envelope::<CatalogueChanged>(body)?;
+            check_source(&source, detail.catalogue.country)?;
+            Ok(Told::Catalogue(detail))
+        }
+    }
+}
+
+fn check_source(source: &str, country: Country) -> Result<(), Failure> {
+    if source == country.event_source() {
+        return Ok(());
+    }
+    Err(Failure::Poison("the source is not the worker of the country that the detail names".to_owned()))
+}
+
+/// The error of `serde_json` can quote the body, which is personal data, so that only its place is told.
+fn envelope<Detail: DeserializeOwned>(body: &[u8]) -> Result<Envelope<Detail>, Failure> {
+    serde_json::from_slice(body).map_err(|error| {
+        Failure::Poison(format!("not a catalogue's event: line {}, column {}", error.line(), error.column()))
+    })
+}
+
+/// Keeps the state that an outcome gives a slot.
+pub(crate) async fn project(
+    settings: &Settings,
+    client: &Client<WasiTransport>,
+    state: Option<&SlotState>,
+) -> Result<(), Failure> {
+    let Some(state) = state else { return Ok(()) };
+    let name = TABLE.text()?;
+    SlotsTable::new(client, &settings.dynamodb, &name).put(state).await?;
+    Ok(())
+}
