@@ -60,7 +60,7 @@ run "database" {
     condition = alltrue([
       for worker in module.country_worker : worker.functions.worker.environment[0].variables.DATABASE_USER == "worker"
       && worker.functions.importer.environment[0].variables.DATABASE_USER == "importer"
-      && worker.functions.migration.environment[0].variables.IMPORTER_DATABASE_USER == "importer"
+      && worker.functions.migration.environment[0].variables.IMPORT_DATABASE_USER == "importer"
       && !can(worker.functions.worker.environment[0].variables.DATABASE_MASTER_SECRET_ARN)
       && worker.functions.migration.environment[0].variables.DATABASE_MASTER_SECRET_ARN == worker.database.master_user_secret_arn
     ])

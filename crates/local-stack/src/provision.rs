@@ -460,7 +460,7 @@ impl Registrar<'_> {
                     ("DATABASE_URL", database.address()?),
                     ("DATABASE_USER", country.database_user.clone()),
                     ("DATABASE_MASTER_SECRET_ARN", secret.to_owned()),
-                    ("IMPORTER_DATABASE_USER", country.importer_user.clone()),
+                    ("IMPORT_DATABASE_USER", country.importer_user.clone()),
                     ("CATALOGUE", country.catalogue.setting().to_owned()),
                     ("MAX_OPEN_BOOKINGS", country.max_open_bookings.to_string()),
                 ]),

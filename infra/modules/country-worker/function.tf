@@ -27,7 +27,7 @@ locals {
       environment = {
         WORKER_MODE                = "migrate"
         DATABASE_USER              = var.database.users.worker
-        IMPORTER_DATABASE_USER     = var.database.users.importer
+        IMPORT_DATABASE_USER       = var.database.users.importer
         DATABASE_MASTER_SECRET_ARN = local.serving.master_user_secret[0].secret_arn
         CATALOGUE                  = var.catalogue.kind
         MAX_OPEN_BOOKINGS          = tostring(var.catalogue.max_open_bookings)
