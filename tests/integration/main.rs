@@ -38,6 +38,7 @@ mod signing;
 mod slots_api;
 mod slots_decide;
 mod slots_model;
+mod slots_stack;
 mod slots_table;
 mod states;
 mod texts;
