@@ -302,7 +302,6 @@ fn no_name_stands_twice() {
             [&queue.name, &queue.dead_letter_queue, &queue.delivery_dead_letter_queue].map(Clone::clone)
         }))
         .chain([backplane.topic.name.clone(), rules.outcomes.name.clone(), rules.slots.name.clone()])
-        .chain(backplane.slots_table.indexes.partition_keys.keys().cloned())
         .collect();
     // A function's role is named as the function; `appointment` is the domain's crate as well.
     let roles = backplane.principals.values().filter(|principal| principal.kind != PrincipalKind::Function);
@@ -374,26 +373,38 @@ async fn a_message_reaches_its_country_only_and_as_published() {
 }
 
 #[tokio::test]
-async fn the_rule_takes_the_workers_events_only() {
+async fn each_rule_takes_the_workers_events_of_its_kind_only() {
     let (ministack, backplane, provisioned) = provisioned("backplane-rule").await;
     let root = Aws::root(ministack.endpoint().unwrap());
-    let sources = backplane.countries().map(|country| country.event_source);
-    for source in sources.chain([backplane.confirmation.event_source.clone(), "appointments".to_owned()]) {
-        let entry = json!({"Source": source, "DetailType": "Test", "Detail": "{}", "EventBusName": backplane.bus.name});
-        root.events("PutEvents", &json!({"Entries": [entry]})).await.unwrap();
+    let workers: Vec<String> = backplane.countries().map(|country| country.event_source).collect();
+    let others = [backplane.confirmation.event_source.clone(), "appointments".to_owned()];
+    let outcomes = Outcome::ALL.map(Outcome::detail_type);
+    let slots = [SLOTS_CHANGED_DETAIL_TYPE, CATALOGUE_CHANGED_DETAIL_TYPE];
+    let kinds: Vec<&str> = outcomes.into_iter().chain(slots).chain(["AppointmentStatusChanged"]).collect();
+    for source in workers.iter().chain(&others) {
+        let entry =
+            |kind| json!({"Source": source, "DetailType": kind, "Detail": "{}", "EventBusName": backplane.bus.name});
+        let entries: Vec<Value> = kinds.iter().map(entry).collect();
+        root.events("PutEvents", &json!({"Entries": entries})).await.unwrap();
     }
-    let url = provisioned.queue_urls.get(&backplane.confirmation_queue.name).unwrap();
-    let mut sources = BTreeSet::new();
-    for wait in [5, 1] {
-        let request = json!({"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": wait});
-        let received = root.sqs("ReceiveMessage", &request).await.unwrap();
-        for message in received.get("Messages").and_then(Value::as_array).unwrap_or(&Vec::new()) {
-            let body = message.get("Body").and_then(Value::as_str).unwrap();
-            let envelope: Value = serde_json::from_str(body).unwrap();
-            sources.insert(envelope.get("source").and_then(Value::as_str).unwrap().to_owned());
+    for (queue, kinds) in
+        [(&backplane.confirmation_queue, outcomes.as_slice()), (&backplane.slots_queue, slots.as_slice())]
+    {
+        let url = provisioned.queue_urls.get(&queue.name).unwrap();
+        let mut received = BTreeSet::new();
+        for wait in [5, 1, 1] {
+            let request = json!({"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": wait});
+            let messages = root.sqs("ReceiveMessage", &request).await.unwrap();
+            for message in messages.get("Messages").and_then(Value::as_array).unwrap_or(&Vec::new()) {
+                let body = message.get("Body").and_then(Value::as_str).unwrap();
+                let envelope: Value = serde_json::from_str(body).unwrap();
+                let part = |name: &str| envelope.get(name).and_then(Value::as_str).unwrap().to_owned();
+                received.insert((part("source"), part("detail-type")));
+            }
         }
+        let each = workers.iter().flat_map(|source| kinds.iter().map(|kind| (source.clone(), (*kind).to_owned())));
+        assert_eq!(received, each.collect(), "{}", queue.name);
     }
-    assert_eq!(sources, backplane.countries().map(|country| country.event_source).collect());
 }
 
 /// What AWS allows these principals and the emulator cannot show: it has no databases, no networks, and its functions write

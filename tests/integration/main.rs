@@ -44,6 +44,7 @@ mod slots_api;
 mod slots_decide;
 mod slots_import;
 mod slots_model;
+mod slots_stack;
 mod slots_table;
 mod slots_zones;
 mod states;

@@ -1,6 +1,8 @@
-//! Five hundred people want fifty slots of both countries, all at once; some send their request twice, some cancel.
+//! Five hundred people want fifty slots of both countries, all at once; some send their request twice, some cancel, and some
+//! move to another of them as soon as they have one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,8 +11,9 @@ use http::{HeaderMap, Method, StatusCode};
 use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::postgres::connect;
+use local_stack::sample;
 use serde_json::{Value, json};
-use tests::own_stack;
+use tests::own_stack_with_slots;
 
 const PEOPLE: u32 = 500;
 const SLOTS: u32 = 50;
@@ -31,18 +34,30 @@ struct Person {
     repeats: bool,
     /// Cancels as soon as the request is accepted.
     cancels: bool,
+    /// The slot to which the person moves, if the first one is won.
+    moves_to: Option<u64>,
+}
+
+/// A person's appointment, and what it replaces.
+struct Asked {
+    id: String,
+    slot: u64,
+    replaces: Option<String>,
 }
 
 impl Person {
     fn new(number: u32) -> Self {
         let slot = number % SLOTS;
+        // Spread over the slots' competitors, whose number is the same modulo 50.
+        let competitor = number / SLOTS;
         Self {
             insured: format!("{number:05}"),
             country: if slot.is_multiple_of(2) { "PE" } else { "CL" },
-            slot: u64::from(slot) + 1,
-            // Spread over the slots' competitors, whose number is the same modulo 50.
-            repeats: (number / SLOTS).is_multiple_of(3),
-            cancels: (number / SLOTS) % 4 == 1,
+            slot: sample::FIRST + u64::from(slot),
+            repeats: competitor.is_multiple_of(3),
+            cancels: competitor % 4 == 1,
+            // Another of the slots that people want, in the same country.
+            moves_to: (competitor % 4 > 1).then(|| sample::FIRST + u64::from((slot + 2 * competitor) % SLOTS)),
         }
     }
 
@@ -56,8 +71,30 @@ impl Person {
         accepted["appointmentId"].as_str().unwrap().to_owned()
     }
 
-    /// The appointment that the person ends with.
-    async fn acts(&self, stack: &LocalStack) -> String {
+    /// Moves an appointment once it is won; the new one.
+    async fn moves(&self, stack: &LocalStack, original: &str, slot: u64) -> Option<Asked> {
+        let path = format!("/appointments/{}/{original}", self.insured);
+        let started = Instant::now();
+        loop {
+            let (_, _, shown) = send(stack, Method::GET, &path, &[], "").await;
+            match shown["status"].as_str().unwrap_or_default() {
+                "completed" => break,
+                "rejected" => return None,
+                status => assert!(started.elapsed() < PATIENCE, "{original} is still {status}"),
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        let key = format!("move-{}", self.insured);
+        let headers = [("content-type", "application/json"), ("idempotency-key", &key)];
+        let body = json!({"scheduleId": slot}).to_string();
+        let (status, _, accepted) = send(stack, Method::POST, &format!("{path}/move"), &headers, &body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
+        let id = accepted["appointmentId"].as_str().unwrap().to_owned();
+        Some(Asked { id, slot, replaces: Some(original.to_owned()) })
+    }
+
+    /// The person's appointments.
+    async fn acts(&self, stack: &LocalStack) -> Vec<Asked> {
         let appointment = if self.repeats {
             let (one, other) = join(self.asks(stack), self.asks(stack)).await;
             assert_eq!(one, other, "one key is one appointment");
@@ -72,7 +109,11 @@ impl Person {
             let fits = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::CONFLICT].contains(&status);
             assert!(fits, "{status}: {answer}");
         }
-        appointment
+        let moved = match self.moves_to {
+            Some(slot) if slot != self.slot => self.moves(stack, &appointment, slot).await,
+            _ => None,
+        };
+        [Some(Asked { id: appointment, slot: self.slot, replaces: None }), moved].into_iter().flatten().collect()
     }
 }
 
@@ -127,6 +168,32 @@ pub(crate) async fn rows(stack: &LocalStack) -> BTreeMap<String, Value> {
     }
 }
 
+/// Those of the slots with these numbers that are not shown as both countries hold them, in words. What is shown comes after the
+/// decision, so that it is looked at again for a while.
+pub(crate) async fn wrongly_shown(stack: &LocalStack, slots: Range<u64>) -> Vec<String> {
+    let started = Instant::now();
+    loop {
+        let mut wrong = Vec::new();
+        for country in ["PE", "CL"] {
+            let mut connection = connect(stack.services().database_url(country).unwrap()).await.unwrap();
+            let query = "SELECT schedule_id, EXISTS (SELECT FROM appointments AS a WHERE a.schedule_id = s.schedule_id AND a.status = 'booked')
+                         FROM slots AS s WHERE s.state = 'open'";
+            let held: Vec<(i64, bool)> = sqlx::query_as(query).fetch_all(&mut connection).await.unwrap();
+            for (slot, held) in held.into_iter().filter(|(slot, _)| slots.contains(&slot.cast_unsigned())) {
+                let (_, _, shown) = send(stack, Method::GET, &format!("/slots/{country}/{slot}"), &[], "").await;
+                let expected = if held { "busy" } else { "free" };
+                if shown["status"] != expected {
+                    wrong.push(format!("slot {slot} of {country} is {expected}, and is shown as {shown}"));
+                }
+            }
+        }
+        if wrong.is_empty() || started.elapsed() > Duration::from_secs(30) {
+            return wrong;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
 fn status(row: &Value) -> &str {
     row["status"]["S"].as_str().unwrap()
 }
@@ -147,10 +214,10 @@ fn held(row: &Value) -> Option<(&str, &str)> {
 
 #[tokio::test]
 async fn five_hundred_people_want_fifty_slots() {
-    let stack = own_stack("race").await;
+    let stack = own_stack_with_slots("race").await;
     let people: Vec<Person> = (0..PEOPLE).map(Person::new).collect();
     let started = Instant::now();
-    let ids: Vec<String> = join_all(people.iter().map(|person| person.acts(&stack))).await;
+    let asked: Vec<Vec<Asked>> = join_all(people.iter().map(|person| person.acts(&stack))).await;
     let accepted = started.elapsed();
 
     let rows = loop {
@@ -162,19 +229,35 @@ async fn five_hundred_people_want_fifty_slots() {
         assert!(started.elapsed() < PATIENCE, "{open} appointments are in no final state");
         tokio::time::sleep(Duration::from_millis(250)).await;
     };
-    let distinct: BTreeSet<&String> = ids.iter().collect();
+    let distinct: BTreeSet<&String> = asked.iter().flatten().map(|asked| &asked.id).collect();
     assert_eq!(distinct, rows.keys().collect(), "as many appointments as distinct requests");
-    assert_eq!(rows.len(), people.len());
 
     let mut by_slot: HashMap<(&str, u64), Vec<&Value>> = HashMap::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (person, id) in people.iter().zip(&ids) {
-        let row = &rows[id];
-        *counts.entry(status(row)).or_default() += 1;
-        by_slot.entry((person.country, person.slot)).or_default().push(row);
-        assert!(row.get("pendingShard").is_none(), "it waits for nothing: {row}");
-        assert!(person.cancels || status(row) != "cancelled", "nobody cancelled it: {row}");
-        assert!(!person.cancels || status(row) != "completed", "the wish to cancel was lost: {row}");
+    let mut moves: BTreeMap<&str, usize> = BTreeMap::new();
+    for (person, asked) in people.iter().zip(&asked) {
+        for Asked { id, slot, replaces } in asked {
+            let row = &rows[id];
+            *counts.entry(status(row)).or_default() += 1;
+            by_slot.entry((person.country, *slot)).or_default().push(row);
+            assert!(row.get("pendingShard").is_none(), "it waits for nothing: {row}");
+            let moved = row["reason"]["S"] == "moved";
+            assert!(person.cancels || status(row) != "cancelled" || moved, "nobody cancelled it: {row}");
+            assert!(!person.cancels || status(row) != "completed", "the wish to cancel was lost: {row}");
+            let Some(original) = replaces else { continue };
+            *moves.entry(status(row)).or_default() += 1;
+            let original = &rows[original];
+            // Whoever had a slot has one.
+            match status(row) {
+                "completed" => {
+                    assert_eq!((status(original), original["replacedBy"]["S"].as_str()), ("cancelled", Some(&**id)))
+                }
+                "rejected" => {
+                    assert_eq!((status(original), row["reason"]["S"].as_str()), ("completed", Some("slot_taken")))
+                }
+                other => panic!("{id} is {other}"),
+            }
+        }
     }
     for ((country, slot), rows) in &by_slot {
         let mut times: Vec<(&str, &str)> = rows.iter().filter_map(|row| held(row)).collect();
@@ -197,14 +280,20 @@ async fn five_hundred_people_want_fifty_slots() {
             decisions.iter().map(|(id, status)| (id.as_str(), status.as_str())).collect();
         let seen: BTreeMap<&str, &str> = people
             .iter()
-            .zip(&ids)
+            .zip(&asked)
             .filter(|(person, _)| person.country == country)
-            .map(|(_, id)| (id.as_str(), if status(&rows[id]) == "completed" { "booked" } else { status(&rows[id]) }))
+            .flat_map(|(_, asked)| asked)
+            .map(|Asked { id, .. }| {
+                (id.as_str(), if status(&rows[id]) == "completed" { "booked" } else { status(&rows[id]) })
+            })
             .collect();
         assert_eq!(decided, seen, "{country}");
     }
+    let wanted = sample::FIRST..sample::FIRST + u64::from(SLOTS);
+    let wrong = wrongly_shown(&stack, wanted).await;
+    assert!(wrong.is_empty(), "{wrong:#?}");
     println!(
-        "{PEOPLE} people, {SLOTS} slots: all accepted after {} ms, all final after {} ms: {counts:?}",
+        "{PEOPLE} people, {SLOTS} slots: all accepted after {} ms, all final after {} ms: {counts:?}, of which moves {moves:?}",
         accepted.as_millis(),
         started.elapsed().as_millis()
     );

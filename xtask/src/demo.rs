@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: one booking in each country, hop by hop.
+//! `cargo xtask demo`: one booking of a free slot in each country, hop by hop.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -133,7 +133,6 @@ struct Booking<'a> {
     http: Http,
     trace_id: String,
     insured_id: String,
-    schedule_id: u64,
     /// Log lines that were shown.
     seen: BTreeSet<String>,
 }
@@ -148,17 +147,20 @@ impl<'a> Booking<'a> {
             http: Http::default(),
             trace_id: format!("{:032x}", fastrand::u128(1..)),
             insured_id: format!("{:05}", fastrand::u32(0..100_000)),
-            schedule_id: fastrand::u64(1..1_000_000_000),
             seen: BTreeSet::new(),
         }
     }
 
-    /// Books, watches until the list says `completed`, and reads the country's row; what both say.
+    /// Looks for a free slot, books it, watches until the list says `completed` and offers the slot no longer, and reads the
+    /// country's row; what list and row say.
     async fn run(&mut self) -> Result<String> {
-        let began = OffsetDateTime::now_utc();
         let way = if self.is_through_api_gateway() { "API Gateway" } else { "the edge" };
-        self.hop(began, format!("POST /appointments at {way}, slot {}", self.schedule_id));
-        let accepted = self.post().await?;
+        let slot = self.first_free().await?;
+        let schedule_id = slot.get("scheduleId").and_then(Value::as_u64).context("a slot without a number")?;
+        self.hop(OffsetDateTime::now_utc(), format!("GET /slots: {schedule_id}, {}", text(&slot, "start")));
+        let began = OffsetDateTime::now_utc();
+        self.hop(began, format!("POST /appointments at {way}, slot {schedule_id}"));
+        let accepted = self.post(schedule_id).await?;
         let appointment_id = accepted.get("appointmentId").and_then(Value::as_str).context("202 without an id")?;
         self.hop(OffsetDateTime::now_utc(), format!("202, {} {}", text(&accepted, "status"), short(appointment_id)));
 
@@ -173,6 +175,14 @@ impl<'a> Booking<'a> {
             tokio::time::sleep(LOOK).await;
         };
         let completed = OffsetDateTime::now_utc();
+        let shown = listed.get("slot").context("the appointment does not say when and where it is")?;
+        ensure!(text(shown, "start") == text(&slot, "start"), "another slot was booked: {shown}");
+        while self.is_free(&slot).await? {
+            let waited = OffsetDateTime::now_utc() - completed;
+            ensure!(waited < PATIENCE, "slot {schedule_id} is still offered");
+            tokio::time::sleep(LOOK).await;
+        }
+        let gone = OffsetDateTime::now_utc();
         // The functions' lines come through CloudWatch Logs, a little later.
         for _ in 0..25 {
             self.look_at_logs();
@@ -184,6 +194,7 @@ impl<'a> Booking<'a> {
                 (completed - began).as_seconds_f64() * 1000.0
             }),
         );
+        self.hop(gone, format!("GET /slots: {schedule_id} is gone"));
         let row = self.row(appointment_id).await?;
         self.hop(OffsetDateTime::now_utc(), format!("row in {}: {row}", self.country.database));
         Ok(format!("{}  list: {listed}\n    row:  {row}, {appointment_id}", self.country.code))
@@ -202,10 +213,48 @@ impl<'a> Booking<'a> {
         }
     }
 
-    async fn post(&self) -> Result<Value> {
+    /// What a path answers with `200`; nothing where it answers something else.
+    async fn get(&self, path: &str) -> Result<Option<Value>> {
+        let answer = self.http.send(self.request(path).body(Bytes::new())?).await.with_context(|| path.to_owned())?;
+        if answer.status() != http::StatusCode::OK {
+            return Ok(None);
+        }
+        serde_json::from_slice(answer.body()).map(Some).with_context(|| format!("the answer to GET {path}"))
+    }
+
+    /// The first free slot of the country's first specialty, once what was imported can be seen.
+    async fn first_free(&self) -> Result<Value> {
+        let began = OffsetDateTime::now_utc();
+        loop {
+            let catalog = self.get(&format!("/catalog/{}", self.country.code)).await?;
+            let specialty =
+                catalog.as_ref().and_then(|catalog| catalog.pointer("/specialties/0")).and_then(Value::as_str);
+            if let Some(slot) = self.free(specialty.unwrap_or_default()).await?.into_iter().next() {
+                return Ok(slot);
+            }
+            let waited = OffsetDateTime::now_utc() - began;
+            ensure!(waited < PATIENCE, "no slot is free after {} s", PATIENCE.whole_seconds());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn free(&self, specialty: &str) -> Result<Vec<Value>> {
+        let specialty = form_urlencoded::byte_serialize(specialty.as_bytes()).collect::<String>();
+        let path = format!("/slots?countryISO={}&specialty={specialty}", self.country.code);
+        let page = self.get(&path).await?;
+        Ok(page.as_ref().and_then(|page| page.get("slots")).and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// Whether a slot is still offered.
+    async fn is_free(&self, slot: &Value) -> Result<bool> {
+        let free = self.free(text(slot, "specialty")).await?;
+        Ok(free.iter().any(|other| other.get("scheduleId") == slot.get("scheduleId")))
+    }
+
+    async fn post(&self, schedule_id: u64) -> Result<Value> {
         let body = json!({
             "insuredId": self.insured_id,
-            "scheduleId": self.schedule_id,
+            "scheduleId": schedule_id,
             "countryISO": self.country.code,
         });
         let request = self
@@ -234,11 +283,12 @@ impl<'a> Booking<'a> {
     async fn row(&self, appointment_id: &str) -> Result<String> {
         let mut connection = connect(self.stack.services().database_url(&self.country.code)?).await?;
         let id: uuid::Uuid = appointment_id.parse().context("an appointment id is a UUID")?;
-        let query = "SELECT status, schedule_id FROM appointments WHERE appointment_id = $1";
+        let query = "SELECT status, schedule_id, practitioner, center FROM appointments JOIN slots USING (schedule_id) WHERE appointment_id = $1";
         let row = sqlx::query(query).bind(id).fetch_one(&mut connection).await.context("the country's row")?;
         let (status, slot): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (practitioner, center): (String, String) = (row.try_get(2)?, row.try_get(3)?);
         ensure!(status == "booked", "the country's row says {status}");
-        Ok(format!("{status}, slot {slot}"))
+        Ok(format!("{status}, slot {slot}, {practitioner}, {center}"))
     }
 
     /// Shows the log lines of this booking that are new.

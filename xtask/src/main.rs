@@ -8,6 +8,7 @@ mod operator;
 mod package;
 mod reconcile;
 mod redrive;
+mod slots;
 mod spin_env;
 mod terraform;
 mod test;
@@ -44,7 +45,7 @@ enum Task {
     /// Build and start the whole system, and leave it running until Ctrl-C.
     ///
     /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the functions
-    /// behind their queues and API Gateway, and the application outside of them. A server that exists is used instead of a new one where a variable such as
+    /// behind their queues and API Gateway, and the application outside of them, and imports four weeks of slots. A server that exists is used instead of a new one where a variable such as
     /// DATABASE_URL_PE names a database of it, as a superuser. Logs are under target/local-stack/<port>/logs.
     Up {
         #[command(flatten)]
@@ -52,9 +53,10 @@ enum Task {
         #[command(flatten)]
         ways: up::Ways,
     },
-    /// Start the whole system, book one slot in each country, and show each hop with its time.
+    /// Start the whole system, book one free slot in each country, and show each hop with its time.
     ///
-    /// Ends with status 0 when both bookings are completed, each with its row in its own country's database.
+    /// Ends with status 0 when both bookings are completed, each with its row in its own country's database, and each slot has
+    /// left the list of what is free.
     Demo {
         #[command(flatten)]
         start: Start,
@@ -84,6 +86,9 @@ enum Task {
     ///   terraform -chdir=infra/examples/production output -json | cargo xtask spin-env --output spin.env
     #[command(verbatim_doc_comment)]
     SpinEnv(spin_env::SpinEnv),
+    /// Import a country's slots, announce them anew, or check their time zones, on the local stack that runs.
+    #[command(subcommand)]
+    Slots(slots::Slots),
     /// Put back what was given up: dead letters to their queues, unanswered commands to the topic.
     ///
     /// Do this once the cause is gone. It is safe to do twice, because a country answers a command that it has decided with
@@ -266,6 +271,7 @@ async fn run(task: Task) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::SpinEnv(options) => spin_env::run(&root, &options),
+        Task::Slots(slots) => slots::run(&root, &slots).await,
         Task::Redrive { port, aws, dry_run } => redrive::run(&root, port, aws.as_deref(), dry_run).await,
         Task::Forget { insured_id, port, aws, dry_run } => {
             forget::run(&root, port, aws.as_deref(), insured_id, dry_run).await

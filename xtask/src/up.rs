@@ -9,7 +9,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Front, LocalStack, Options, setup};
+use local_stack::{Front, LocalStack, Options, catalogue, setup};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Start;
@@ -50,7 +50,7 @@ pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitC
 
 /// Sets up, builds and starts everything.
 pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<LocalStack> {
-    let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS);
+    let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS + 1);
     let host = start.host();
     let owned_root = root.to_owned();
     // On a thread of its own, so that Ctrl-C is noticed while it builds.
@@ -70,7 +70,10 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
     };
     let authentication = issuer.as_ref().map_or(Authentication::None, Authentication::Jwt);
     let front = Front { port: Some(start.port), authentication, ..Front::new(root, &artifacts, host) };
-    LocalStack::start(options, front, &progress).await
+    let stack = LocalStack::start(options, front, &progress).await?;
+    let step = progress.step("four weeks of slots");
+    step.done(&catalogue::import_sample(stack.services(), &artifacts).await?.join(", "));
+    Ok(stack)
 }
 
 /// Says where everything is.
@@ -88,6 +91,7 @@ pub(crate) fn explain(stack: &LocalStack, ways: &Ways) {
         "
 The application answers at {url}. Try:
 
+  curl --get {url}/slots -d countryISO=PE --data-urlencode specialty=Cardiología
   curl -i {url}/appointments{token} -H 'content-type: application/json' \\
     -d '{{\"insuredId\":\"00123\",\"scheduleId\":100,\"countryISO\":\"PE\"}}'
   curl {url}/appointments/00123{token}

@@ -213,7 +213,7 @@ impl<T: Transport> Client<T> {
     ///
     /// # Errors
     /// See [`ErrorKind`].
-    pub(crate) async fn object(
+    pub async fn object(
         &self,
         service: Service<'_>,
         method: Method,

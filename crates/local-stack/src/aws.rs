@@ -1,13 +1,12 @@
 //! Calls to the emulator, or to AWS, over `aws-http`.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Timeouts, Transport};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts};
 use bytes::Bytes;
 use http::Method;
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use crate::ministack::REGION;
@@ -19,9 +18,6 @@ pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Aws {
     client: Client<NativeTransport>,
-    transport: NativeTransport,
-    signer: Signer,
-    timeouts: Timeouts,
     endpoint: Endpoint,
 }
 
@@ -57,13 +53,11 @@ impl Aws {
     }
 
     fn with(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
-        let transport = NativeTransport::new();
-        let timeouts = Timeouts { first_byte: limit, ..Timeouts::default() };
-        let client = Client::new(transport.clone(), region, credentials.clone())
+        let client = Client::new(NativeTransport::new(), region, credentials)
             .with_deadline(limit)
-            .with_timeouts(timeouts)
+            .with_timeouts(Timeouts { first_byte: limit, ..Timeouts::default() })
             .with_verbatim_rejections();
-        Self { client, transport, signer: Signer::new(region, credentials), timeouts, endpoint }
+        Self { client, endpoint }
     }
 
     /// A DynamoDB operation.
@@ -144,19 +138,9 @@ impl Aws {
     /// # Errors
     /// When the call fails, or is answered with another status than 2xx.
     pub async fn s3(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
-        let context = || format!("s3: {method} {path}");
-        let hash: String = digest(&SHA256, &body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut request = http::Request::builder()
-            .method(method.clone())
-            .uri(format!("{}{path}", self.endpoint))
-            .header("x-amz-content-sha256", hash)
-            .body(body)
-            .with_context(context)?;
-        self.signer.sign(&mut request, "s3", SystemTime::now()).with_context(context)?;
-        let answer = self.transport.send(request, self.timeouts).await.with_context(context)?;
-        let status = answer.status();
-        ensure!(status.is_success(), "{}: {status}: {}", context(), String::from_utf8_lossy(answer.body()));
-        Ok(answer.into_body())
+        let service = self.endpoint.service("s3");
+        let answer = self.client.object(service, method.clone(), path, "application/octet-stream", &[], body).await;
+        answer.map(|(_, body)| body).with_context(|| format!("s3: {method} {path}"))
     }
 
     /// A `POST` to Lambda's REST interface.
