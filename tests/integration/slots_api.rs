@@ -349,7 +349,8 @@ async fn a_move_is_one_read_one_write_and_one_publication() {
     let (none, fault) = ((200, "{}".to_owned()), (500, r#"{"__type":"InternalServerError"}"#.to_owned()));
     let published: &[&str] = &["GetItem", "PutItem", "Publish"];
     let read: &[&str] = &["GetItem"];
-    let cases: Vec<(&str, Scripted, u64, u16, &str, &[&str])> = vec![
+    type Case<'a> = (&'a str, Scripted, u64, u16, &'a str, &'a [&'a str]);
+    let cases: Vec<Case> = vec![
         ("booked", kept(with_slot(row("completed", EVENT_ID), LATER)), 103, 202, "pending", published),
         ("booked in an external catalogue", kept(row("completed", EVENT_ID)), 103, 202, "pending", published),
         ("the same slot", kept(row("completed", EVENT_ID)), 100, 422, "same_slot", read),
@@ -404,14 +405,57 @@ async fn a_move_with_a_key_is_made_once_however_often_it_is_asked_for() {
     let mut expired = key_item(ID, 103);
     expired["expiresAt"] = json!({"N": "1"});
     #[rustfmt::skip]
-    let cases: Vec<(&str, Vec<Scripted>, Scripted, u16, Option<&str>, &[&str])> = vec![
+    type Case<'a> = (&'a str, Vec<Scripted>, Scripted, u16, Option<&'a str>, &'a [&'a str]);
+    let cases: Vec<Case> = vec![
         ("new", vec![booked.clone()], fine.clone(), 202, None, &["GetItem", "TransactWriteItems", "Publish"]),
-        ("replayed", vec![booked.clone()], refused(key_item(ID, 103)), 202, Some("true"), &["GetItem", "TransactWriteItems"]),
-        ("key of another slot", vec![booked.clone()], refused(key_item(ID, 104)), 422, None, &["GetItem", "TransactWriteItems"]),
-        ("key of another appointment", vec![booked], refused(key_item(other, 103)), 422, None, &["GetItem", "TransactWriteItems"]),
-        ("replayed when it is done", vec![moved.clone(), kept(key_item(ID, 103))], fine.clone(), 202, Some("true"), &["GetItem"; 2]),
-        ("another slot when it is done", vec![moved.clone(), kept(key_item(ID, 104))], fine.clone(), 422, None, &["GetItem"; 2]),
-        ("a new key when it is done", vec![moved.clone(), (200, "{}".to_owned())], fine.clone(), 409, None, &["GetItem"; 2]),
+        (
+            "replayed",
+            vec![booked.clone()],
+            refused(key_item(ID, 103)),
+            202,
+            Some("true"),
+            &["GetItem", "TransactWriteItems"],
+        ),
+        (
+            "key of another slot",
+            vec![booked.clone()],
+            refused(key_item(ID, 104)),
+            422,
+            None,
+            &["GetItem", "TransactWriteItems"],
+        ),
+        (
+            "key of another appointment",
+            vec![booked],
+            refused(key_item(other, 103)),
+            422,
+            None,
+            &["GetItem", "TransactWriteItems"],
+        ),
+        (
+            "replayed when it is done",
+            vec![moved.clone(), kept(key_item(ID, 103))],
+            fine.clone(),
+            202,
+            Some("true"),
+            &["GetItem"; 2],
+        ),
+        (
+            "another slot when it is done",
+            vec![moved.clone(), kept(key_item(ID, 104))],
+            fine.clone(),
+            422,
+            None,
+            &["GetItem"; 2],
+        ),
+        (
+            "a new key when it is done",
+            vec![moved.clone(), (200, "{}".to_owned())],
+            fine.clone(),
+            409,
+            None,
+            &["GetItem"; 2],
+        ),
         ("an old key when it is done", vec![moved, kept(expired)], fine, 409, None, &["GetItem"; 2]),
     ];
     for (name, reads, write, expected, replayed, operations) in cases {
@@ -535,12 +579,20 @@ async fn an_outcome_is_kept_with_its_slot_and_the_slot_is_projected() {
     moved_row["replacedBy"] = json!({"S": NEW_ID});
     let (both, alone): (&[&str], &[&str]) = (&["UpdateItem", "PutEvents", "PutItem"], &["UpdateItem", "PutItem"]);
     #[rustfmt::skip]
-    let cases: Vec<(&str, &str, Scripted, Scripted, bool, &[&str])> = vec![
+    type Case<'a> = (&'a str, &'a str, Scripted, Scripted, bool, &'a [&'a str]);
+    let cases: Vec<Case> = vec![
         ("booked", &booked, applied(row("completed", EVENT_ID)), fine.clone(), true, both),
         ("moved away", &cancelled, applied(moved_row), fine.clone(), true, both),
         ("a later state is there", &booked, applied(row("completed", EVENT_ID)), condition_failed(None), true, both),
         ("overtaken", &booked, condition_failed(Some(row("cancelling", other))), fine, true, alone),
-        ("no table of slots", &booked, applied(row("completed", EVENT_ID)), fault, false, &["UpdateItem", "PutEvents", "PutItem", "PutItem", "PutItem"]),
+        (
+            "no table of slots",
+            &booked,
+            applied(row("completed", EVENT_ID)),
+            fault,
+            false,
+            &["UpdateItem", "PutEvents", "PutItem", "PutItem", "PutItem"],
+        ),
     ];
     for (name, body, update, put, done, operations) in cases {
         let double = Double::start(&[("UpdateItem", update.0, update.1), ("PutItem", put.0, put.1)]).await;

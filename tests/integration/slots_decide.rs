@@ -458,7 +458,7 @@ async fn five_hundred_people_move_over_fifty_slots() {
             for round in 0..ROUNDS * PEOPLE / 10 {
                 let range = (round * 10).saturating_sub(30)..(round * 10 + 40).min(ROUNDS * PEOPLE);
                 let picks = random.choose_multiple(range, 10);
-                let cancels = |number: u64, random: &mut fastrand::Rng| number % 5 == 0 && random.u8(..6) == 0;
+                let cancels = |number: u64, random: &mut fastrand::Rng| number.is_multiple_of(5) && random.u8(..6) == 0;
                 let messages: Vec<AppointmentMessage> = picks
                     .iter()
                     .map(|pick| {

@@ -347,8 +347,9 @@ mod tests {
         });
         let slot: Slot = serde_json::from_value(text)?;
         let shown = serde_json::to_value(&slot)?;
-        assert_eq!(shown["start"], "2026-11-30T23:30:00-03:00");
-        assert_eq!(shown["end"], "2026-12-01T00:00:00-03:00");
+        assert_eq!(slot.start(), "2026-11-30T23:30:00-03:00");
+        assert_eq!(shown.get("start").and_then(serde_json::Value::as_str), Some("2026-11-30T23:30:00-03:00"));
+        assert_eq!(slot.end(), "2026-12-01T00:00:00-03:00");
         assert_eq!(serde_json::from_value::<Slot>(shown)?, slot);
         Ok(())
     }

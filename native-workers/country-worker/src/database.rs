@@ -43,7 +43,7 @@ pub trait Decisions: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// It is decided.
-    Decided(Decision),
+    Decided(Box<Decision>),
     /// The appointment was erased, and the command is void.
     Erased,
     /// There is no decision, for certain: the command has to come again.
@@ -306,7 +306,7 @@ impl Row {
         match self.outcome.as_str() {
             "erased" => Answer::Erased,
             "unclassified" => Answer::Undecided,
-            _ => self.decision().map_or(Answer::Unknown, Answer::Decided),
+            _ => self.decision().map_or(Answer::Unknown, |decision| Answer::Decided(Box::new(decision))),
         }
     }
 
