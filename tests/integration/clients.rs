@@ -6,8 +6,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use appointment::Timestamp;
+use backplane::AppointmentsTable;
 use edge_component::ProblemCode;
 use local_stack::tokens::{Algorithm, Authentication, Grant, TokenIssuer};
 use local_stack::tools::{OPENAPI_PYTHON_CLIENT, OpenApiTools};
@@ -16,6 +18,8 @@ use tests::{scratch_folder, stack, workspace};
 
 use crate::components::{Double, host_with};
 use crate::openapi::{set_up, text_of};
+use crate::slots_table::booked;
+use crate::states::client;
 
 /// Where a client's sources are.
 fn sources(language: &str) -> PathBuf {
@@ -50,10 +54,14 @@ async fn run(person: &str, rival: &str, slot: u64, program: impl FnOnce(&str) ->
     let token = |insured_id, staff| {
         issuer.mint(Algorithm::Es256, &Grant { insured_id, staff, lifetime: Duration::from_secs(600) }).unwrap()
     };
+    let client = client(services);
+    let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
+    let begun = booked(&table, Timestamp::from(SystemTime::now())).await;
     let settings = json!({
         "api": sound.url(), "unavailable": unavailable.url(), "broken": broken.url(),
         "staff": token(None, true), "other": token(Some("99999"), false),
         "person": person, "rival": rival, "slot": slot,
+        "begun": {"insuredId": begun.insured_id, "appointmentId": begun.appointment_id},
     });
     let command = program(&settings.to_string());
     let printed = tokio::task::spawn_blocking(|| successful(command, "the client's program")).await.unwrap();

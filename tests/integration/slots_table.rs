@@ -177,7 +177,7 @@ async fn the_catalogue_is_kept_by_its_version() {
 }
 
 /// A booked appointment whose slot begins at this instant.
-async fn booked(table: &AppointmentsTable<'_, NativeTransport>, starts_at: Timestamp) -> Appointment {
+pub(crate) async fn booked(table: &AppointmentsTable<'_, NativeTransport>, starts_at: Timestamp) -> Appointment {
     let mut appointment = fresh_appointment();
     appointment.slot = None;
     table.book(&appointment, trace(), &schedule()).await.unwrap();

@@ -15,15 +15,18 @@ from appointments_client.api.appointments import (
     book_appointment,
     cancel_appointment,
     list_appointments,
+    move_appointment,
     read_appointment,
 )
 from appointments_client.api.service import read_health
+from appointments_client.api.slots import read_catalog, read_slot
 from appointments_client.models import (
     Appointment,
     AppointmentList,
     AppointmentRequest,
     AppointmentWithHistory,
     Health,
+    MoveRequest,
     Reason,
     Status,
 )
@@ -46,8 +49,10 @@ class Problem(Protocol):
 
 # Every problem code that an operation promises has to be here, and no other: see `check_advice`.
 ADVICE = {
+    "already_started": "nothing",
     "appointment_not_found": "look again",
     "body_too_large": "mend the program",
+    "catalog_not_found": "ask for another country",
     "empty_body": "mend the program",
     "forbidden": "ask somebody else",
     "idempotency_key_reused": "mend the program",
@@ -61,8 +66,11 @@ ADVICE = {
     "not_an_object": "mend the program",
     "not_cancellable": "read it again",
     "not_found": "mend the program",
+    "not_movable": "read it again",
     "query_too_long": "mend the program",
     "request_timeout": "try again",
+    "same_slot": "choose another slot",
+    "slot_not_found": "choose another slot",
     "temporarily_unavailable": "try again",
     "unauthorized": "sign in",
     "unsupported_media_type": "mend the program",
@@ -89,10 +97,14 @@ def is_final(status: Status) -> bool:
 
 def next_step(reason: Reason) -> str:
     match reason:
-        case "slot_taken":
+        case "slot_taken" | "slot_unknown" | "slot_past" | "slot_withdrawn":
             return "choose another slot"
-        case "already_booked":
+        case "already_booked" | "already_started" | "moved":
             return "nothing"
+        case "too_many_open":
+            return "cancel another one"
+        case "original_not_booked":
+            return "book anew"
         case "processing_failed":
             return "wait"
         case "not_processed":
@@ -184,6 +196,8 @@ rejected = book(rival, slot)
 assert rejected.status == "rejected" and not isinstance(rejected.reason, Unset), rejected
 assert next_step(rejected.reason) == "choose another slot"
 assert booked.appointment_id in [one.appointment_id for one in appointments_of(person)]
+kept = book(person, slot + 2)
+assert kept.status == "completed", kept
 cancelled = cancel(person, booked.appointment_id)
 assert cancelled.status == "cancelled", cancelled
 
@@ -206,14 +220,24 @@ def booking(schedule_id: int, key: str | Unset = UNSET) -> str:
     return problem_of(book_appointment.sync_detailed(client=api, body=body, idempotency_key=key))
 
 
+def move(appointment_id: str, schedule_id: int) -> str:
+    body = MoveRequest(schedule_id=schedule_id)
+    return problem_of(move_appointment.sync_detailed(person, appointment_id, client=api, body=body))
+
+
 def listing(client: AuthenticatedClient | Client, limit: int | Unset = UNSET, cursor: str | Unset = UNSET) -> str:
     return problem_of(list_appointments.sync_detailed(person, client=client, limit=limit, cursor=cursor))
 
 
 plain = api.get_httpx_client()
+begun: dict[str, str] = settings["begun"]
 provoked: dict[str, Callable[[], str]] = {
+    "already_started": lambda: problem_of(
+        cancel_appointment.sync_detailed(begun["insuredId"], begun["appointmentId"], client=api)
+    ),
     "appointment_not_found": lambda: problem_of(read_appointment.sync_detailed(person, ABSENT, client=api)),
     "body_too_large": lambda: post(b'"' + b"x" * 4096 + b'"'),
+    "catalog_not_found": lambda: problem_of(read_catalog.sync_detailed("PE", client=api)),
     "empty_body": lambda: post(b""),
     "forbidden": lambda: listing(client_of(settings["api"], settings["other"])),
     "idempotency_key_reused": lambda: booking(slot + 1, key),
@@ -229,8 +253,11 @@ provoked: dict[str, Callable[[], str]] = {
         cancel_appointment.sync_detailed(rival, rejected.appointment_id, client=api)
     ),
     "not_found": lambda: problem_in("ListAppointments", plain.get("/nowhere")),
+    "not_movable": lambda: move(booked.appointment_id, slot + 3),
     "query_too_long": lambda: listing(api, cursor="x" * 1100),
     "request_timeout": lambda: post(slowly()),
+    "same_slot": lambda: move(kept.appointment_id, kept.schedule_id),
+    "slot_not_found": lambda: problem_of(read_slot.sync_detailed("PE", slot, client=api)),
     "temporarily_unavailable": lambda: listing(client_of(settings["unavailable"], settings["staff"])),
     "unauthorized": lambda: listing(Client(base_url=settings["api"])),
     "unsupported_media_type": lambda: post(b"{}", "text/plain"),

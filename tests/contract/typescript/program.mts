@@ -26,8 +26,10 @@ type Problem = components["schemas"]["Problem"] & { code: ProblemCode };
 
 // `tsc` refuses a code, a status or a reason that is missing here, or that there is not.
 const ADVICE = {
+  already_started: "nothing",
   appointment_not_found: "look again",
   body_too_large: "mend the program",
+  catalog_not_found: "ask for another country",
   empty_body: "mend the program",
   forbidden: "ask somebody else",
   idempotency_key_reused: "mend the program",
@@ -41,8 +43,11 @@ const ADVICE = {
   not_an_object: "mend the program",
   not_cancellable: "read it again",
   not_found: "mend the program",
+  not_movable: "read it again",
   query_too_long: "mend the program",
   request_timeout: "try again",
+  same_slot: "choose another slot",
+  slot_not_found: "choose another slot",
   temporarily_unavailable: "try again",
   unauthorized: "sign in",
   unsupported_media_type: "mend the program",
@@ -65,6 +70,13 @@ const NEXT_STEP = {
   already_booked: "nothing",
   processing_failed: "wait",
   not_processed: "ask again",
+  slot_unknown: "choose another slot",
+  slot_past: "choose another slot",
+  slot_withdrawn: "choose another slot",
+  too_many_open: "cancel another one",
+  original_not_booked: "book anew",
+  already_started: "nothing",
+  moved: "nothing",
 } as const satisfies Record<Reason, string>;
 
 interface Settings {
@@ -78,6 +90,8 @@ interface Settings {
   person: string;
   rival: string;
   slot: number;
+  // An appointment that has begun.
+  begun: { insuredId: string; appointmentId: string };
 }
 
 const settings: Settings = JSON.parse(process.argv[2] ?? "{}");
@@ -172,20 +186,29 @@ assert(rejected.status === "rejected" && rejected.reason !== undefined, rejected
 assert.equal(NEXT_STEP[rejected.reason], "choose another slot");
 const listed = await list(person);
 assert(listed.some(({ appointmentId }) => appointmentId === booked.appointmentId));
+const kept = await book(person, slot + 2);
+assert.equal(kept.status, "completed", kept.message);
 const cancelled = await cancel(booked);
 assert.equal(cancelled.status, "cancelled", cancelled.message);
 
 const path = { insuredId: person };
+const move = ({ insuredId, appointmentId }: Appointment, scheduleId: number) =>
+  api.POST("/appointments/{insuredId}/{appointmentId}/move", {
+    params: { path: { insuredId, appointmentId } },
+    body: { scheduleId },
+  });
 const sound = { insuredId: person, scheduleId: slot, countryISO: "PE" } as const;
 const send = (raw: string, headers: Record<string, string> = {}) =>
   api.POST("/appointments", { body: sound, bodySerializer: () => raw, headers });
 const plain = async (path: string, init: RequestInit = {}) => ({ error: await (await fetch(settings.api + path, init)).json() });
 const provoked: Record<ProblemCode, () => Promise<{ error?: unknown }>> = {
+  already_started: () => api.DELETE("/appointments/{insuredId}/{appointmentId}", { params: { path: settings.begun } }),
   appointment_not_found: () =>
     api.GET("/appointments/{insuredId}/{appointmentId}", {
       params: { path: { ...path, appointmentId: "01890f3e-6b7c-7cc2-98c4-dc0c0c07398f" } },
     }),
   body_too_large: () => send(`"${"x".repeat(4096)}"`),
+  catalog_not_found: () => api.GET("/catalog/{countryISO}", { params: { path: { countryISO: "PE" } } }),
   empty_body: () => send(""),
   forbidden: () => as(settings.api, settings.other).GET("/appointments/{insuredId}", { params: { path } }),
   idempotency_key_reused: () =>
@@ -204,8 +227,12 @@ const provoked: Record<ProblemCode, () => Promise<{ error?: unknown }>> = {
       params: { path: { insuredId: rival, appointmentId: rejected.appointmentId } },
     }),
   not_found: () => plain("/nowhere"),
+  not_movable: () => move(cancelled, slot + 3),
   query_too_long: () => api.GET("/appointments/{insuredId}", { params: { path, query: { cursor: "x".repeat(1100) } } }),
   request_timeout: bookSlowly,
+  same_slot: () => move(kept, kept.scheduleId),
+  slot_not_found: () =>
+    api.GET("/slots/{countryISO}/{scheduleId}", { params: { path: { countryISO: "PE", scheduleId: slot } } }),
   temporarily_unavailable: () => as(settings.unavailable, settings.staff).GET("/appointments/{insuredId}", { params: { path } }),
   unauthorized: () => as(settings.api).GET("/appointments/{insuredId}", { params: { path } }),
   unsupported_media_type: () => send(JSON.stringify(sound), { "Content-Type": "text/plain" }),
