@@ -28,6 +28,7 @@ mod failures;
 mod fault_proxy;
 mod faults;
 mod faulty;
+mod host_calls;
 mod idempotency;
 mod lambda_host;
 mod openapi;
