@@ -108,5 +108,5 @@ async fn an_outcome_keeps_to_its_budget() {
             assert!(matches!(handled, Ok(MessageAction::Delete)), "{handled:?}");
         })
         .await;
-    assert_within("an outcome", 53, &calls);
+    assert_within("an outcome", 97, &calls);
 }
