@@ -137,8 +137,7 @@ fn republishing_feeds_no_overload_and_repairs_a_crash_within_45_minutes() {
     assert!(durations.republish_delays.is_sorted());
 }
 
-/// What `backlog::what_is_due_is_drained_while_more_comes_in` measures on one machine, from the settings: how long a call to AWS
-/// may take.
+/// From the settings: how long a call to AWS may take.
 #[test]
 fn sixty_thousand_due_rows_are_published_within_ten_minutes() {
     const ROWS: u64 = 60_000;

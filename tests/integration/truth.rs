@@ -213,7 +213,7 @@ async fn an_outcome_with_values_of_a_later_version_is_applied_or_left_and_always
         ("a reason", event("AppointmentRejected", "reason", json!("clinic_closed")), applied.clone(), true, vec!["UpdateItem", "PutEvents"]),
         ("the row's status", event("AppointmentRejected", "room", json!(5)), unmoved, true, vec!["UpdateItem"]),
         ("a detail-type", event("AppointmentMoved", "room", json!(5)), applied.clone(), false, vec![]),
-        ("a command", event("AppointmentRejected", "command", json!("appointment.move_requested")), applied.clone(), false, vec![]),
+        ("a command", event("AppointmentRejected", "command", json!("appointment.swap_requested")), applied.clone(), false, vec![]),
         ("a version", event("AppointmentRejected", "version", json!(2)), applied.clone(), false, vec![]),
         ("a country", event("AppointmentRejected", "countryISO", json!("BR")), applied, false, vec![]),
     ];

@@ -994,8 +994,8 @@ async fn a_worker_of_the_version_before_serves_while_the_schema_is_migrated() {
         // As a migration of that version created it.
         let signature =
             if version == 2 { "decide(uuid[], text[], bigint[], text[], timestamptz[])" } else { "decide(jsonb)" };
-        let grant =
-            format!("CREATE ROLE {user}_{version} LOGIN; GRANT EXECUTE ON FUNCTION {signature} TO {user}_{version}");
+        SERVER.get().unwrap().let_in(&format!("{user}_{version}")).await.unwrap();
+        let grant = format!("GRANT EXECUTE ON FUNCTION {signature} TO {user}_{version}");
         session(&url).await.execute(sqlx::AssertSqlSafe(grant)).await.unwrap();
         let mut worker = session(&as_user(&url, &format!("{user}_{version}"))).await;
         let mut decide = async |number: u64| -> String {

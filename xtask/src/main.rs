@@ -192,7 +192,6 @@ enum Task {
     ///   cargo xtask test pipeline::           the tests of the whole pipeline
     ///   cargo xtask test chaos                the long chaos run; CHAOS_SEED=7 repeats a schedule
     ///   cargo xtask test reconcile            a restored country with 5,000 bookings
-    ///   cargo xtask test backlog              a country that is behind, with 6,000 rows that are due
     ///   cargo xtask test -- --nocapture       with what the tests print
     ///   cargo xtask test --host spin          the tests that speak to the application over HTTP, on `spin up`
     #[command(verbatim_doc_comment)]

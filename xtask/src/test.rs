@@ -25,11 +25,8 @@ const OVER_HTTP: &[&str] = &[
 ];
 
 /// Asked for by name, these tests run in their long form: the name, and the variable that says how much.
-const LONG_FORMS: [(&str, &str, &str); 3] = [
-    ("chaos", "CHAOS_BOOKINGS", "2000"),
-    ("reconcile", "RECONCILE_BOOKINGS", "5000"),
-    ("backlog", "DRAIN_ROWS", "6000"),
-];
+const LONG_FORMS: [(&str, &str, &str); 2] =
+    [("chaos", "CHAOS_BOOKINGS", "2000"), ("reconcile", "RECONCILE_BOOKINGS", "5000")];
 
 pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitCode> {
     if host == Host::Spin {
