@@ -304,7 +304,7 @@ mod tests {
                 LARGE.what.contains("db.m7g.large"),
             ),
             ("availability_zone_count = 3", (production()[3].pieces - 3.0 * 3.0 * HOURS).abs() < 1e-9),
-            ("detailed_metrics = true", (production()[5].pieces - 9.0 * 6.0).abs() < 1e-9),
+            ("detailed_metrics = true", (production()[5].pieces - 14.0 * 6.0).abs() < 1e-9),
         ] {
             assert!(example.contains(setting) && priced, "{setting} in infra/examples/production, and its price here");
         }
