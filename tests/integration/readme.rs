@@ -182,7 +182,10 @@ async fn the_curl_sessions_print_what_the_readme_shows() {
             if fits(shown, &printed, &mut ids) {
                 break;
             }
-            assert!(reads && started.elapsed() < PATIENCE, "{typed}\nprints\n{printed}\nand the README shows\n{shown}");
+            // What a busy machine puts off may be asked again, as the response says; a booking that was kept all the same would be
+            // told by its slot, which nobody gets twice.
+            let again = reads || printed.contains("\"temporarily_unavailable\"");
+            assert!(again && started.elapsed() < PATIENCE, "{typed}\nprints\n{printed}\nand the README shows\n{shown}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

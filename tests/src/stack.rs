@@ -82,6 +82,7 @@ pub async fn own_stack_with_slots(name: &'static str) -> LocalStack {
         let front = Front::new(&root, &artifacts, host());
         let stack = LocalStack::start(options, front, &Progress::silent()).await?;
         catalogue::import_sample(stack.services(), &artifacts).await?;
+        catalogue::until_projected(stack.services()).await?;
         Ok(stack)
     })
     .await

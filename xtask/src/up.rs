@@ -72,7 +72,9 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
     let front = Front { port: Some(start.port), authentication, ..Front::new(root, &artifacts, host) };
     let stack = LocalStack::start(options, front, &progress).await?;
     let step = progress.step("four weeks of slots");
-    step.done(&catalogue::import_sample(stack.services(), &artifacts).await?.join(", "));
+    let countries = catalogue::import_sample(stack.services(), &artifacts).await?;
+    catalogue::until_projected(stack.services()).await?;
+    step.done(&countries.join(", "));
     Ok(stack)
 }
 

@@ -3,19 +3,24 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use appointment::Country;
 use futures::future::try_join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::time::sleep;
 
 use crate::artifacts::Artifacts;
 use crate::backplane::CatalogueKind;
 use crate::ministack::REGION;
 use crate::{Services, sample};
+
+/// How long the functions may take to project the sample; they need a few seconds.
+const PROJECTION_LIMIT: Duration = Duration::from_secs(120);
 
 /// A country's program, and where its database and its bus are.
 pub struct SlotsProgram {
@@ -88,4 +93,24 @@ pub async fn import_sample(services: &Services, artifacts: &Artifacts) -> Result
         anyhow::Ok(names.code)
     }))
     .await
+}
+
+/// Waits until people can read what was imported: until the queue of slots is empty.
+///
+/// # Errors
+/// When it does not become empty in time, or the emulator does not answer.
+pub async fn until_projected(services: &Services) -> Result<()> {
+    let url = services.queue_url(&services.backplane().slots_queue.name)?;
+    let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+    let question = json!({"QueueUrl": url, "AttributeNames": names});
+    let started = Instant::now();
+    loop {
+        let answer = services.aws().sqs("GetQueueAttributes", &question).await?;
+        let attributes = answer.get("Attributes");
+        if names.iter().all(|name| attributes.and_then(|all| all.get(*name)).is_some_and(|number| number == "0")) {
+            return Ok(());
+        }
+        ensure!(started.elapsed() < PROJECTION_LIMIT, "the slots that were imported are not projected: {answer}");
+        sleep(Duration::from_millis(100)).await;
+    }
 }
