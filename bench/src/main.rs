@@ -5,6 +5,7 @@
 //! | module | what it measures |
 //! | --- | --- |
 //! | [`intake`] | `POST /appointments`: the component, its peers (`peers/`), the limit; [`equal_answers`] checks them first |
+//! | [`host_calls`] | what a request asks of the host, counted |
 //! | [`cold_start`] | compilation and instantiation of the components |
 //! | [`workers`] | the country's worker against `pgbench` |
 //! | [`end_to_end`] | from `202` to `completed` on the local stack |
@@ -16,6 +17,7 @@ mod cold_start;
 mod end_to_end;
 mod equal_answers;
 mod growth;
+mod host_calls;
 mod intake;
 mod load;
 mod machine;
@@ -24,6 +26,7 @@ mod npm;
 mod plots;
 mod report;
 mod subjects;
+mod tokens;
 mod workers;
 
 use std::path::PathBuf;
@@ -56,6 +59,8 @@ struct Options {
 enum Part {
     /// POST /appointments: the component, its peers and the limit.
     Intake,
+    /// Calls of a request to its host.
+    HostCalls,
     /// Compilation and instantiation.
     ColdStart,
     /// The country's worker against pgbench.
@@ -85,13 +90,21 @@ async fn run(options: Options) -> Result<()> {
     let programs = Programs { root, folder, scratch };
 
     let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
-    let steps = [(Part::Intake, 3), (Part::ColdStart, 1), (Part::Workers, 1), (Part::EndToEnd, 2), (Part::Growth, 1)];
+    let steps = [
+        (Part::Intake, 3),
+        (Part::HostCalls, 1),
+        (Part::ColdStart, 1),
+        (Part::Workers, 1),
+        (Part::EndToEnd, 2),
+        (Part::Growth, 1),
+    ];
     let progress = Progress::steps(steps.iter().filter(|(part, _)| wanted(*part)).map(|(_, steps)| steps).sum());
     let quick = options.quick;
     let mut results = Results {
         machine: Machine::look(&programs.root),
         quick,
         intake: None,
+        host_calls: None,
         cold_start: None,
         workers: None,
         end_to_end: None,
@@ -100,6 +113,9 @@ async fn run(options: Options) -> Result<()> {
     if wanted(Part::Intake) {
         let plan = if quick { intake::Plan::QUICK } else { intake::Plan::FULL };
         results.intake = Some(intake::measure(&programs, plan, &progress).await?);
+    }
+    if wanted(Part::HostCalls) {
+        results.host_calls = Some(host_calls::measure(&programs, &progress).await?);
     }
     if wanted(Part::ColdStart) {
         let instantiations = if quick { 500 } else { 10_000 };

@@ -4,9 +4,9 @@
     reason = "wit-bindgen makes each part of a message an argument of the export that it generates"
 )]
 
-use std::time::Instant;
+use std::time::SystemTime;
 
-use spin_sdk::http::run;
+use edge_component::run;
 
 use crate::confirm::deliver;
 
@@ -21,7 +21,7 @@ export!(Queue);
 
 impl Guest for Queue {
     fn handle_queue_message(message: Message) -> Result<MessageAction, Error> {
-        let arrived = Instant::now();
+        let arrived = SystemTime::now();
         let body = message.body.unwrap_or_default();
         let done = run(deliver(body.as_bytes(), arrived));
         // What is left comes again, until the queue's receive count moves it to the dead-letter queue.

@@ -64,10 +64,10 @@ pub(crate) async fn book(
     if !role.covers(wanted.country) {
         return Err(forbidden("the token is not for this country"));
     }
-    let settings = Settings::read()?;
+    let settings = Settings::read(exchange.arrived)?;
     let commands = CommandSettings::read()?;
 
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(exchange.arrived);
     let appointment = Appointment {
         appointment_id: chance.appointment_id(now),
         insured_id: wanted.insured_id,
@@ -123,7 +123,7 @@ pub(crate) async fn cancel(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     let wait = Wait::wanted(request.headers())?;
-    let settings = Settings::read()?;
+    let settings = Settings::read(exchange.arrived)?;
     let commands = CommandSettings::read()?;
     exchange.appointment_id = Some(appointment_id);
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
@@ -133,7 +133,7 @@ pub(crate) async fn cancel(
             return Err(Problem::new(ProblemCode::AppointmentNotFound).into());
         }
     }
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(exchange.arrived);
     let cancelled =
         table.request_cancellation(&insured_id, appointment_id, exchange.trace, now, &commands.schedule).await?;
     let (kept, answerable, known) = match cancelled {
