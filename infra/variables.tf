@@ -258,7 +258,7 @@ variable "api" {
     every case); and a name of its own, with its ACM certificate or with a hosted zone of Route 53, in which certificate and records are made.
   EOT
   type = object({
-    throttling       = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })
+    throttling = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })
     route_throttling = optional(map(object({ rate_per_second = number, burst = number })), {
       "/appointments" = { rate_per_second = 50, burst = 100 }
       "/appointment"  = { rate_per_second = 50, burst = 100 }
