@@ -259,13 +259,20 @@ variable "network" {
 
 variable "api" {
   description = <<-EOT
-    The API: throttling of each route, and what differs for a path (`route_throttling`); metrics of each route, for which CloudWatch
+    The API: throttling of each route, and what differs for a path (`route_throttling`: by default bookings, each of which is written and
+    published, and what asks for no token, have less than reading); metrics of each route, for which CloudWatch
     charges (`detailed_metrics`); an RS256 issuer whose tokens the gateway verifies too (leave it null: the application verifies tokens in
     every case); and a name of its own, with its ACM certificate or with a hosted zone of Route 53, in which certificate and records are made.
   EOT
   type = object({
-    throttling       = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })
-    route_throttling = optional(map(object({ rate_per_second = number, burst = number })), {})
+    throttling = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })
+    route_throttling = optional(map(object({ rate_per_second = number, burst = number })), {
+      "/appointments" = { rate_per_second = 50, burst = 100 }
+      "/appointment"  = { rate_per_second = 50, burst = 100 }
+      "/health"       = { rate_per_second = 20, burst = 40 }
+      "/openapi.yaml" = { rate_per_second = 20, burst = 40 }
+      "$default"      = { rate_per_second = 20, burst = 40 }
+    })
     detailed_metrics = optional(bool, false)
     jwt              = optional(object({ issuer = string, audience = list(string), algorithm = string }))
     domain           = optional(object({ name = string, certificate_arn = optional(string), zone_id = optional(string) }))

@@ -60,8 +60,17 @@ run "routes" {
     error_message = "Requests are throttled."
   }
   assert {
-    condition     = !module.api_gateway.stage.throttling.detailed_metrics_enabled && length(module.api_gateway.stage.route_throttling) == 0
+    condition     = !module.api_gateway.stage.throttling.detailed_metrics_enabled && !anytrue([for setting in module.api_gateway.stage.route_throttling : setting.detailed_metrics_enabled])
     error_message = "Metrics of each route, for which CloudWatch charges, are off by default."
+  }
+  assert {
+    condition = {
+      for setting in module.api_gateway.stage.route_throttling : setting.route_key => [setting.throttling_rate_limit, setting.throttling_burst_limit]
+      } == {
+      "ANY /appointments" = [50, 100], "ANY /appointment" = [50, 100],
+      "ANY /health"       = [20, 40], "ANY /openapi.yaml" = [20, 40], "$default" = [20, 40],
+    }
+    error_message = "Bookings, and what asks for no token, have limits of their own, so that they leave reading to others."
   }
   assert {
     condition = strcontains(module.api_gateway.stage.access_log_format, "$context.routeKey") && !anytrue([

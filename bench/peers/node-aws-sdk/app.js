@@ -40,13 +40,13 @@ class Problem extends Error {
 
 const FRAMEWORK_PROBLEMS = {
   FST_ERR_CTP_BODY_TOO_LARGE: () =>
-    new Problem(413, "body_too_large", "El cuerpo es demasiado largo", "El cuerpo puede tener como máximo 4096 bytes."),
+    new Problem(413, "body_too_large", "La solicitud es demasiado larga", "La solicitud puede tener hasta 4096 bytes."),
   FST_ERR_CTP_INVALID_MEDIA_TYPE: () =>
     new Problem(
       415,
       "unsupported_media_type",
-      "El tipo de contenido no es compatible",
-      "Envíe la solicitud con Content-Type: application/json.",
+      "Formato no admitido",
+      "Envíe la solicitud con el encabezado «Content-Type: application/json».",
     ),
 };
 
@@ -94,16 +94,16 @@ const checks = {
 
 function validated(body) {
   if (!body || body.trim() === "") {
-    throw new Problem(400, "empty_body", "Falta el cuerpo", "Envíe la solicitud como objeto JSON.");
+    throw new Problem(400, "empty_body", "La solicitud está vacía", "Envíe los datos de la cita en formato JSON.");
   }
   let wanted;
   try {
     wanted = JSON.parse(body);
   } catch {
-    throw new Problem(400, "invalid_json", "El cuerpo no es JSON", "El cuerpo no se puede leer como JSON.");
+    throw new Problem(400, "invalid_json", "La solicitud no es JSON", "No pudimos leer la solicitud como JSON.");
   }
   if (wanted === null || typeof wanted !== "object" || Array.isArray(wanted)) {
-    throw new Problem(400, "not_an_object", "El cuerpo no es un objeto", "El cuerpo debe ser un objeto JSON.");
+    throw new Problem(400, "not_an_object", "La solicitud no es un objeto", "Envíe los datos de la cita como un objeto JSON.");
   }
   const errors = [];
   for (const [field, value] of Object.entries(wanted)) {
@@ -114,7 +114,7 @@ function validated(body) {
     if (!Object.hasOwn(wanted, field)) errors.push({ field, code: "required", message: "El campo es obligatorio." });
   }
   if (errors.length > 0) {
-    throw new Problem(400, "invalid_body", "La solicitud no es válida", "Corrija los campos que indica errors.", errors);
+    throw new Problem(400, "invalid_body", "La solicitud no es válida", "Corrija los campos indicados en «errors».", errors);
   }
   return wanted;
 }
@@ -160,7 +160,7 @@ app.post("/appointments", async (request, reply) => {
       503,
       "temporarily_unavailable",
       "No disponible por el momento",
-      "Intente de nuevo en unos segundos con el mismo Idempotency-Key: la solicitud puede haberse registrado.",
+      "Intente de nuevo en unos segundos. Su solicitud pudo haberse registrado: repítala con la misma clave de idempotencia.",
     );
   }
   try {
@@ -220,7 +220,7 @@ app.post("/appointments", async (request, reply) => {
         status: "pending",
         createdAt,
         updatedAt: createdAt,
-        message: "El agendamiento está en proceso.",
+        message: "Estamos procesando su cita.",
       }),
     );
 });

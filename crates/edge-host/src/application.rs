@@ -14,6 +14,7 @@ use wasmtime::component::Component;
 use crate::engine::{CodeOrigin, LoadError, WasmEngine};
 use crate::error::Error;
 use crate::guest::{LinkedComponent, Permissions};
+use crate::host_calls::HostCalls;
 use crate::key_value::KeyValueStore;
 use crate::logs::{Level, LogSink, host_message};
 use crate::manifest::{self, Manifest};
@@ -93,13 +94,15 @@ pub(crate) struct Settings {
     pub(crate) tls: Arc<ClientConfig>,
     /// By how many seconds the components' wall clock runs ahead.
     pub(crate) clock_ahead: Option<Arc<AtomicU64>>,
+    /// Counts what the components ask of the host.
+    pub(crate) host_calls: Option<HostCalls>,
     pub(crate) log: LogSink,
 }
 
 impl Application {
     /// Checks, compiles and links every component of the manifest.
     pub(crate) fn load(manifest: Manifest, settings: Settings) -> Result<Self, Error> {
-        let Settings { variables, code, instances, request_timeout, tls, clock_ahead, log } = settings;
+        let Settings { variables, code, instances, request_timeout, tls, clock_ahead, host_calls, log } = settings;
         // The manifest's own faults come first: they need no compiler to be seen.
         let permissions = permissions(&manifest, &variables, clock_ahead.as_ref(), &log)?;
         let mut components = Vec::new();
@@ -122,7 +125,8 @@ impl Application {
             host_message(&log, Level::Info, "loaded a component", fields);
             let serves_http = manifest.serves_http(&name);
             let engine = code.engine().engine();
-            components.push(Arc::new(LinkedComponent::new(engine, &machine_code, permissions, serves_http)?));
+            let component = LinkedComponent::new(engine, &machine_code, permissions, serves_http, host_calls.as_ref())?;
+            components.push(Arc::new(component));
             loaded.push(LoadedComponent { name, origin, duration });
         }
         let mut routes = Routes::default();

@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use crate::application::{Application, Code, Settings};
 use crate::engine::{MAX_INSTANCES, WasmEngine};
 use crate::error::Error;
+use crate::host_calls::HostCalls;
 use crate::logs::{LogSink, console};
 use crate::manifest::Manifest;
 use crate::outbound::tls_config;
@@ -45,6 +46,7 @@ impl EdgeHost {
             code: CodeChoice::Default,
             trusted_roots: Vec::new(),
             clock_ahead: None,
+            host_calls: None,
             log: console(),
         }
     }
@@ -61,6 +63,7 @@ pub struct EdgeHostBuilder {
     code: CodeChoice,
     trusted_roots: Vec<CertificateDer<'static>>,
     clock_ahead: Option<Arc<AtomicU64>>,
+    host_calls: Option<HostCalls>,
     log: LogSink,
 }
 
@@ -155,6 +158,13 @@ impl EdgeHostBuilder {
         self
     }
 
+    /// Counts the components' calls to the host, for measurements and tests.
+    #[must_use]
+    pub fn count_host_calls(mut self, calls: HostCalls) -> Self {
+        self.host_calls = Some(calls);
+        self
+    }
+
     /// Receives the lines of components and of the host, instead of the [`console`].
     #[must_use]
     pub fn log(mut self, sink: LogSink) -> Self {
@@ -175,8 +185,9 @@ impl EdgeHostBuilder {
         let variables = Variables::resolve(&manifest.variables, needed, self.variables, environment)?;
         let tls = tls_config(self.trusted_roots).map_err(|error| Error::Tls(error.to_string()))?;
         let code = self.code.resolve(&manifest)?;
-        let Self { instances, request_timeout, clock_ahead, log, .. } = self;
-        Application::load(manifest, Settings { variables, code, instances, request_timeout, tls, clock_ahead, log })
+        let Self { instances, request_timeout, clock_ahead, host_calls, log, .. } = self;
+        let settings = Settings { variables, code, instances, request_timeout, tls, clock_ahead, host_calls, log };
+        Application::load(manifest, settings)
     }
 
     /// Loads the application and starts to serve it. Must be called in a tokio runtime; the host itself runs on threads of

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber as _;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
@@ -21,6 +23,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::engine::MAX_MEMORY_BYTES;
 use crate::error::{Error, Trigger};
+use crate::host_calls::HostCalls;
 use crate::key_value::{self, KeyValueStore, KeyValueView};
 use crate::logs::{ComponentOutput, LogSink};
 use crate::outbound::{ConnectionPool, Outbound};
@@ -49,6 +52,7 @@ mod bindings {
             }
         ",
         world: "host",
+        imports: { default: tracing },
     });
 }
 
@@ -117,6 +121,8 @@ pub(crate) struct LinkedComponent {
     http: Option<ProxyPre<Guest>>,
     /// Where it exports what an SQS trigger calls.
     sqs: Option<SpinSqsPre<Guest>>,
+    /// What sees its calls to the host, where they are counted.
+    pub(crate) calls_seen_by: Option<Dispatch>,
     pub(crate) permissions: Arc<Permissions>,
 }
 
@@ -135,11 +141,13 @@ pub(crate) struct Guest {
 impl LinkedComponent {
     /// Links a component with the interfaces that this host provides. `serves_http` says whether an HTTP trigger leads to it;
     /// whether it takes messages is told by its exports.
+    /// `host_calls` counts what it calls.
     pub(crate) fn new(
         engine: &Engine,
         component: &Component,
         permissions: Permissions,
         serves_http: bool,
+        host_calls: Option<&HostCalls>,
     ) -> Result<Self, Error> {
         let name = permissions.name.to_string();
         let refused = |trigger| {
@@ -150,13 +158,14 @@ impl LinkedComponent {
         if !interfaces.is_empty() {
             return Err(Error::UnsupportedImports { component: name, interfaces });
         }
-        let linked = linker(engine)
+        let linked = linker(engine, host_calls)
             .and_then(|linker| linker.instantiate_pre(component))
             .map_err(|error| Error::Instantiate { component: name.clone(), reason: format!("{error:#}") })?;
         let http = serves_http.then(|| ProxyPre::new(linked.clone()).map_err(refused(Trigger::Http))).transpose()?;
         let takes_messages = component.component_type().get_export(engine, MESSAGE_HANDLER).is_some();
         let sqs = takes_messages.then(|| SpinSqsPre::new(linked.clone()).map_err(refused(Trigger::Sqs))).transpose()?;
-        Ok(Self { linked, http, sqs, permissions: Arc::new(permissions) })
+        let calls_seen_by = host_calls.map(HostCalls::dispatch);
+        Ok(Self { linked, http, sqs, calls_seen_by, permissions: Arc::new(permissions) })
     }
 
     /// Instantiates the component for one request. The caller bounds the time; a guest that computes gives way to other
@@ -203,7 +212,7 @@ impl LinkedComponent {
         let mut http = store.data_mut().http();
         let request = http.new_incoming_request(scheme, request)?;
         let response = http.new_response_outparam_from_callback(answer)?;
-        proxy.wasi_http_incoming_handler().call_handle(store, request, response).await
+        self.seen(proxy.wasi_http_incoming_handler().call_handle(store, request, response)).await
     }
 
     /// Instantiates the component in `store` and has it handle a message of a queue.
@@ -213,7 +222,15 @@ impl LinkedComponent {
         message: &Message,
     ) -> wasmtime::Result<Result<MessageAction, MessageError>> {
         let queue = self.sqs.as_ref().ok_or(NoMessageHandler)?.instantiate_async(&mut *store).await?;
-        queue.call_handle_queue_message(store, message).await
+        self.seen(queue.call_handle_queue_message(store, message)).await
+    }
+
+    /// Runs a call of the guest, whose own calls are counted where the host counts.
+    async fn seen<F: Future>(&self, call: F) -> F::Output {
+        match &self.calls_seen_by {
+            Some(dispatch) => call.with_subscriber(dispatch.clone()).await,
+            None => call.await,
+        }
     }
 
     /// Instantiates the component and throws the instance away, for measurements.
@@ -234,7 +251,7 @@ struct NotTriggered;
 #[error("the component has no export `{MESSAGE_HANDLER}`")]
 struct NoMessageHandler;
 
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+fn linker(engine: &Engine, host_calls: Option<&HostCalls>) -> wasmtime::Result<Linker<Guest>> {
     use wasmtime_wasi::p2::bindings::{cli, clocks, random};
 
     let mut linker = Linker::<Guest>::new(engine);
@@ -263,6 +280,9 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
         store: guest.outbound.permissions.key_value.as_ref(),
         table: &mut guest.table,
     })?;
+    if let Some(calls) = host_calls {
+        calls.count_drops(&mut linker)?;
+    }
     Ok(linker)
 }
 

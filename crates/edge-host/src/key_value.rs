@@ -34,7 +34,7 @@ mod bindings {
             }
         ",
         world: "host",
-        imports: { default: trappable },
+        imports: { default: tracing | trappable },
         with: { "fermyon:spin/key-value.store": super::OpenStore },
     });
 }

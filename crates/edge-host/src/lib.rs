@@ -31,6 +31,7 @@
 //! | `engine` | wasmtime's engine and its pool of instances |
 //! | `compile` | compiling components, with caches or ahead of time |
 //! | `guest` | what a component is linked with, and one instance's state and limits |
+//! | [`host_calls`](HostCalls) | counts the calls of components to the host, where it is asked to |
 //! | `key_value` | Spin's key-value store, in memory |
 //! | [`builder`](EdgeHostBuilder) | how an application is set up |
 //! | [`application`](Application) | an application that is loaded |
@@ -47,6 +48,7 @@ mod engine;
 mod error;
 mod executor;
 mod guest;
+mod host_calls;
 mod inbound;
 mod key_value;
 mod logs;
@@ -65,6 +67,7 @@ pub use crate::engine::{CodeOrigin, WasmEngine};
 pub use crate::error::{Error, ManifestError, Trigger};
 pub use crate::executor::{Executor, Failure, MessageFailure};
 pub use crate::guest::{Message, MessageAction, MessageAttribute, MessageAttributeValue};
+pub use crate::host_calls::HostCalls;
 pub use crate::logs::{Level, LogLine, LogSink, Origin, console, host_message};
 pub use crate::manifest::Manifest;
 pub use crate::server::RunningHost;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Timeouts, Transport};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Transport};
 use bytes::Bytes;
 use http::Method;
 use ring::digest::{SHA256, digest};
@@ -21,7 +21,7 @@ pub struct Aws {
     client: Client<NativeTransport>,
     transport: NativeTransport,
     signer: Signer,
-    timeouts: Timeouts,
+    limit: Duration,
     endpoint: Endpoint,
 }
 
@@ -58,12 +58,11 @@ impl Aws {
 
     fn with(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
         let transport = NativeTransport::new();
-        let timeouts = Timeouts { first_byte: limit, ..Timeouts::default() };
         let client = Client::new(transport.clone(), region, credentials.clone())
             .with_deadline(limit)
-            .with_timeouts(timeouts)
+            .with_attempt_limit(limit)
             .with_verbatim_rejections();
-        Self { client, transport, signer: Signer::new(region, credentials), timeouts, endpoint }
+        Self { client, transport, signer: Signer::new(region, credentials), limit, endpoint }
     }
 
     /// A DynamoDB operation.
@@ -153,7 +152,7 @@ impl Aws {
             .body(body)
             .with_context(context)?;
         self.signer.sign(&mut request, "s3", SystemTime::now()).with_context(context)?;
-        let answer = self.transport.send(request, self.timeouts).await.with_context(context)?;
+        let answer = self.transport.send(request, self.limit).await.with_context(context)?;
         let status = answer.status();
         ensure!(status.is_success(), "{}: {status}: {}", context(), String::from_utf8_lossy(answer.body()));
         Ok(answer.into_body())

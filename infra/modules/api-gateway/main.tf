@@ -90,7 +90,7 @@ resource "aws_apigatewayv2_stage" "default" {
     for_each = var.route_throttling
 
     content {
-      route_key                = "ANY ${route_settings.key}"
+      route_key                = route_settings.key == "$default" ? "$default" : "ANY ${route_settings.key}"
       throttling_burst_limit   = route_settings.value.burst
       throttling_rate_limit    = route_settings.value.rate_per_second
       detailed_metrics_enabled = var.detailed_metrics

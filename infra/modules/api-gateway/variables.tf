@@ -76,7 +76,7 @@ variable "throttling" {
 }
 
 variable "route_throttling" {
-  description = "What differs from `throttling` for a path, by the path as it is in `paths`."
+  description = "What differs from `throttling` for a path, by the path as it is in `paths`, or `$default` for what is none of them."
   type = map(object({
     rate_per_second = number
     burst           = number
@@ -84,8 +84,8 @@ variable "route_throttling" {
   default = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.route_throttling), var.paths)) == 0
-    error_message = "route_throttling must be keyed by paths of the API, such as /appointments."
+    condition     = length(setsubtract(keys(var.route_throttling), setunion(var.paths, ["$default"]))) == 0
+    error_message = "route_throttling must be keyed by paths of the API, such as /appointments, or $default."
   }
   validation {
     condition     = alltrue([for limit in var.route_throttling : limit.rate_per_second > 0 && limit.burst >= limit.rate_per_second])

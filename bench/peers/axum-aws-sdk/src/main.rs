@@ -143,7 +143,7 @@ fn id_span(random: [u8; 24]) -> [u8; 8] {
 }
 
 fn accepted(appointment: &Appointment) -> Response {
-    let body = Accepted { appointment, message: "El agendamiento está en proceso." };
+    let body = Accepted { appointment, message: "Estamos procesando su cita." };
     let location = format!("/appointments/{}/{}", appointment.insured_id.as_str(), appointment.appointment_id);
     let headers = [
         (CONTENT_TYPE, "application/json".to_owned()),

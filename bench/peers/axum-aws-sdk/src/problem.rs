@@ -18,20 +18,20 @@ impl Problem {
     pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported_media_type",
-        "El tipo de contenido no es compatible",
-        "Envíe la solicitud con Content-Type: application/json.",
+        "Formato no admitido",
+        "Envíe la solicitud con el encabezado «Content-Type: application/json».",
     );
     pub(crate) const BODY_TOO_LARGE: Self = Self::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
-        "El cuerpo es demasiado largo",
-        "El cuerpo puede tener como máximo 4096 bytes.",
+        "La solicitud es demasiado larga",
+        "La solicitud puede tener hasta 4096 bytes.",
     );
     pub(crate) const TEMPORARILY_UNAVAILABLE: Self = Self::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "temporarily_unavailable",
         "No disponible por el momento",
-        "Intente de nuevo en unos segundos con el mismo Idempotency-Key: la solicitud puede haberse registrado.",
+        "Intente de nuevo en unos segundos. Su solicitud pudo haberse registrado: repítala con la misma clave de idempotencia.",
     );
 
     const fn new(status: StatusCode, code: &'static str, title: &'static str, detail: &'static str) -> Self {
@@ -48,17 +48,19 @@ impl From<InvalidRequest> for Problem {
         let bad_request = |code, title, detail| Self::new(StatusCode::BAD_REQUEST, code, title, detail);
         match fault {
             InvalidRequest::Empty => {
-                bad_request("empty_body", "Falta el cuerpo", "Envíe la solicitud como objeto JSON.")
+                bad_request("empty_body", "La solicitud está vacía", "Envíe los datos de la cita en formato JSON.")
             }
             InvalidRequest::NotJson { .. } => {
-                bad_request("invalid_json", "El cuerpo no es JSON", "El cuerpo no se puede leer como JSON.")
+                bad_request("invalid_json", "La solicitud no es JSON", "No pudimos leer la solicitud como JSON.")
             }
-            InvalidRequest::NotAnObject => {
-                bad_request("not_an_object", "El cuerpo no es un objeto", "El cuerpo debe ser un objeto JSON.")
-            }
+            InvalidRequest::NotAnObject => bad_request(
+                "not_an_object",
+                "La solicitud no es un objeto",
+                "Envíe los datos de la cita como un objeto JSON.",
+            ),
             InvalidRequest::Fields(errors) => Self {
                 errors,
-                ..bad_request("invalid_body", "La solicitud no es válida", "Corrija los campos que indica errors.")
+                ..bad_request("invalid_body", "La solicitud no es válida", "Corrija los campos indicados en «errors».")
             },
         }
     }
