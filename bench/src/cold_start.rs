@@ -17,8 +17,6 @@ const WARM_UP: usize = 500;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ColdStart {
     pub(crate) components: Vec<Component>,
-    /// The size of intake without its feature `authentication`.
-    pub(crate) without_authentication_bytes: u64,
     pub(crate) instantiations: usize,
 }
 
@@ -59,8 +57,7 @@ pub(crate) async fn measure(programs: &Programs, instantiations: usize, progress
         });
     }
     step.done("");
-    let without_authentication_bytes = std::fs::metadata(programs.intake_without_authentication())?.len();
-    Ok(ColdStart { components, without_authentication_bytes, instantiations })
+    Ok(ColdStart { components, instantiations })
 }
 
 /// A host of one component, which is never asked anything.

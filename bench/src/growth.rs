@@ -15,7 +15,7 @@ use appointment::{
     SlotState, SlotStatus, Status, Timestamp, TraceContext, UtcOffset, Version1,
 };
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts, Transport, TransportError};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Transport, TransportError};
 use backplane::{
     Applied, AppointmentsTable, PageRequest, PendingShards, RepublishSchedule, SLOT_RETENTION, SlotSearch, SlotsTable,
     TURN,
@@ -378,13 +378,13 @@ impl Transport for Metered {
     async fn send(
         &self,
         mut request: http::Request<Bytes>,
-        timeouts: Timeouts,
+        limit: Duration,
     ) -> Result<http::Response<Bytes>, TransportError> {
         if let Ok(Value::Object(mut input)) = serde_json::from_slice(request.body()) {
             input.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
             *request.body_mut() = Value::Object(input).to_string().into();
         }
-        let answer = self.transport.send(request, timeouts).await?;
+        let answer = self.transport.send(request, limit).await?;
         if let Ok(output) = serde_json::from_slice::<Value>(answer.body())
             && let Some(units) = output.pointer("/ConsumedCapacity/CapacityUnits").and_then(Value::as_f64)
         {
@@ -446,7 +446,7 @@ impl Store {
         let limit = Duration::from_secs(60);
         let client = Client::new(transport, REGION, Credentials::from_keys("bench", "bench", None))
             .with_deadline(limit)
-            .with_timeouts(Timeouts { first_byte: limit, ..Timeouts::default() })
+            .with_attempt_limit(limit)
             .with_verbatim_rejections();
         let store = Self {
             client,

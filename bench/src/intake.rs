@@ -143,11 +143,11 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let step = progress.step("intake: rounds");
     let mut bench = Bench { stand_in, rounds: Vec::new() };
     let saturated = Setting { connections: 16, backend_ms: 0, rate: None };
-    let mut with_tokens = Vec::new();
-    for kind in [Kind::ComponentEs256, Kind::ComponentEdDsa] {
-        with_tokens.push(Subject::start(kind, programs, &bench.stand_in, None).await?);
+    let mut of_component = Vec::new();
+    for kind in [Kind::ComponentEs256, Kind::ComponentEdDsa, Kind::ComponentRs256, Kind::ComponentWaiting] {
+        of_component.push(Subject::start(kind, programs, &bench.stand_in, None).await?);
     }
-    for subject in subjects.iter_mut().chain(&mut with_tokens) {
+    for subject in subjects.iter_mut().chain(&mut of_component) {
         bench.round(subject, saturated, Length::Bookings(plan.warm_up)).await?;
     }
     bench.rounds.clear();
@@ -168,11 +168,11 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
             let component = subjects.first_mut().context("the component is the first subject")?;
             bench.round(component, *setting, Length::Time(plan.round)).await?;
         }
-        for subject in &mut with_tokens {
+        for subject in &mut of_component {
             bench.round(subject, saturated, Length::Time(plan.round)).await?;
         }
     }
-    drop((subjects, with_tokens));
+    drop((subjects, of_component));
     step.done(&format!("{} rounds of {} ms", bench.rounds.len(), plan.round.as_millis()));
     let rows = bench.rows();
 
@@ -210,15 +210,15 @@ struct Bench {
 }
 
 impl Bench {
-    /// One round against one subject, while the others idle. Every booking must have been answered with 202, and have
-    /// made both calls.
+    /// One round against one subject, while the others idle. Every booking must have been answered as it should be, and
+    /// have made both calls.
     async fn round(&mut self, subject: &mut Subject, setting: Setting, length: Length) -> Result<()> {
         let Setting { connections, backend_ms, rate } = setting;
         let kind = subject.kind;
         self.stand_in.set(Rules { delay_ms: backend_ms, verify_every: 64, unsigned: !kind.signs() }).await?;
         let pace = rate.map_or(Pace::Closed, Pace::PerSecond);
         let before = cpu_time(subject.process_id())?;
-        let outcome = load::run(subject.address, subject.authorization.clone(), connections, pace, length)
+        let outcome = load::run(subject.address, &subject.headers, connections, pace, length)
             .await
             .with_context(|| format!("{}, {connections} connections, backend {backend_ms} ms", kind.name()))?;
         let cpu = cpu_time(subject.process_id())?.saturating_sub(before);

@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use http::{Request, Response, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, USER_AGENT};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
+
+/// What makes a booking wait for its outcome (RFC 7240).
+pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// When a round's bookings are sent.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +36,7 @@ pub(crate) enum Length {
     Bookings(u64),
 }
 
-/// What came of a round in which every booking was answered with 202.
+/// What came of a round in which every booking was answered as it should be.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) bookings: u64,
@@ -52,8 +55,8 @@ impl Outcome {
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     address: SocketAddr,
-    /// What each booking says of its caller.
-    authorization: Option<HeaderValue>,
+    /// What each booking says besides: who calls, and whether to wait.
+    headers: HeaderMap,
 }
 
 impl Client {
@@ -62,12 +65,12 @@ impl Client {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender, address, authorization: None })
+        Ok(Self { sender, address, headers: HeaderMap::new() })
     }
 
-    /// Sends this with each booking.
-    pub(crate) fn authorized(mut self, authorization: Option<HeaderValue>) -> Self {
-        self.authorization = authorization;
+    /// Sends these with each booking.
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
         self
     }
 
@@ -82,11 +85,11 @@ impl Client {
     /// Sends a booking of an unused slot, which must be accepted.
     pub(crate) async fn book(&mut self) -> Result<()> {
         let mut booking = booking()?;
-        if let Some(authorization) = &self.authorization {
-            booking.headers_mut().insert(AUTHORIZATION, authorization.clone());
-        }
+        booking.headers_mut().extend(self.headers.clone());
+        // Whoever prefers to wait is told the outcome, everybody else that there will be one.
+        let expected = if self.headers.contains_key(PREFER) { StatusCode::CREATED } else { StatusCode::ACCEPTED };
         let answer = self.send(booking).await?;
-        if answer.status() != StatusCode::ACCEPTED {
+        if answer.status() != expected {
             bail!("a booking was answered {}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
         }
         Ok(())
@@ -109,14 +112,14 @@ fn booking() -> Result<Request<Bytes>> {
 /// Sends a round of bookings over `connections` connections of their own.
 pub(crate) async fn run(
     address: SocketAddr,
-    authorization: Option<HeaderValue>,
+    headers: &HeaderMap,
     connections: usize,
     pace: Pace,
     length: Length,
 ) -> Result<Outcome> {
     let mut clients = Vec::with_capacity(connections);
     for _ in 0..connections {
-        clients.push(Client::connect(address).await?.authorized(authorization.clone()));
+        clients.push(Client::connect(address).await?.with_headers(headers.clone()));
     }
     let round = Arc::new(Round { began: Instant::now(), pace, length, sent: AtomicU64::new(0) });
     let mut tasks = JoinSet::new();

@@ -5,6 +5,7 @@
 //! | module | what it measures |
 //! | --- | --- |
 //! | [`intake`] | `POST /appointments`: the component, its peers (`peers/`), the limit; [`equal_answers`] checks them first |
+//! | [`host_calls`] | what a request asks of the host, counted |
 //! | [`cold_start`] | compilation and instantiation of the components |
 //! | [`function_start`] | from the start of a function's process to its first response |
 //! | [`workers`] | the country's worker against `pgbench` |
@@ -19,6 +20,7 @@ mod end_to_end;
 mod equal_answers;
 mod function_start;
 mod growth;
+mod host_calls;
 mod intake;
 mod load;
 mod machine;
@@ -27,6 +29,7 @@ mod npm;
 mod plots;
 mod report;
 mod subjects;
+mod tokens;
 mod workers;
 
 use std::path::PathBuf;
@@ -59,6 +62,8 @@ struct Options {
 enum Part {
     /// POST /appointments: the component, its peers and the limit.
     Intake,
+    /// Calls of a request to its host.
+    HostCalls,
     /// Compilation and instantiation.
     ColdStart,
     /// From the start of a function's process to its first response.
@@ -92,6 +97,7 @@ async fn run(options: Options) -> Result<()> {
     let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
     let steps = [
         (Part::Intake, 3),
+        (Part::HostCalls, 1),
         (Part::ColdStart, 1),
         (Part::FunctionStart, 1),
         (Part::Workers, 1),
@@ -104,6 +110,7 @@ async fn run(options: Options) -> Result<()> {
         machine: Machine::look(&programs.root),
         quick,
         intake: None,
+        host_calls: None,
         cold_start: None,
         function_start: None,
         workers: None,
@@ -113,6 +120,9 @@ async fn run(options: Options) -> Result<()> {
     if wanted(Part::Intake) {
         let plan = if quick { intake::Plan::QUICK } else { intake::Plan::FULL };
         results.intake = Some(intake::measure(&programs, plan, &progress).await?);
+    }
+    if wanted(Part::HostCalls) {
+        results.host_calls = Some(host_calls::measure(&programs, &progress).await?);
     }
     if wanted(Part::ColdStart) {
         let instantiations = if quick { 500 } else { 10_000 };

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Request};
 use local_stack::process::{Launch, Process, free_port, on_path};
-use local_stack::tokens::{Algorithm, Authentication, Grant, TokenIssuer};
+use local_stack::tokens::Algorithm;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::load::Client;
+use crate::load::{Client, PREFER};
 use crate::npm;
+use crate::tokens::{self, TokenKind};
 
 const REGION: &str = "us-east-1";
 const ACCESS_KEY_ID: &str = "AKIABENCHMARK0000000";
@@ -24,9 +26,6 @@ const REPUBLISH_DELAYS: &str = "60,60,120,240,480,960,960";
 
 /// How long a program may take to answer for the first time; the embedded host may have to compile.
 const START_LIMIT: Duration = Duration::from_secs(120);
-
-/// How long the token of a run is valid.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Where the built programs are.
 #[derive(Debug, Clone)]
@@ -48,11 +47,6 @@ impl Programs {
 
     pub(crate) fn component(&self, name: &str) -> PathBuf {
         self.root.join("target/wasm32-wasip2/component").join(format!("{name}.wasm"))
-    }
-
-    /// Intake without its feature `authentication`.
-    pub(crate) fn intake_without_authentication(&self) -> PathBuf {
-        self.root.join("target/without-authentication/wasm32-wasip2/component/intake.wasm")
     }
 }
 
@@ -140,6 +134,10 @@ pub(crate) enum Kind {
     ComponentEs256,
     /// The same, with a token signed by Ed25519.
     ComponentEdDsa,
+    /// The same, with a token signed by RSA, as most identity providers sign.
+    ComponentRs256,
+    /// The component, where each booking waits for its outcome, which is there when it looks first.
+    ComponentWaiting,
     /// axum and the AWS SDK for Rust.
     AxumAwsSdk,
     /// Node.js, Fastify and AWS SDK v3.
@@ -154,6 +152,8 @@ impl Kind {
             Self::Component => "component",
             Self::ComponentEs256 => "component-es256",
             Self::ComponentEdDsa => "component-ed-dsa",
+            Self::ComponentRs256 => "component-rs256",
+            Self::ComponentWaiting => "component-waiting",
             Self::AxumAwsSdk => "axum-aws-sdk",
             Self::NodeAwsSdk => "node-aws-sdk",
             Self::BareHyper => "bare-hyper",
@@ -166,6 +166,8 @@ impl Kind {
             Self::Component => "(a) component, embedded host",
             Self::ComponentEs256 => "(a) with an ES256 token",
             Self::ComponentEdDsa => "(a) with an EdDSA token",
+            Self::ComponentRs256 => "(a) with an RS256 token",
+            Self::ComponentWaiting => "(a) with `Prefer: wait=1`",
             Self::AxumAwsSdk => "(b) axum + AWS SDK for Rust",
             Self::NodeAwsSdk => "(c) Node.js + AWS SDK v3",
             Self::BareHyper => "(d) limit: bare hyper",
@@ -173,11 +175,12 @@ impl Kind {
     }
 
     /// How the token of each of its bookings is signed, where it asks for one.
-    const fn token(self) -> Option<Algorithm> {
+    const fn token(self) -> Option<TokenKind> {
         match self {
-            Self::ComponentEs256 => Some(Algorithm::Es256),
-            Self::ComponentEdDsa => Some(Algorithm::EdDsa),
-            Self::Component | Self::AxumAwsSdk | Self::NodeAwsSdk | Self::BareHyper => None,
+            Self::ComponentEs256 => Some(TokenKind::Local(Algorithm::Es256)),
+            Self::ComponentEdDsa => Some(TokenKind::Local(Algorithm::EdDsa)),
+            Self::ComponentRs256 => Some(TokenKind::Rs256),
+            Self::Component | Self::ComponentWaiting | Self::AxumAwsSdk | Self::NodeAwsSdk | Self::BareHyper => None,
         }
     }
 
@@ -201,8 +204,8 @@ pub(crate) struct Sizes {
 pub(crate) struct Subject {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
-    /// What each of its bookings says of the caller.
-    pub(crate) authorization: Option<HeaderValue>,
+    /// What each of its bookings says besides.
+    pub(crate) headers: HeaderMap,
     process: Process,
     /// From the process's start to the answer to its first booking.
     pub(crate) first_answer: Duration,
@@ -221,23 +224,24 @@ impl Subject {
         stand_in.set(Rules { delay_ms: 0, verify_every: 1, unsigned: !kind.signs() }).await?;
         let address = free_address()?;
         let (program, arguments, mut environment) = command(kind, programs, stand_in, sizes, address)?;
-        let mut authorization = None;
-        if let Some(algorithm) = kind.token() {
-            let issuer = TokenIssuer::generate()?;
-            environment.extend(variables(Authentication::Jwt(&issuer).variables()));
-            // Staff, who may act for whomever a booking names.
-            let grant = Grant { insured_id: None, staff: true, lifetime: TOKEN_LIFETIME };
-            authorization = Some(format!("Bearer {}", issuer.mint(algorithm, &grant)?).parse()?);
+        let mut headers = HeaderMap::new();
+        if let Some(kind) = kind.token() {
+            let (token, keys) = tokens::mint(kind)?;
+            environment.extend(variables(keys));
+            headers.insert(AUTHORIZATION, format!("Bearer {token}").parse()?);
+        }
+        if kind == Kind::ComponentWaiting {
+            headers.insert(PREFER, HeaderValue::from_static("wait=1"));
         }
         let began = Instant::now();
         let mut process = launch(programs, kind.name(), &program, arguments, environment)?;
         let booked = async || match Client::connect(address).await {
-            Ok(client) => client.authorized(authorization.clone()).book().await.is_ok(),
+            Ok(client) => client.with_headers(headers.clone()).book().await.is_ok(),
             Err(_) => false,
         };
         process.until_ready(START_LIMIT, booked).await?;
         let first_answer = began.elapsed();
-        Ok(Self { kind, address, authorization, process, first_answer, bookings: 1 })
+        Ok(Self { kind, address, headers, process, first_answer, bookings: 1 })
     }
 
     pub(crate) fn process_id(&self) -> u32 {
@@ -257,10 +261,18 @@ fn command(
     let StandIn { dynamodb, sns, .. } = stand_in;
     let listen = ["--listen".to_owned(), address.to_string()];
     Ok(match kind {
-        Kind::Component | Kind::ComponentEs256 | Kind::ComponentEdDsa => {
+        Kind::Component
+        | Kind::ComponentEs256
+        | Kind::ComponentEdDsa
+        | Kind::ComponentRs256
+        | Kind::ComponentWaiting => {
             let manifest = programs.root.join("spin.toml").to_string_lossy().into_owned();
             let from = ["--from".to_owned(), manifest];
-            (programs.program("edge-host")?, from.into_iter().chain(listen).collect(), spin_variables(stand_in))
+            (
+                programs.program("edge-host")?,
+                from.into_iter().chain(listen).collect(),
+                variables(spin_variables(stand_in)),
+            )
         }
         Kind::AxumAwsSdk => (
             programs.program("axum-aws-sdk")?,
@@ -300,9 +312,9 @@ pub(crate) fn aws_options(stand_in: &StandIn) -> impl Iterator<Item = String> {
 }
 
 /// The variables of `spin.toml`. Those that a booking does not use have a value all the same: a host asks for each.
-pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
+pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(&'static str, String)> {
     let StandIn { dynamodb, sns, .. } = stand_in;
-    variables([
+    vec![
         ("aws_region", REGION.to_owned()),
         ("dynamodb_endpoint", format!("http://{dynamodb}")),
         ("sns_endpoint", format!("http://{sns}")),
@@ -313,11 +325,11 @@ pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(String, String)> {
         ("intake_access_key_id", ACCESS_KEY_ID.to_owned()),
         ("intake_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
         ("authentication", "none".to_owned()),
-    ])
+    ]
 }
 
 /// Spin variables by name, as the environment has them.
-fn variables(variables: impl IntoIterator<Item = (&'static str, String)>) -> Vec<(String, String)> {
+pub(crate) fn variables(variables: impl IntoIterator<Item = (&'static str, String)>) -> Vec<(String, String)> {
     let named = variables.into_iter();
     named.map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase()), value)).collect()
 }

@@ -9,7 +9,7 @@ use aws_http::eventbridge::{EventBridge, PutEventsEntry};
 use aws_http::native::NativeTransport;
 use aws_http::sns::{Publish, Sns};
 use aws_http::sqs::{InvalidReceiveDelays, ReceiveDelays, Sqs};
-use aws_http::{Client, Credentials, Endpoint, Error, ErrorKind, JsonVersion, Retry, RetryPolicy, Timeouts};
+use aws_http::{Client, Credentials, Endpoint, Error, ErrorKind, JsonVersion, Retry, RetryPolicy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -147,12 +147,8 @@ fn credentials() -> Credentials {
 fn client() -> Client<NativeTransport> {
     Client::new(NativeTransport::new(), "us-east-1", credentials())
         .with_deadline(Duration::from_secs(30))
-        .with_timeouts(Timeouts { first_byte: Duration::from_millis(150), ..slow() })
+        .with_attempt_limit(Duration::from_millis(150))
         .with_retries(RetryPolicy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(1) })
-}
-
-fn slow() -> Timeouts {
-    Timeouts { connect: Duration::ZERO, first_byte: Duration::from_secs(20), between_bytes: Duration::from_secs(20) }
 }
 
 async fn put(client: &Client<NativeTransport>, endpoint: &Endpoint, retry: Retry) -> Result<(), Error> {
@@ -294,22 +290,22 @@ async fn a_host_without_a_listener_is_tried_again_and_known_to_have_got_nothing(
 async fn the_deadline_ends_a_call_whatever_its_attempts_would_still_be_allowed() {
     let generous = RetryPolicy { attempts: 1_000, ..RetryPolicy::NONE };
     let many = |step: Step| std::iter::repeat_n(step, 1_000);
-    let client = |timeouts| {
+    let client = |attempt| {
         let deadline = Duration::from_millis(350);
-        client().with_deadline(deadline).with_timeouts(timeouts).with_retries(generous)
+        client().with_deadline(deadline).with_attempt_limit(attempt).with_retries(generous)
     };
+    let slow = Duration::from_secs(20);
 
     // Each attempt may wait 150 ms: the third is cut short, and there is no fourth.
     let double = Double::start(many(Step::Hang)).await;
-    let timeouts = Timeouts { first_byte: Duration::from_millis(150), ..slow() };
-    let error = put(&client(timeouts), &double.endpoint, Retry::Safe).await.unwrap_err();
+    let error = put(&client(Duration::from_millis(150)), &double.endpoint, Retry::Safe).await.unwrap_err();
     assert_eq!(name(&error), "DeadlineExceeded");
     assert!(error.took_effect_unknown());
     assert!((1..=3).contains(&double.seen().len()), "{} attempts", double.seen().len());
 
     // No limit of an attempt is passed, yet the answer never ends.
     let double = Double::start(many(Step::Drip)).await;
-    let error = put(&client(slow()), &double.endpoint, Retry::Safe).await.unwrap_err();
+    let error = put(&client(slow), &double.endpoint, Retry::Safe).await.unwrap_err();
     assert_eq!(name(&error), "DeadlineExceeded");
     assert_eq!(double.seen().len(), 1);
 
@@ -317,7 +313,7 @@ async fn the_deadline_ends_a_call_whatever_its_attempts_would_still_be_allowed()
     let double = Double::start(many(fault(400, "ThrottlingException"))).await;
     let pause = Duration::from_secs(3_600 * 24);
     let patient = RetryPolicy { attempts: 1_000, base: pause, cap: pause };
-    let error = put(&client(slow()).with_retries(patient), &double.endpoint, Retry::Safe).await.unwrap_err();
+    let error = put(&client(slow).with_retries(patient), &double.endpoint, Retry::Safe).await.unwrap_err();
     assert_eq!(name(&error), "Throttled");
     assert!(double.seen().len() <= 2, "{} attempts", double.seen().len());
 }

@@ -40,6 +40,7 @@ mod rds;
 mod readme;
 mod reconcile;
 mod served;
+mod settings;
 mod signing;
 mod slots_api;
 mod slots_decide;

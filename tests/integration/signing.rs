@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Timeouts, Transport, TransportError};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Transport, TransportError};
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -112,7 +112,7 @@ fn what_no_header_can_carry_is_an_error_that_shows_nothing_of_it() {
 struct Recorder(Mutex<Vec<http::Request<Bytes>>>);
 
 impl Transport for Recorder {
-    async fn send(&self, request: http::Request<Bytes>, _: Timeouts) -> Result<http::Response<Bytes>, TransportError> {
+    async fn send(&self, request: http::Request<Bytes>, _: Duration) -> Result<http::Response<Bytes>, TransportError> {
         self.0.lock().unwrap().push(request);
         Ok(http::Response::new(Bytes::from_static(b"{}")))
     }
@@ -127,7 +127,7 @@ async fn the_client_signs_exactly_what_is_sent_of_the_headers_that_matter() {
     let recorder = Recorder::default();
     let credentials = Credentials::from_keys("AKIDEXAMPLE", "secret", Some("session".to_owned()));
     let client = Client::new(&recorder, "us-east-1", credentials)
-        .with_clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160));
+        .with_date(SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160));
     let endpoint: Endpoint = "http://LocalHost:80".parse().unwrap();
     let _: serde_json::Value = client
         .json(endpoint.service("dynamodb"), JsonVersion::V1_0, "DynamoDB_20120810.GetItem", &(), Retry::Safe)

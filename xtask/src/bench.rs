@@ -24,8 +24,6 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
     let step = progress.noisy_step("building components, peers and host");
     let components = ["-p", "intake", "-p", "confirmation", "--target", setup::WASM_TARGET, "--profile", "component"];
     build(root, "target", &components)?;
-    let without = ["-p", "intake", "--no-default-features", "--target", setup::WASM_TARGET, "--profile", "component"];
-    build(root, "target/without-authentication", &without)?;
     // Of the whole workspace, whose features `cargo test` unites too: else the quick form would compile the dependencies anew.
     let native = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
     build(root, "target", &["--workspace", "--profile", profile].into_iter().chain(native).collect::<Vec<_>>())?;

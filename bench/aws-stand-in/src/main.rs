@@ -187,6 +187,8 @@ impl StandIn {
         let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let (operation, service, answer) = match target {
             Some("DynamoDB_20120810.PutItem") => ("PutItem", "dynamodb", put_item()),
+            Some("DynamoDB_20120810.GetItem") => ("GetItem", "dynamodb", get_item(&body)?),
+            Some("DynamoDB_20120810.Query") => ("Query", "dynamodb", query()),
             Some("AWSEvents.PutEvents") => ("PutEvents", "events", put_events(&body)?),
             None if body.starts_with(b"Action=Publish&") => ("Publish", "sns", publish()),
             _ => return Err("no operation that this stand-in knows"),
@@ -226,7 +228,33 @@ impl StandIn {
 
 /// DynamoDB's answer to a write that returns no values.
 fn put_item() -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::from("{}"));
+    dynamodb_answer(&json!({}))
+}
+
+/// DynamoDB's answer to a read: the appointment that is asked for, as its country has completed it.
+fn get_item(body: &[u8]) -> Result<Response<Full<Bytes>>, &'static str> {
+    let request: Value = serde_json::from_slice(body).map_err(|_| "not JSON")?;
+    let Some(Value::Object(mut item)) = request.get("Key").cloned() else { return Err("no Key") };
+    let at = json!({ "S": "2026-11-24T09:30:00.000Z" });
+    let step = |status: &str| json!({ "M": { "status": { "S": status }, "at": at } });
+    let attributes = json!({
+        "scheduleId": { "N": "100" }, "countryISO": { "S": "PE" }, "status": { "S": "completed" }, "createdAt": at,
+        "updatedAt": at, "history": { "L": [step("pending"), step("completed")] },
+        "traceparent": { "S": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" },
+    });
+    if let Value::Object(attributes) = attributes {
+        item.extend(attributes);
+    }
+    Ok(dynamodb_answer(&json!({ "Item": item })))
+}
+
+/// DynamoDB's answer to a query that finds nothing.
+fn query() -> Response<Full<Bytes>> {
+    dynamodb_answer(&json!({ "Items": [], "Count": 0, "ScannedCount": 0 }))
+}
+
+fn dynamodb_answer(value: &Value) -> Response<Full<Bytes>> {
+    let mut answer = json_answer(value);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
     with_request_id(answer)
 }

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp};
 use backplane::{Applied, AppointmentsTable};
@@ -23,10 +23,10 @@ struct Done {
 }
 
 /// Applies the outcome in a message's body, and writes one log line about it.
-pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> Delivered {
+pub(crate) async fn deliver(body: &[u8], arrived: SystemTime) -> Delivered {
     let chance = Chance::draw();
     let mut event = None;
-    let result = confirm(body, &mut event).await;
+    let result = confirm(body, arrived, &mut event).await;
     let trace =
         chance.trace(event.as_ref().map(|event: &OutcomeEvent| event.detail.traceparent.to_string()).as_deref());
     let (delivered, level, message, status, error) = match result {
@@ -46,12 +46,12 @@ pub(crate) async fn deliver(body: &[u8], arrived: Instant) -> Delivered {
         .with_some("event_id", event.as_ref().map(|event| event.detail.event_id))
         .with_some("appointment_status", status)
         .with_some("error", error)
-        .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
+        .with_duration_since(arrived)
         .write();
     delivered
 }
 
-async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {
+async fn confirm(body: &[u8], arrived: SystemTime, seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {
     // The error of serde_json can quote the body, which is personal data, so that only its place is told.
     let envelope: Envelope<OutcomeDetail> = serde_json::from_slice(body).map_err(|error| {
         Failure::Poison(format!("not an outcome: line {}, column {}", error.line(), error.column()))
@@ -59,10 +59,10 @@ async fn confirm(body: &[u8], seen: &mut Option<OutcomeEvent>) -> Result<Done, F
     let event = OutcomeEvent::try_from(envelope).map_err(|error| Failure::Poison(error.to_string()))?;
     let event = &*seen.insert(event);
 
-    let settings = Settings::read()?;
+    let settings = Settings::read(arrived)?;
     let client = settings.client.clone().with_deadline(UPDATE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
-    let (change, done) = match table.apply(event, Timestamp::from(SystemTime::now())).await? {
+    let (change, done) = match table.apply(event, Timestamp::from(arrived)).await? {
         Applied::Moved(change) => (Some(change), Done::applied("outcome applied", &event.detail)),
         Applied::Repeated(change) => (Some(change), Done::applied("outcome repeated", &event.detail)),
         Applied::Overtaken(status @ Status::Unknown(_)) => {

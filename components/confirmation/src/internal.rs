@@ -1,12 +1,18 @@
 //! What both ways in have in common: why a call does not succeed, the settings, and the announcement of a new status.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use appointment::StatusChanged;
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::{AnnounceError, StatusBus, StoreError};
-use edge_component::{Level, Setting, SettingError};
+use edge_component::{Level, SettingError};
+
+use crate::settings::{
+    ACCESS_KEY_ID, APPOINTMENTS_EVENT_BUS, APPOINTMENTS_TABLE, AWS_REGION, DYNAMODB_ENDPOINT, EVENTBRIDGE_ENDPOINT,
+    SECRET_ACCESS_KEY, SESSION_TOKEN,
+};
 
 /// How log lines name this component.
 pub(crate) const SERVICE: &str = "confirmation";
@@ -110,18 +116,19 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn read() -> Result<Self, SettingError> {
+    /// For a call that came at this instant.
+    pub(crate) fn read(arrived: SystemTime) -> Result<Self, SettingError> {
         let credentials = Credentials::from_keys(
-            Setting("access_key_id").required_text()?,
-            Setting("secret_access_key").required_text()?,
-            Setting("session_token").optional_text()?,
+            ACCESS_KEY_ID.required_text()?,
+            SECRET_ACCESS_KEY.required_text()?,
+            SESSION_TOKEN.optional_text()?,
         );
         Ok(Self {
-            client: Client::new(WasiTransport, Setting("region").text()?, credentials),
-            dynamodb: Setting("dynamodb_endpoint").parse()?,
-            table: Setting("table").text()?,
-            eventbridge: Setting("eventbridge_endpoint").parse()?,
-            bus: Setting("event_bus").text()?,
+            client: Client::new(WasiTransport, AWS_REGION.text()?, credentials).with_date(arrived),
+            dynamodb: DYNAMODB_ENDPOINT.parse()?,
+            table: APPOINTMENTS_TABLE.text()?,
+            eventbridge: EVENTBRIDGE_ENDPOINT.parse()?,
+            bus: APPOINTMENTS_EVENT_BUS.text()?,
         })
     }
 

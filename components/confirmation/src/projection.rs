@@ -2,7 +2,7 @@
 //!
 //! The table takes each version once and never an earlier one, so that the order and the repetition of messages do not matter.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use appointment::{
     CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, Country, Envelope, MAX_SLOTS_PER_EVENT, SLOTS_CHANGED_DETAIL_TYPE,
@@ -11,15 +11,14 @@ use appointment::{
 use aws_http::Client;
 use aws_http::wasi::WasiTransport;
 use backplane::{SlotsTable, StoreError};
-use edge_component::{Chance, Level, LogLine, Setting};
+use edge_component::{Chance, Level, LogLine};
 use futures::future::join_all;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
 use crate::confirm::ROUTE;
 use crate::internal::{Delivered, Failure, SERVICE, Settings};
-
-const TABLE: Setting = Setting("slots_table");
+use crate::settings::SLOTS_TABLE;
 
 /// All writes of a message together, which are made side by side.
 const DEADLINE: Duration = Duration::from_millis(3_800);
@@ -57,10 +56,10 @@ impl Subject {
 }
 
 /// Keeps what a message tells of a catalogue, and writes one log line about it.
-pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: Instant) -> Delivered {
+pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: SystemTime) -> Delivered {
     let chance = Chance::draw();
     let mut about = None;
-    let result = keep(subject, body, &mut about).await;
+    let result = keep(subject, body, arrived, &mut about).await;
     let trace = chance.trace(about.as_ref().map(|about| about.trace.to_string()).as_deref());
     let (delivered, level, message, written, error) = match result {
         Ok(written) => (Delivered::Done, Level::Info, "catalogue projected", Some(written), None),
@@ -77,13 +76,13 @@ pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: Instant) -> 
         .with_some("slots", about.as_ref().map(|about| about.slots))
         .with_some("written", written)
         .with_some("error", error)
-        .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
+        .with_duration_since(arrived)
         .write();
     delivered
 }
 
 /// How many items were newer than what was there.
-async fn keep(subject: Subject, body: &[u8], about: &mut Option<About>) -> Result<usize, Failure> {
+async fn keep(subject: Subject, body: &[u8], arrived: SystemTime, about: &mut Option<About>) -> Result<usize, Failure> {
     let told = read(subject, body)?;
     *about = Some(match &told {
         Told::Slots(event) => About {
@@ -96,8 +95,8 @@ async fn keep(subject: Subject, body: &[u8], about: &mut Option<About>) -> Resul
             About { country: event.catalogue.country, event_id: event.event_id, trace: event.traceparent, slots: 0 }
         }
     });
-    let settings = Settings::read()?;
-    let name = TABLE.text()?;
+    let settings = Settings::read(arrived)?;
+    let name = SLOTS_TABLE.text()?;
     let client = settings.client.clone().with_deadline(DEADLINE);
     let table = SlotsTable::new(&client, &settings.dynamodb, &name);
     match told {
@@ -152,7 +151,7 @@ pub(crate) async fn project(
     state: Option<&SlotState>,
 ) -> Result<(), Failure> {
     let Some(state) = state else { return Ok(()) };
-    let name = TABLE.text()?;
+    let name = SLOTS_TABLE.text()?;
     SlotsTable::new(client, &settings.dynamodb, &name).put(state).await?;
     Ok(())
 }

@@ -4,9 +4,9 @@
     reason = "wit-bindgen makes each part of a message an argument of the export that it generates"
 )]
 
-use std::time::Instant;
+use std::time::SystemTime;
 
-use spin_sdk::http::run;
+use edge_component::run;
 
 use crate::internal::Delivered;
 use crate::projection::Subject;
@@ -23,7 +23,7 @@ export!(Queue);
 
 impl Guest for Queue {
     fn handle_queue_message(message: Message) -> Result<MessageAction, Error> {
-        let arrived = Instant::now();
+        let arrived = SystemTime::now();
         let body = message.body.unwrap_or_default();
         let delivered = run(async {
             match Subject::of(body.as_bytes()) {

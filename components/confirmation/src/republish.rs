@@ -11,7 +11,7 @@ use backplane::{
     RepublishSchedule, TURN, TURNS_AT_ONCE, not_processed_event_id,
 };
 use edge_component::{
-    Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, Setting, SettingError,
+    Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError,
 };
 use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
@@ -20,6 +20,9 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::internal::{Failure, SERVICE, Settings};
+use crate::settings::{
+    APPOINTMENTS_TOPIC_ARN, GIVEN_UP_SCHEDULE_SECONDS, PENDING_SHARDS_READ, REPUBLISH_DELAYS_SECONDS, SNS_ENDPOINT,
+};
 
 /// What the schedule calls; the component's one route, which is private.
 const ROUTE: &str = "/internal/republish";
@@ -116,7 +119,7 @@ struct Republisher {
 }
 
 /// Answers a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
-pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
+pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     let trace = Chance::draw().trace(request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
     let mut country = None;
     let result = match order(&request) {
@@ -147,10 +150,10 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         .with("given_up", report.given_up)
         .with("failed", report.failed)
         .with("not_understood", report.not_understood)
-        .with("oldest_due_seconds", report.oldest_due.map_or(0, |since| seconds_since(since, now())))
+        .with("oldest_due_seconds", report.oldest_due.map_or(0, |since| seconds_since(since, Timestamp::from(arrived))))
         .with("more", report.more)
         .with_some("error", report.error)
-        .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
+        .with_duration_since(arrived)
         .write();
     response
 }
@@ -176,11 +179,12 @@ fn order(request: &Request) -> Result<Order, Problem> {
     serde_json::from_slice(&body).map_err(|_| invalid_order())
 }
 
-async fn run(country: Country, arrived: Instant) -> Result<Report, Failure> {
-    let republisher = Republisher::read()?;
+async fn run(country: Country, arrived: SystemTime) -> Result<Report, Failure> {
+    let republisher = Republisher::read(arrived)?;
+    let began = Instant::now();
     let shards: Vec<String> = republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
     let mut report = Report::default();
-    for shard in join_all(shards.iter().map(|shard| republisher.shard(shard, arrived))).await {
+    for shard in join_all(shards.iter().map(|shard| republisher.shard(shard, began))).await {
         report.add(shard);
     }
     // Where nothing could be done, the next call of the schedule is soon enough.
@@ -201,20 +205,20 @@ fn invalid_order() -> Problem {
 }
 
 impl Republisher {
-    fn read() -> Result<Self, SettingError> {
+    fn read(arrived: SystemTime) -> Result<Self, SettingError> {
         Ok(Self {
-            settings: Settings::read()?,
-            sns: Setting("sns_endpoint").parse()?,
-            topic_arn: Setting("topic_arn").text()?,
-            schedule: Setting("republish_delays_seconds").parse()?,
-            given_up: Setting("given_up_schedule_seconds").parse()?,
-            shards: Setting("pending_shards").parse()?,
+            settings: Settings::read(arrived)?,
+            sns: SNS_ENDPOINT.parse()?,
+            topic_arn: APPOINTMENTS_TOPIC_ARN.text()?,
+            schedule: REPUBLISH_DELAYS_SECONDS.parse()?,
+            given_up: GIVEN_UP_SCHEDULE_SECONDS.parse()?,
+            shards: PENDING_SHARDS_READ.parse()?,
         })
     }
 
     /// Gives each row of a shard that is due by now its turn, as far as the time reaches: no turn begins after it, and those
     /// that have begun are finished.
-    async fn shard(&self, shard: &str, arrived: Instant) -> Report {
+    async fn shard(&self, shard: &str, began: Instant) -> Report {
         let client = self.settings.client.clone().with_deadline(CALL);
         let table = self.table(&client);
         let mut report = Report::default();
@@ -235,7 +239,7 @@ impl Republisher {
                 report.error.get_or_insert(invalid.to_string());
             }
             let mut waiting = page.appointments.len();
-            let in_time = stream::iter(page.appointments).take_while(|_| ready(arrived.elapsed() < RUN));
+            let in_time = stream::iter(page.appointments).take_while(|_| ready(began.elapsed() < RUN));
             let mut turns = pin!(in_time.map(|row| self.turn(&client, row)).buffer_unordered(TURNS_AT_ONCE));
             while let Some(turn) = turns.next().await {
                 waiting -= 1;
@@ -251,7 +255,7 @@ impl Republisher {
                 }
             }
             start = page.next;
-            if waiting > 0 || start.is_none() || arrived.elapsed() >= RUN {
+            if waiting > 0 || start.is_none() || began.elapsed() >= RUN {
                 report.more = waiting > 0 || start.is_some();
                 return report;
             }

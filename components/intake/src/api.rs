@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::SystemTime;
 
 use appointment::{Appointment, AppointmentId, KeptCountry, TraceContext};
 use backplane::{KeptAppointment, StoreError};
@@ -23,6 +23,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// One request on its way to an answer, and what its log line will say.
 pub(crate) struct Exchange {
+    /// When the request came. It dates what the request does: reading the clock is a call of the host.
+    pub(crate) arrived: SystemTime,
     /// This hop's place in the trace.
     pub(crate) trace: TraceContext,
     /// The language of the answer's texts.
@@ -98,11 +100,12 @@ impl From<StoreError> for Failure {
 }
 
 /// Answers a request, and writes one log line about it.
-pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
+pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     let chance = Chance::draw();
     let headers = request.headers();
     let allowed_origin = cors::allowed_origin(headers);
     let mut exchange = Exchange {
+        arrived,
         trace: chance.trace(text_of(headers, &TRACEPARENT)),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
         appointment_id: None,
@@ -171,7 +174,7 @@ pub(crate) async fn answer(request: Request, arrived: Instant) -> Response {
         .with_some("actor", audited.as_ref().and_then(|audited| audited.actor.as_deref()))
         .with_some("person", audited.as_ref().and_then(|audited| audited.person.as_deref()))
         .with_some("error", exchange.error)
-        .with("duration_ms", arrived.elapsed().as_micros() as f64 / 1000.0)
+        .with_duration_since(arrived)
         .write();
     response
 }

@@ -4,13 +4,11 @@
 //! a person's lines, and nobody can tell the person from the line by trying the hundred thousand codes that there are.
 
 use appointment::InsuredId;
-use edge_component::Setting;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use sha2::Sha256;
 
-/// The key of the hash. Without one, no line says anything of a person.
-const KEY: Setting = Setting("audit_key");
+use crate::settings::AUDIT_KEY;
 
 /// Who acts, and for whom, as far as it is known.
 #[derive(Debug, Default)]
@@ -37,7 +35,8 @@ impl Audit {
             _ if role == Some("staff") => "staff_read",
             _ => return None,
         };
-        let key = KEY.optional_text().ok().flatten();
+        // Without a key, no line says anything of a person.
+        let key = AUDIT_KEY.optional_text().ok().flatten();
         let hashed = |person: InsuredId| key.as_deref().and_then(|key| hash(key, person.as_str()));
         // Insured people are known to their issuer by their code, in many places.
         let actor = self.actor.as_ref().and_then(|actor| match actor.parse::<InsuredId>() {

@@ -5,15 +5,13 @@
 //! anybody acts for anybody, which is for local use only. Each log line says which of the two it is.
 
 use appointment::{Country, InsuredId, KeptCountry};
-use edge_component::{Problem, ProblemCode, Setting};
+use edge_component::{Problem, ProblemCode};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::api::{Exchange, Failure};
-#[cfg(feature = "authentication")]
+use crate::settings::{AUTHENTICATION, JWT_STAFF_VALUE};
 use crate::token;
-
-const MODE: Setting = Setting("authentication");
 
 /// Who asks.
 pub(crate) enum Caller {
@@ -73,10 +71,10 @@ impl Role {
 impl Caller {
     /// Finds out who asks. Nothing but the head of the request is looked at.
     pub(crate) async fn identify(headers: &HeaderMap, exchange: &mut Exchange) -> Result<Self, Failure> {
-        match MODE.text()?.as_str() {
+        match AUTHENTICATION.text()?.as_str() {
             "none" => Ok(Self::Anybody),
             "jwt" => token::verify(bearer_token(headers)?, exchange).await.map(Self::Bearer),
-            _ => Err(MODE.invalid("it must be `jwt`, or `none` for local use").into()),
+            _ => Err(AUTHENTICATION.invalid("it must be `jwt`, or `none` for local use").into()),
         }
     }
 
@@ -103,7 +101,7 @@ impl Caller {
             Self::Bearer(claims) if claims.insured_id == Some(person) => return Ok(Role::InsuredPerson),
             Self::Bearer(claims) => claims,
         };
-        let staff = Setting("jwt_staff_value").required_text()?;
+        let staff = JWT_STAFF_VALUE.required_text()?;
         let holds = |country: &Country| {
             claims.rights.iter().any(|right| {
                 right
@@ -149,16 +147,4 @@ pub(crate) fn forbidden(description: &'static str) -> Failure {
 fn refused(code: ProblemCode, error: &str, description: &'static str) -> Failure {
     let challenge = format!("{CHALLENGE}, error=\"{error}\", error_description=\"{description}\"");
     Failure { problem: Problem::new(code).with_challenge(challenge), error: Some(description.to_owned()) }
-}
-
-#[cfg(not(feature = "authentication"))]
-mod token {
-    use super::{Claims, Exchange, Failure, MODE};
-
-    #[expect(clippy::unused_async, reason = "as the one that verifies")]
-    pub(super) async fn verify(_token: &str, _exchange: &mut Exchange) -> Result<Claims, Failure> {
-        Err(MODE
-            .invalid("this intake was built without its feature `authentication`, so that it must be `none`")
-            .into())
-    }
 }

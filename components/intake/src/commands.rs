@@ -72,8 +72,9 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    pub(crate) fn read() -> Result<Self, SettingError> {
-        Ok(Self { settings: Settings::read()?, commands: CommandSettings::read()? })
+    /// For a request that came at this instant.
+    pub(crate) fn read(arrived: SystemTime) -> Result<Self, SettingError> {
+        Ok(Self { settings: Settings::read(arrived)?, commands: CommandSettings::read()? })
     }
 
     pub(crate) fn table(&self) -> AppointmentsTable<'_, WasiTransport> {
@@ -97,8 +98,8 @@ pub(crate) async fn book(
     if !role.covers(wanted.country.into()) {
         return Err(forbidden("the token is not for this country"));
     }
-    let backend = Backend::read()?;
-    let now = Timestamp::from(SystemTime::now());
+    let backend = Backend::read(exchange.arrived)?;
+    let now = Timestamp::from(exchange.arrived);
     let appointment = Appointment {
         appointment_id: chance.appointment_id(now),
         insured_id: wanted.insured_id,
@@ -181,7 +182,7 @@ pub(crate) async fn cancel(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     let wait = Wait::wanted(request.headers())?;
-    let settings = Settings::read()?;
+    let settings = Settings::read(exchange.arrived)?;
     let commands = CommandSettings::read()?;
     exchange.appointment_id = Some(appointment_id);
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
@@ -191,7 +192,7 @@ pub(crate) async fn cancel(
             return Err(Problem::new(ProblemCode::AppointmentNotFound).into());
         }
     }
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(exchange.arrived);
     let cancelled =
         table.request_cancellation(&insured_id, appointment_id, exchange.trace, now, &commands.schedule).await?;
     let (kept, answerable, known) = match cancelled {

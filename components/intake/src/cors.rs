@@ -1,14 +1,13 @@
 //! Which pages of other origins may call the API: the CORS protocol (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 
-use edge_component::{Setting, SettingError};
+use edge_component::SettingError;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
 };
 use http::{HeaderMap, HeaderValue};
 
-/// Exact origins, separated by commas, or `*`. Empty: no other origin may call.
-const ORIGINS: Setting = Setting("cors_allowed_origins");
+use crate::settings::CORS_ALLOWED_ORIGINS;
 
 /// The headers of a request that a page may set beside those that need no permission.
 const REQUEST_HEADERS: &str =
@@ -29,13 +28,14 @@ const MAX_AGE_SECONDS: &str = "7200";
 /// When the variable does not have its form.
 pub(crate) fn allowed_origin(headers: &HeaderMap) -> Result<Option<HeaderValue>, SettingError> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(None) };
-    let allowed = ORIGINS.text()?;
+    let allowed = CORS_ALLOWED_ORIGINS.text()?;
     let mut found = None;
     for entry in allowed.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         if entry == "*" {
             found = Some(HeaderValue::from_static("*"));
         } else if !is_origin(entry) {
-            return Err(ORIGINS.invalid("each entry is `*` or an origin like https://clinic.example, without a path"));
+            return Err(CORS_ALLOWED_ORIGINS
+                .invalid("each entry is `*` or an origin like https://clinic.example, without a path"));
         } else if entry.as_bytes() == origin.as_bytes() {
             found = found.or_else(|| Some(origin.clone()));
         }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_http::Transport;
 use aws_http::wasi::WasiTransport;
-use aws_http::{Timeouts, Transport};
 use bytes::Bytes;
 use edge_component::{Level, Setting, SettingError};
 use http::{StatusCode, Uri};
@@ -15,11 +15,8 @@ use serde_json::Value;
 use spin_sdk::key_value::Store;
 
 use crate::api::{Exchange, Failure};
+use crate::settings::{JWT_JWKS_ORIGIN, JWT_JWKS_PATH, JWT_KEYS};
 use crate::token::unavailable;
-
-const KEYS: Setting = Setting("jwt_keys");
-const ORIGIN: Setting = Setting("jwt_jwks_origin");
-const PATH: Setting = Setting("jwt_jwks_path");
 
 /// How long fetched keys are used without asking, in seconds.
 const FRESH_SECONDS: u64 = 5 * 60;
@@ -36,11 +33,8 @@ const RETRY_SECONDS: u64 = 5;
 /// The longest document of the issuer, in bytes.
 const MAX_DOCUMENT_BYTES: usize = 128 * 1024;
 
-const TIMEOUTS: Timeouts = Timeouts {
-    connect: Duration::from_secs(1),
-    first_byte: Duration::from_secs(2),
-    between_bytes: Duration::from_secs(1),
-};
+/// How long the issuer may take to give it.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// A key that may have signed a token.
 pub(crate) struct IssuerKey {
@@ -71,21 +65,22 @@ pub(crate) async fn keys(
         let key = DecodingKey::from_jwk(jwk).ok()?;
         Some(IssuerKey { key, damaged: setting.invalid("a key in it is damaged") })
     };
-    let document = KEYS.text()?;
-    let path = PATH.text()?;
+    let document = JWT_KEYS.text()?;
+    let path = JWT_JWKS_PATH.text()?;
     let own = match document.as_str() {
         "" if path.is_empty() => {
-            return Err(KEYS
+            return Err(JWT_KEYS
                 .invalid("it is empty, and so is `jwt_jwks_path`: one of them has to give the keys")
                 .into());
         }
         "" => Vec::new(),
-        document => usable_keys(document).map_err(|reason| KEYS.invalid(&reason))?,
+        document => usable_keys(document).map_err(|reason| JWT_KEYS.invalid(&reason))?,
     };
-    let mut found: Vec<IssuerKey> = own.iter().filter(|jwk| fits(jwk)).filter_map(|jwk| decoding(KEYS, jwk)).collect();
+    let mut found: Vec<IssuerKey> =
+        own.iter().filter(|jwk| fits(jwk)).filter_map(|jwk| decoding(JWT_KEYS, jwk)).collect();
     if found.is_empty() && !path.is_empty() {
         let published = published_keys(&path, fits, exchange).await?;
-        found = published.iter().filter(|jwk| fits(jwk)).filter_map(|jwk| decoding(PATH, jwk)).collect();
+        found = published.iter().filter(|jwk| fits(jwk)).filter_map(|jwk| decoding(JWT_JWKS_PATH, jwk)).collect();
     }
     Ok(found)
 }
@@ -134,16 +129,16 @@ fn usable_keys(document: &str) -> Result<Vec<Jwk>, String> {
 /// The keys that the issuer publishes: those that were kept as long as they are fresh and one of them fits, else those that
 /// it gives now.
 async fn published_keys(path: &str, fits: impl Fn(&Jwk) -> bool, exchange: &mut Exchange) -> Result<Vec<Jwk>, Failure> {
-    let url: Uri = format!("{}{path}", ORIGIN.required_text()?)
+    let url: Uri = format!("{}{path}", JWT_JWKS_ORIGIN.required_text()?)
         .parse()
-        .map_err(|_| PATH.invalid("with `jwt_jwks_origin` before it, it is no URL"))?;
+        .map_err(|_| JWT_JWKS_PATH.invalid("with `jwt_jwks_origin` before it, it is no URL"))?;
     let store = Store::open_default()
         .map_err(|error| unavailable(format!("the key-value store `default` cannot be opened: {error}")))?;
     // Other settings have other keys.
     let name = format!("jwks {url}");
     let kept = store.get(&name).ok().flatten();
     let kept: Kept = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    let now = exchange.arrived.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     // What lies in the future was written before the clock was put right: it counts as long past.
     let since = |instant: u64| now.checked_sub(instant).unwrap_or(u64::MAX);
     let usable = if since(kept.fetched) <= USABLE_SECONDS { usable_keys(&kept.document).ok() } else { None };
@@ -186,7 +181,7 @@ async fn published_keys(path: &str, fits: impl Fn(&Jwk) -> bool, exchange: &mut 
 async fn fetch(url: &Uri) -> Result<(String, Vec<Jwk>), String> {
     let request = http::Request::get(url).header(http::header::ACCEPT, "application/json");
     let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-    let response = WasiTransport.send(request, TIMEOUTS).await.map_err(|error| error.to_string())?;
+    let response = WasiTransport.send(request, LIMIT).await.map_err(|error| error.to_string())?;
     if response.status() != StatusCode::OK {
         return Err(format!("it answers with status {}", response.status().as_u16()));
     }

@@ -1,7 +1,5 @@
 //! `POST …/move`: a new appointment that takes the place of another of the same person.
 
-use std::time::SystemTime;
-
 use appointment::{Appointment, AppointmentId, InsuredId, MoveRequest, Original, ScheduleId, Status, Timestamp};
 use edge_component::{Chance, Problem, ProblemCode, Request, Response};
 
@@ -22,7 +20,7 @@ pub(crate) async fn move_to(
     exchange.appointment_id = Some(original_id);
     let asked = Asked::read(request)?;
     let wanted = MoveRequest::from_json(&asked.body).map_err(invalid_request)?;
-    let backend = Backend::read()?;
+    let backend = Backend::read(exchange.arrived)?;
     let kept = backend.table().get(&insured_id, original_id).await?;
     let kept = kept.filter(|kept| role.covers(kept.appointment.country));
     let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
@@ -30,7 +28,7 @@ pub(crate) async fn move_to(
     exchange.report_unknown(&kept);
     let original = kept.appointment;
 
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(exchange.arrived);
     let appointment = Appointment {
         appointment_id: chance.appointment_id(now),
         insured_id,

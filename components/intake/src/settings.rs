@@ -1,9 +1,41 @@
+use std::time::SystemTime;
+
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::{PendingShards, RepublishSchedule};
-use edge_component::{Setting, SettingError};
+use edge_component::{Setting, SettingError, settings};
 
-/// What the component reads from its variables, once a request: an instance serves one request only.
+settings! {
+    AWS_REGION = "aws_region";
+    DYNAMODB_ENDPOINT = "dynamodb_endpoint";
+    SNS_ENDPOINT = "sns_endpoint";
+    APPOINTMENTS_TABLE = "appointments_table";
+    SLOTS_TABLE = "slots_table";
+    APPOINTMENTS_TOPIC_ARN = "appointments_topic_arn";
+    REPUBLISH_DELAYS_SECONDS = "republish_delays_seconds";
+    PENDING_SHARDS_WRITTEN = "pending_shards_written";
+    ACCESS_KEY_ID = "intake_access_key_id";
+    SECRET_ACCESS_KEY = "intake_secret_access_key";
+    SESSION_TOKEN = "intake_session_token";
+    AUTHENTICATION = "authentication";
+    JWT_ISSUER = "jwt_issuer";
+    JWT_AUDIENCE = "jwt_audience";
+    JWT_JWKS_ORIGIN = "jwt_jwks_origin";
+    JWT_JWKS_PATH = "jwt_jwks_path";
+    JWT_TYPE = "jwt_type";
+    JWT_MAX_LIFETIME_SECONDS = "jwt_max_lifetime_seconds";
+    JWT_INSURED_ID_CLAIM = "jwt_insured_id_claim";
+    JWT_STAFF_CLAIM = "jwt_staff_claim";
+    JWT_STAFF_VALUE = "jwt_staff_value";
+    CORS_ALLOWED_ORIGINS = "cors_allowed_origins";
+    WAIT_LIMIT_SECONDS = "wait_limit_seconds";
+    AUDIT_KEY = "audit_key";
+}
+
+/// The issuer's static keys: the one setting that may have several lines.
+pub(crate) const JWT_KEYS: Setting = Setting::variable("jwt_keys");
+
+/// Where the appointments are, and who asks.
 pub(crate) struct Settings {
     pub(crate) client: Client<WasiTransport>,
     pub(crate) dynamodb: Endpoint,
@@ -19,16 +51,14 @@ pub(crate) struct CommandSettings {
 }
 
 impl Settings {
-    pub(crate) fn read() -> Result<Self, SettingError> {
-        let credentials = Credentials::from_keys(
-            Setting("access_key_id").text()?,
-            Setting("secret_access_key").text()?,
-            Setting("session_token").optional_text()?,
-        );
+    /// For a request that came at this instant.
+    pub(crate) fn read(arrived: SystemTime) -> Result<Self, SettingError> {
+        let credentials =
+            Credentials::from_keys(ACCESS_KEY_ID.text()?, SECRET_ACCESS_KEY.text()?, SESSION_TOKEN.optional_text()?);
         Ok(Self {
-            client: Client::new(WasiTransport, Setting("region").text()?, credentials),
-            dynamodb: Setting("dynamodb_endpoint").parse()?,
-            table: Setting("table").text()?,
+            client: Client::new(WasiTransport, AWS_REGION.text()?, credentials).with_date(arrived),
+            dynamodb: DYNAMODB_ENDPOINT.parse()?,
+            table: APPOINTMENTS_TABLE.text()?,
         })
     }
 }
@@ -36,10 +66,10 @@ impl Settings {
 impl CommandSettings {
     pub(crate) fn read() -> Result<Self, SettingError> {
         Ok(Self {
-            sns: Setting("sns_endpoint").parse()?,
-            topic_arn: Setting("topic_arn").text()?,
-            schedule: Setting("republish_delays_seconds").parse()?,
-            shards: Setting("pending_shards").parse()?,
+            sns: SNS_ENDPOINT.parse()?,
+            topic_arn: APPOINTMENTS_TOPIC_ARN.text()?,
+            schedule: REPUBLISH_DELAYS_SECONDS.parse()?,
+            shards: PENDING_SHARDS_WRITTEN.parse()?,
         })
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! What is read may be stale by seconds, and may be kept as long: the country decides about a booking.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use appointment::{Catalogue, Country, FieldErrorCode, Practitioner, ScheduleId, Slot, SlotStatus, Timestamp};
 use backplane::{SlotPosition, SlotSearch, SlotsTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_component::{InvalidMember, Problem, ProblemCode, Request, Response, Setting};
+use edge_component::{InvalidMember, Problem, ProblemCode, Request, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -17,9 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::api::{Exchange, Failure, json};
 use crate::parameters::{DEFAULT_LIMIT, limit_from, pairs};
 use crate::queries::{Pagination, tagged};
-use crate::settings::Settings;
-
-const TABLE: Setting = Setting("slots_table");
+use crate::settings::{SLOTS_TABLE, Settings};
 
 /// For how long anybody may keep a response.
 const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=2");
@@ -65,11 +63,11 @@ struct ShownCatalog<'a> {
 
 /// A page of free slots in the order of their time. What has begun is not there.
 pub(crate) async fn free(request: &Request, exchange: &mut Exchange) -> Result<Response, Failure> {
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(exchange.arrived);
     let search = Search::read(request.uri().query(), now)?;
     exchange.country = Some(search.country.into());
-    let settings = Settings::read()?;
-    let name = TABLE.text()?;
+    let settings = Settings::read(exchange.arrived)?;
+    let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let page = table.free(&search.in_table(now)).await?;
     exchange.report(&page.faults);
@@ -92,11 +90,11 @@ pub(crate) async fn read(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     exchange.country = Some(country.into());
-    let settings = Settings::read()?;
-    let name = TABLE.text()?;
+    let settings = Settings::read(exchange.arrived)?;
+    let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let state = table.get(country, schedule_id).await?.ok_or(Problem::new(ProblemCode::SlotNotFound))?;
-    let has_begun = state.slot.starts_at <= Timestamp::from(SystemTime::now());
+    let has_begun = state.slot.starts_at <= Timestamp::from(exchange.arrived);
     let status = if has_begun && state.status == SlotStatus::Free { SlotStatus::BusyUnavailable } else { state.status };
     Ok(cacheable(request, &ShownSlot { slot: &state.slot, status }))
 }
@@ -104,8 +102,8 @@ pub(crate) async fn read(
 /// What can be booked in a country.
 pub(crate) async fn catalog(country: Country, request: &Request, exchange: &mut Exchange) -> Result<Response, Failure> {
     exchange.country = Some(country.into());
-    let settings = Settings::read()?;
-    let name = TABLE.text()?;
+    let settings = Settings::read(exchange.arrived)?;
+    let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let catalogue = table.catalogue(country).await?.ok_or(Problem::new(ProblemCode::CatalogNotFound))?;
     let Catalogue { country, specialties, centers, practitioners, .. } = &catalogue;

@@ -6,7 +6,7 @@
 
 use std::time::SystemTime;
 
-use edge_component::{ProblemCode, Setting};
+use edge_component::ProblemCode;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
@@ -14,13 +14,10 @@ use serde_json::{Map, Value};
 use crate::api::{Exchange, Failure};
 use crate::auth::{Claims, unauthenticated};
 use crate::issuer::{self, IssuerKey};
+use crate::settings::{
+    JWT_AUDIENCE, JWT_INSURED_ID_CLAIM, JWT_ISSUER, JWT_MAX_LIFETIME_SECONDS, JWT_STAFF_CLAIM, JWT_TYPE,
+};
 use crate::signatures;
-
-const AUDIENCE: Setting = Setting("jwt_audience");
-const TYPE: Setting = Setting("jwt_type");
-const MAX_LIFETIME: Setting = Setting("jwt_max_lifetime_seconds");
-const INSURED_ID_CLAIM: Setting = Setting("jwt_insured_id_claim");
-const STAFF_CLAIM: Setting = Setting("jwt_staff_claim");
 
 /// The longest token, in bytes. Those of the usual issuers are shorter than 4 KiB.
 const MAX_BYTES: usize = 8 * 1024;
@@ -43,13 +40,13 @@ pub(crate) async fn verify(token: &str, exchange: &mut Exchange) -> Result<Claim
     })?;
     check_header(&header)?;
     let validation = validation(header.alg)?;
-    let audience = AUDIENCE.required_text()?;
+    let audience = JWT_AUDIENCE.required_text()?;
     let keys = issuer::keys(header.alg, header.kid.as_deref(), exchange).await?;
     signatures::install();
     let mut refusal = no_such_key();
     for IssuerKey { key, damaged } in keys.into_iter().take(MAX_TRIES) {
         match decode::<Map<String, Value>>(token, &key, &validation) {
-            Ok(data) => return claims(&data.claims, &audience),
+            Ok(data) => return claims(&data.claims, &audience, exchange.arrived),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => refusal = unauthenticated("the signature is wrong"),
                 ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::InvalidRsaKey(_) => {
@@ -90,7 +87,7 @@ fn names_no_algorithm_of_ours(token: &str) -> bool {
 
 /// Refuses what is no access token (RFC 8725, section 3.11), and what asks for an extension: none is known here.
 fn check_header(header: &Header) -> Result<(), Failure> {
-    let wanted = TYPE.text()?;
+    let wanted = JWT_TYPE.text()?;
     let found = header.typ.as_deref().unwrap_or_default();
     let found = found.strip_prefix("application/").unwrap_or(found);
     let is = |name: &str| found.eq_ignore_ascii_case(name);
@@ -112,7 +109,7 @@ fn validation(algorithm: Algorithm) -> Result<Validation, Failure> {
     // `is_for` does.
     validation.validate_aud = false;
     validation.set_required_spec_claims(&["exp", "iss"]);
-    validation.set_issuer(&[Setting("jwt_issuer").required_text()?]);
+    validation.set_issuer(&[JWT_ISSUER.required_text()?]);
     Ok(validation)
 }
 
@@ -129,7 +126,7 @@ fn refused(kind: &ErrorKind) -> Failure {
 }
 
 /// Checks of a token whose signature is right what the library does not, and takes from it what matters here.
-fn claims(claims: &Map<String, Value>, audience: &str) -> Result<Claims, Failure> {
+fn claims(claims: &Map<String, Value>, audience: &str, now: SystemTime) -> Result<Claims, Failure> {
     if !is_for(claims, audience) {
         return Err(unauthenticated("the token is for another audience"));
     }
@@ -139,8 +136,8 @@ fn claims(claims: &Map<String, Value>, audience: &str) -> Result<Claims, Failure
         return Err(unauthenticated("the token is from another issuer"));
     }
     let number = |name: &str| claims.get(name).and_then(Value::as_f64);
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64();
-    let (skew, longest) = (CLOCK_SKEW_SECONDS as f64, f64::from(MAX_LIFETIME.parse::<u32>()?));
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let (skew, longest) = (CLOCK_SKEW_SECONDS as f64, f64::from(JWT_MAX_LIFETIME_SECONDS.parse::<u32>()?));
     if number("iat").is_some_and(|issued| issued > now + skew) {
         return Err(unauthenticated("the token is not valid yet"));
     }
@@ -148,8 +145,8 @@ fn claims(claims: &Map<String, Value>, audience: &str) -> Result<Claims, Failure
     if number("exp").is_none_or(|expires| expires - issued > longest + skew) {
         return Err(unauthenticated("the token is valid for too long"));
     }
-    let insured_id = text(&INSURED_ID_CLAIM.required_text()?).and_then(|text| text.parse().ok());
-    let staff_claim = STAFF_CLAIM.required_text()?;
+    let insured_id = text(&JWT_INSURED_ID_CLAIM.required_text()?).and_then(|text| text.parse().ok());
+    let staff_claim = JWT_STAFF_CLAIM.required_text()?;
     let staff = match staff_claim.strip_prefix('/') {
         Some(path) => path.split('/').try_fold(None, |found: Option<&Value>, name| {
             found.map_or_else(|| claims.get(name), |value| value.get(name)).map(Some)

@@ -9,15 +9,13 @@ use appointment::{Appointment, AppointmentId, InsuredId};
 use aws_http::Transport;
 use aws_http::wasi::WasiTransport;
 use backplane::AppointmentsTable;
-use edge_component::{Chance, Setting, SettingError};
+use edge_component::{Chance, SettingError};
 use http::HeaderMap;
 use spin_sdk::key_value::Store;
 
 use crate::parameters::preferred_wait;
+use crate::settings::WAIT_LIMIT_SECONDS;
 use crate::shown::is_final;
-
-/// The most that a request may wait on this host. Whoever pays for the time of a waiting instance sets it low.
-const LIMIT_SECONDS: Setting = Setting("wait_limit_seconds");
 
 /// The most that any request may wait.
 const MAX_SECONDS: u32 = 10;
@@ -45,7 +43,7 @@ impl Wait {
     /// How long this request is to wait, `None` where it does not ask for that or this host does not allow it.
     pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Self>, SettingError> {
         let Some(seconds) = preferred_wait(headers) else { return Ok(None) };
-        let seconds = seconds.min(MAX_SECONDS).min(LIMIT_SECONDS.parse::<u32>()?);
+        let seconds = seconds.min(MAX_SECONDS).min(WAIT_LIMIT_SECONDS.parse::<u32>()?);
         Ok((seconds > 0).then_some(Self { seconds }))
     }
 

@@ -1,9 +1,6 @@
 //! One logical call: serialise once, then sign and send until it is answered, refused or out of time.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,7 +14,7 @@ use crate::endpoint::Service;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Retry, RetryPolicy};
 use crate::signer::Signer;
-use crate::transport::{Timeouts, Transport, TransportError, X_AMZN_ERRORTYPE};
+use crate::transport::{Transport, TransportError, X_AMZN_ERRORTYPE};
 
 const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
@@ -28,8 +25,9 @@ const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 pub struct Client<T> {
     transport: T,
     signer: Signer,
-    clock: fn() -> SystemTime,
-    timeouts: Timeouts,
+    /// What dates signatures, where it is not the clock.
+    date: Option<SystemTime>,
+    attempt: Duration,
     retries: RetryPolicy,
     deadline: Duration,
     verbatim_rejections: bool,
@@ -54,13 +52,14 @@ impl JsonVersion {
 }
 
 impl<T: Transport> Client<T> {
-    /// A client with a deadline of 3 s and the default [`Timeouts`] and [`RetryPolicy`].
+    /// A client with a deadline of 3 s and the default [`RetryPolicy`], whose attempts may take 1.5 s: one
+    /// that is not answered leaves time for a second.
     pub fn new(transport: T, region: impl Into<String>, credentials: Credentials) -> Self {
         Self {
             transport,
             signer: Signer::new(region, credentials),
-            clock: SystemTime::now,
-            timeouts: Timeouts::default(),
+            date: None,
+            attempt: Duration::from_millis(1_500),
             retries: RetryPolicy::default(),
             deadline: Duration::from_secs(3),
             verbatim_rejections: false,
@@ -74,10 +73,10 @@ impl<T: Transport> Client<T> {
         self
     }
 
-    /// The limits of one attempt; what is left of the deadline shortens them.
+    /// How long one attempt may take, from its connection to the end of its answer; what is left of the deadline shortens it.
     #[must_use]
-    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.timeouts = timeouts;
+    pub fn with_attempt_limit(mut self, limit: Duration) -> Self {
+        self.attempt = limit;
         self
     }
 
@@ -88,10 +87,11 @@ impl<T: Transport> Client<T> {
         self
     }
 
-    /// The clock that dates signatures, for tests.
+    /// Dates signatures by an instant that is known already, for a client that lives for seconds: AWS takes a signature for five
+    /// minutes, and reading a clock is a call of the Wasm host.
     #[must_use]
-    pub fn with_clock(mut self, clock: fn() -> SystemTime) -> Self {
-        self.clock = clock;
+    pub fn with_date(mut self, date: SystemTime) -> Self {
+        self.date = Some(date);
         self
     }
 
@@ -242,6 +242,7 @@ impl<T: Transport> Client<T> {
     /// Sends a call until an attempt is answered with 2xx or nothing allows another.
     async fn send(&self, call: &Call<'_>, body: Bytes, retry: Retry) -> Result<Answer, Error> {
         let started = Instant::now();
+        let mut remaining = self.deadline;
         let mut attempts = 0;
         let mut effect_unknown = false;
         loop {
@@ -249,14 +250,15 @@ impl<T: Transport> Client<T> {
                 Error::new(kind, call.service.signing_name, call.operation, attempts, effect_unknown)
             })?;
             attempts += 1;
-            let remaining = self.deadline.saturating_sub(started.elapsed());
-            let kind = match self.attempt(request, remaining).await {
+            let limit = self.attempt.min(remaining);
+            let kind = match self.transport.send(request, limit).await {
                 Ok(answer) if answer.status().is_success() => {
                     let (head, body) = answer.into_parts();
                     return Ok(Answer { headers: head.headers, body, attempts });
                 }
                 Ok(answer) => self.fault(call, &answer),
-                Err(kind) => kind,
+                Err(TransportError::Timeout) if limit == remaining => ErrorKind::DeadlineExceeded,
+                Err(error) => error.into(),
             };
             effect_unknown |= kind.may_have_taken_effect();
 
@@ -264,37 +266,17 @@ impl<T: Transport> Client<T> {
                 Retry::Safe => kind.is_transient(),
                 Retry::OnlyIfNotSent => kind.is_transient_without_effect(),
             };
-            let remaining = self.deadline.saturating_sub(started.elapsed());
+            // Only a failure asks for the time.
+            remaining = self.deadline.saturating_sub(started.elapsed());
             match self.retries.pause_after(attempts) {
-                Some(pause) if may_repeat && pause < remaining => self.transport.sleep(pause).await,
+                Some(pause) if may_repeat && pause < remaining => {
+                    self.transport.sleep(pause).await;
+                    remaining -= pause;
+                }
                 _ => {
                     return Err(Error::new(kind, call.service.signing_name, call.operation, attempts, effect_unknown));
                 }
             }
-        }
-    }
-
-    /// One exchange, cut off when the call's budget ends: the transport's own limits bound each step, not their sum.
-    async fn attempt(
-        &self,
-        request: http::Request<Bytes>,
-        remaining: Duration,
-    ) -> Result<http::Response<Bytes>, ErrorKind> {
-        let began = Instant::now();
-        let timeouts = self.timeouts.at_most(remaining);
-        let mut exchange = pin!(self.transport.send(request, timeouts));
-        let mut budget = pin!(self.transport.sleep(remaining));
-        let outcome = poll_fn(|context| match exchange.as_mut().poll(context) {
-            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending => budget.as_mut().poll(context).map(|()| None),
-        })
-        .await;
-        match outcome {
-            Some(Ok(answer)) => Ok(answer),
-            // The limits were shortened to what is left, so a passed limit can be the deadline itself.
-            Some(Err(TransportError::Timeout)) if began.elapsed() >= remaining => Err(ErrorKind::DeadlineExceeded),
-            Some(Err(error)) => Err(error.into()),
-            None => Err(ErrorKind::DeadlineExceeded),
         }
     }
 
@@ -312,7 +294,8 @@ impl<T: Transport> Client<T> {
         for (name, value) in call.headers {
             headers.insert(name, value.clone());
         }
-        self.signer.sign(&mut request, call.service.signing_name, (self.clock)()).map_err(|error| invalid(&error))?;
+        let date = self.date.unwrap_or_else(SystemTime::now);
+        self.signer.sign(&mut request, call.service.signing_name, date).map_err(|error| invalid(&error))?;
         Ok(request)
     }
 
@@ -332,7 +315,7 @@ impl<T> fmt::Debug for Client<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("signer", &self.signer)
-            .field("timeouts", &self.timeouts)
+            .field("attempt", &self.attempt)
             .field("retries", &self.retries)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()

@@ -58,4 +58,4 @@ pub use endpoint::{Endpoint, EndpointError, Service};
 pub use error::{CancellationReason, Error, ErrorKind};
 pub use retry::{Retry, RetryPolicy};
 pub use signer::{Signer, SigningError};
-pub use transport::{Timeouts, Transport, TransportError};
+pub use transport::{Transport, TransportError};

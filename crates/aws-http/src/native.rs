@@ -10,7 +10,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use crate::transport::{MAX_ANSWER_BYTES, Timeouts, Transport, TransportError};
+use crate::transport::{MAX_ANSWER_BYTES, Transport, TransportError};
+
+/// How long a connection may take to come about, within the limit of its exchange.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Sends over pooled HTTP/1.1 connections. Clones share the pool. It needs a tokio runtime with time and I/O enabled.
 #[derive(Clone, Debug)]
@@ -20,14 +23,11 @@ pub struct NativeTransport {
 
 impl NativeTransport {
     /// A transport with an empty pool.
-    ///
-    /// The limit for connecting belongs to the pool: it is [`Timeouts::default`]'s, and that of a single call does not
-    /// change it.
     #[must_use]
     pub fn new() -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(Timeouts::default().connect));
+        tcp.set_connect_timeout(Some(CONNECT_LIMIT));
         tcp.enforce_http(false);
         // The provider is named, so that another crate's choice of rustls features cannot make the default ambiguous.
         #[expect(
@@ -55,25 +55,30 @@ impl Transport for NativeTransport {
     async fn send(
         &self,
         request: http::Request<Bytes>,
-        timeouts: Timeouts,
+        limit: Duration,
     ) -> Result<http::Response<Bytes>, TransportError> {
+        timeout(limit, self.exchange(request)).await.unwrap_or(Err(TransportError::Timeout))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+impl NativeTransport {
+    async fn exchange(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         // hyper writes a body given whole together with the head, and sets its length.
-        let head = timeout(timeouts.connect + timeouts.first_byte, self.http.request(request.map(Full::new)))
-            .await
-            .map_err(|_| TransportError::Timeout)?
-            .map_err(|error| {
-                let reason = innermost(&error);
-                match error.is_connect() {
-                    true => TransportError::Unreachable { host, reason },
-                    false => TransportError::Interrupted { reason },
-                }
-            })?;
+        let head = self.http.request(request.map(Full::new)).await.map_err(|error| {
+            let reason = innermost(&error);
+            match error.is_connect() {
+                true => TransportError::Unreachable { host, reason },
+                false => TransportError::Interrupted { reason },
+            }
+        })?;
         let (parts, mut incoming) = head.into_parts();
         let mut body = Vec::new();
-        while let Some(frame) =
-            timeout(timeouts.between_bytes, incoming.frame()).await.map_err(|_| TransportError::Timeout)?
-        {
+        while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| TransportError::Interrupted { reason: innermost(&error) })?;
             let Ok(data) = frame.into_data() else { continue };
             if body.len() + data.len() > MAX_ANSWER_BYTES {
@@ -82,10 +87,6 @@ impl Transport for NativeTransport {
             body.extend_from_slice(&data);
         }
         Ok(http::Response::from_parts(parts, body.into()))
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) const X_AMZN_ERRORTYPE: HeaderName = HeaderName::from_static("x-amzn-
 /// The futures have no `Send` bound: in a component nothing is `Send`. Where a transport's own futures are `Send`, those
 /// of [`Client`](crate::Client) over it are as well.
 pub trait Transport {
-    /// Sends a request whose `Host` follows from its URI, and reads the whole answer.
+    /// Sends a request whose `Host` follows from its URI, and reads the whole answer, all within `limit`.
     ///
     /// The implementation adds `Content-Length`, hands head and body over so that they leave in one write, and limits the
     /// answer's size. Of the answer's headers it needs to keep `x-amzn-errortype` only.
@@ -27,7 +27,7 @@ pub trait Transport {
     fn send(
         &self,
         request: http::Request<Bytes>,
-        timeouts: Timeouts,
+        limit: Duration,
     ) -> impl Future<Output = Result<http::Response<Bytes>, TransportError>>;
 
     /// Waits.
@@ -38,47 +38,13 @@ impl<T: Transport> Transport for &T {
     fn send(
         &self,
         request: http::Request<Bytes>,
-        timeouts: Timeouts,
+        limit: Duration,
     ) -> impl Future<Output = Result<http::Response<Bytes>, TransportError>> {
-        T::send(self, request, timeouts)
+        T::send(self, request, limit)
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
         T::sleep(self, duration)
-    }
-}
-
-/// The limits of one attempt. They are set on each request, because a Wasm host's own default is ten minutes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Until the connection, TLS included, stands. Passing it means that nothing was sent.
-    pub connect: Duration,
-    /// From sending the request to the first byte of the answer.
-    pub first_byte: Duration,
-    /// Between two pieces of the answer.
-    pub between_bytes: Duration,
-}
-
-impl Timeouts {
-    /// The same limits, none longer than what is left of a deadline.
-    pub(crate) fn at_most(self, remaining: Duration) -> Self {
-        Self {
-            connect: self.connect.min(remaining),
-            first_byte: self.first_byte.min(remaining),
-            between_bytes: self.between_bytes.min(remaining),
-        }
-    }
-}
-
-impl Default for Timeouts {
-    /// 1 s to connect, 1.5 s to the first byte, 1 s between bytes: within a deadline of 3 s, one silent attempt
-    /// leaves time for a second.
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(1),
-            first_byte: Duration::from_millis(1_500),
-            between_bytes: Duration::from_secs(1),
-        }
     }
 }
 
@@ -105,7 +71,7 @@ pub enum TransportError {
         /// The part at fault.
         reason: String,
     },
-    /// The answer did not begin, or did not go on, in time.
+    /// The answer was not there, or not complete, in time.
     #[error("no answer in time")]
     Timeout,
     /// The connection broke after at least a part of the request was sent.

@@ -4,31 +4,37 @@
 //! delayed acknowledgement. Therefore a request is handed over with its length known and, where the body fits into what the
 //! host buffers, with the body already written and finished: the host has both when it first writes.
 
-use std::future::poll_fn;
-use std::task::{Context, Poll};
+mod waiting;
+
+use std::mem;
 use std::time::Duration;
 
 use ::wasi::clocks::monotonic_clock;
 use ::wasi::http::outgoing_handler;
 use ::wasi::http::types::{
-    ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme, http_error_code,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+    http_error_code,
 };
-use ::wasi::io::poll::Pollable;
 use ::wasi::io::streams::{OutputStream, StreamError};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, StatusCode};
-use spin_executor::{CancelOnDropToken, push_waker_and_get_token};
 
-use crate::transport::{MAX_ANSWER_BYTES, Timeouts, Transport, TransportError, X_AMZN_ERRORTYPE};
+use crate::transport::{MAX_ANSWER_BYTES, Transport, TransportError, X_AMZN_ERRORTYPE};
+
+pub use waiting::run;
+use waiting::{Waitable, any};
 
 /// How much of an answer is asked for at once.
 const READ_BYTES: u64 = 64 * 1024;
 
 /// Sends through the host's `wasi:http/outgoing-handler`.
 ///
-/// Its futures need `spin_executor` to run them, which `#[spin_sdk::http_component]` does. Several exchanges may be in
-/// flight at once; one that is dropped is cancelled.
+/// Its futures need [`run`]. Several exchanges may be in flight at once; one that is dropped is cancelled.
+///
+/// Calls to the host are what it costs (`docs/adr/0076-calls-to-the-host.md`). Therefore one timer of its own bounds an exchange, in place of three
+/// limits that the host would have to be told, and what an exchange has used is left to the host when it is over: the
+/// instance ends soon, and everything with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WasiTransport;
 
@@ -36,59 +42,61 @@ impl Transport for WasiTransport {
     async fn send(
         &self,
         request: http::Request<Bytes>,
-        timeouts: Timeouts,
+        limit: Duration,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let authority = request.uri().authority().cloned();
+        let failure = |code: &ErrorCode| failure(code, authority.as_ref().map_or("", |authority| authority.as_str()));
         let (request, content) = outgoing(request)?;
-        let options = Some(options(timeouts)?);
         let body = request.body().map_err(|()| invalid("its body cannot be opened"))?;
         let sink = body.write().map_err(|()| invalid("its body cannot be written"))?;
 
         // A stream is its body's child resource, and the exchange is the request's: each is gone before its parent.
+        let timer = Waitable::new(monotonic_clock::subscribe_duration(nanoseconds(limit)));
         let exchange = if write_at_once(&sink, &content)? {
             finish(sink, body)?;
-            outgoing_handler::handle(request, options).map_err(|code| failure(&code, &host))?
+            outgoing_handler::handle(request, None).map_err(|code| failure(&code))?
         } else {
-            let exchange = outgoing_handler::handle(request, options).map_err(|code| failure(&code, &host))?;
-            match write_in_pieces(&sink, &content).await {
+            let exchange = outgoing_handler::handle(request, None).map_err(|code| failure(&code))?;
+            match write_in_pieces(&sink, &content, &timer).await {
                 Ok(()) => finish(sink, body)?,
                 // The peer answered early or is gone. The exchange says which.
                 Err(_closed) => drop((sink, body)),
             }
             exchange
         };
-
-        let mut exchange_ready = Readiness::default();
-        let incoming = poll_fn(|context| match exchange.get() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => exchange_ready.wait_for(exchange.subscribe(), context),
-        })
-        .await
-        .map_err(|()| interrupted("its outcome was taken twice"))?
-        .map_err(|code| failure(&code, &host))?;
-        read(&incoming).await
+        let incoming = head(exchange, &timer).await?.map_err(|code| failure(&code))?;
+        let response = read(incoming, &timer).await?;
+        timer.leave();
+        Ok(response)
     }
 
     async fn sleep(&self, duration: Duration) {
-        let until = monotonic_clock::now().saturating_add(nanoseconds(duration));
-        let mut timer = Readiness::default();
-        poll_fn(|context| match monotonic_clock::now() >= until {
-            true => Poll::Ready(()),
-            false => timer.wait_for(monotonic_clock::subscribe_instant(until), context),
-        })
-        .await;
+        let timer = Waitable::new(monotonic_clock::subscribe_duration(nanoseconds(duration)));
+        loop {
+            any(&[&timer]).await;
+            if timer.is_ready() {
+                return;
+            }
+        }
     }
 }
 
-/// A place in the executor's poll list. The list wakes a future and forgets it, so a future that is still not ready
-/// registers anew on each poll; what it registered before is dropped first, and so is what it leaves behind.
-#[derive(Default)]
-struct Readiness(Option<CancelOnDropToken>);
-
-impl Readiness {
-    fn wait_for<T>(&mut self, pollable: Pollable, context: &Context<'_>) -> Poll<T> {
-        self.0 = Some(push_waker_and_get_token(pollable, context.waker().clone()).into());
-        Poll::Pending
+/// Waits for the head of the answer. It is never there when an exchange begins, so that nobody asks before.
+async fn head(
+    exchange: FutureIncomingResponse,
+    timer: &Waitable,
+) -> Result<Result<IncomingResponse, ErrorCode>, TransportError> {
+    let arrived = Waitable::new(exchange.subscribe());
+    loop {
+        any(&[&arrived, timer]).await;
+        if let Some(outcome) = exchange.get() {
+            arrived.leave();
+            mem::forget(exchange);
+            return outcome.map_err(|()| interrupted("its outcome was taken twice"));
+        }
+        if timer.is_ready() {
+            return Err(TransportError::Timeout);
+        }
     }
 }
 
@@ -120,16 +128,6 @@ fn outgoing(request: http::Request<Bytes>) -> Result<(OutgoingRequest, Bytes), T
     Ok((request, content))
 }
 
-fn options(timeouts: Timeouts) -> Result<RequestOptions, TransportError> {
-    let options = RequestOptions::new();
-    options
-        .set_connect_timeout(Some(nanoseconds(timeouts.connect)))
-        .and_then(|()| options.set_first_byte_timeout(Some(nanoseconds(timeouts.first_byte))))
-        .and_then(|()| options.set_between_bytes_timeout(Some(nanoseconds(timeouts.between_bytes))))
-        .map_err(|()| invalid("the host does not support time-outs"))?;
-    Ok(options)
-}
-
 /// Writes the body where the host takes it whole without anyone reading yet, and says whether it did.
 ///
 /// A second piece could wait for a reader that comes with `handle` only, so it is one piece or none. wasmtime takes up
@@ -146,19 +144,24 @@ fn write_at_once(sink: &OutputStream, content: &[u8]) -> Result<bool, TransportE
     Ok(true)
 }
 
-/// Writes the body as fast as the host takes it.
-async fn write_in_pieces(sink: &OutputStream, mut content: &[u8]) -> Result<(), StreamError> {
-    let mut sink_ready = Readiness::default();
+/// Writes the body as fast as the host takes it, until the time is over.
+async fn write_in_pieces(sink: &OutputStream, mut content: &[u8], timer: &Waitable) -> Result<(), StreamError> {
+    let mut room = None;
     while !content.is_empty() {
-        let budget = poll_fn(|context| match sink.check_write() {
-            Ok(0) => sink_ready.wait_for(sink.subscribe(), context),
-            outcome => Poll::Ready(outcome),
-        })
-        .await?;
-        let length = content.len().min(usize::try_from(budget).unwrap_or(usize::MAX));
-        let (piece, rest) = content.split_at(length);
-        sink.write(piece)?;
-        content = rest;
+        match sink.check_write()? {
+            0 => {
+                any(&[room.get_or_insert_with(|| Waitable::new(sink.subscribe())), timer]).await;
+                if timer.is_ready() {
+                    return Err(StreamError::Closed);
+                }
+            }
+            budget => {
+                let length = content.len().min(usize::try_from(budget).unwrap_or(usize::MAX));
+                let (piece, rest) = content.split_at(length);
+                sink.write(piece)?;
+                content = rest;
+            }
+        }
     }
     Ok(())
 }
@@ -169,19 +172,21 @@ fn finish(sink: OutputStream, body: OutgoingBody) -> Result<(), TransportError> 
 }
 
 /// Reads the whole answer; of its headers, the error type of a failed call only.
-async fn read(incoming: &IncomingResponse) -> Result<http::Response<Bytes>, TransportError> {
+async fn read(incoming: IncomingResponse, timer: &Waitable) -> Result<http::Response<Bytes>, TransportError> {
     let status = StatusCode::from_u16(incoming.status()).map_err(|_| interrupted("its status is no HTTP status"))?;
     let body = incoming.consume().map_err(|()| interrupted("its body was taken twice"))?;
     let source = body.stream().map_err(|()| interrupted("its body was taken twice"))?;
     let mut content = Vec::new();
-    let mut source_ready = Readiness::default();
+    let mut more = None;
     loop {
-        let piece = poll_fn(|context| match source.read(READ_BYTES) {
-            Ok(piece) if piece.is_empty() => source_ready.wait_for(source.subscribe(), context),
-            outcome => Poll::Ready(outcome),
-        })
-        .await;
-        match piece {
+        match source.read(READ_BYTES) {
+            Ok(piece) if piece.is_empty() => {
+                let more = more.get_or_insert_with(|| Waitable::new(source.subscribe()));
+                any(&[more, timer]).await;
+                if timer.is_ready() {
+                    return Err(TransportError::Timeout);
+                }
+            }
             Ok(piece) if content.is_empty() => content = piece,
             Ok(piece) => content.extend_from_slice(&piece),
             Err(StreamError::Closed) => break,
@@ -205,6 +210,10 @@ async fn read(incoming: &IncomingResponse) -> Result<http::Response<Bytes>, Tran
             response.headers_mut().insert(X_AMZN_ERRORTYPE, value);
         }
     }
+    if let Some(more) = more {
+        more.leave();
+    }
+    mem::forget((source, body, incoming));
     Ok(response)
 }
 

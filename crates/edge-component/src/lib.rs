@@ -1,8 +1,8 @@
 //! What the Wasm components share at their edge, so that the rest of them knows nothing of WASI:
 //!
-//! - [`serve`] turns one call of the host into an [`http::Request`] and the answer back into one write.
+//! - `serve` turns one call of the host into an [`http::Request`] and the answer back into one write.
 //! - [`Problem`] is an error as a client sees it (RFC 9457), and [`status_text`] an appointment's status, in Spanish or English.
-//! - [`Setting`] reads the application's variables; [`LogLine`] writes one JSON line for each outcome.
+//! - [`Setting`] reads the application's variables, most of which come as one document; [`LogLine`] writes one JSON line for each outcome.
 //! - [`Chance`] draws the random bytes of a request in one host call.
 //!
 //! Moving to WASI 0.3 touches this crate, the transport of `aws-http` and nothing else
@@ -13,13 +13,19 @@ mod exchange;
 mod language;
 mod log;
 mod problem;
+#[cfg(target_os = "wasi")]
+mod serve;
 mod setting;
 mod status_text;
 
+#[cfg(target_os = "wasi")]
+pub use aws_http::wasi::run;
 pub use chance::Chance;
-pub use exchange::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response, serve};
+pub use exchange::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response};
 pub use language::Language;
 pub use log::{Level, LogLine};
 pub use problem::{InvalidMember, Problem, ProblemCode};
+#[cfg(target_os = "wasi")]
+pub use serve::serve;
 pub use setting::{Setting, SettingError};
 pub use status_text::status_text;

@@ -1,8 +1,12 @@
-use std::io::Write as _;
+use std::mem;
 use std::time::SystemTime;
 
 use appointment::{Timestamp, TraceContext};
 use serde::Serialize;
+use wasi::cli::stdout::get_stdout;
+
+/// How much one call writes (`wasi:io/streams`, `blocking-write-and-flush`). Lines are shorter.
+const WRITE_LIMIT: usize = 4096;
 
 /// How much attention a log line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +24,11 @@ pub enum Level {
 /// Members are flat; identifiers are members of their own, and numbers carry their unit in the name (`duration_ms`). An
 /// insured id, a key, a token or a body never stands in a line.
 #[derive(Debug)]
-pub struct LogLine(String);
+pub struct LogLine {
+    text: String,
+    /// When it was begun.
+    at: SystemTime,
+}
 
 impl LogLine {
     /// Starts a line of `service`, in the trace of the request.
@@ -31,8 +39,9 @@ impl LogLine {
             Level::Warn => "WARN",
             Level::Error => "ERROR",
         };
-        Self(String::with_capacity(384))
-            .with("timestamp", Timestamp::from(SystemTime::now()))
+        let at = SystemTime::now();
+        Self { text: String::with_capacity(384), at }
+            .with("timestamp", Timestamp::from(at))
             .with("level", level)
             .with("service", service)
             .with("message", message)
@@ -49,12 +58,12 @@ impl LogLine {
     #[inline(never)]
     fn with_json(mut self, name: &'static str, value: Option<String>) -> Self {
         if let Some(value) = value {
-            self.0.push(if self.0.is_empty() { '{' } else { ',' });
+            self.text.push(if self.text.is_empty() { '{' } else { ',' });
             // The names are ours, and need no escape.
-            self.0.push('"');
-            self.0.push_str(name);
-            self.0.push_str("\":");
-            self.0.push_str(&value);
+            self.text.push('"');
+            self.text.push_str(name);
+            self.text.push_str("\":");
+            self.text.push_str(&value);
         }
         self
     }
@@ -68,9 +77,22 @@ impl LogLine {
         }
     }
 
+    /// Adds `duration_ms`, from the instant to the line's own. Where the clock was set back in between, it is 0.
+    #[must_use]
+    pub fn with_duration_since(self, arrived: SystemTime) -> Self {
+        let duration = self.at.duration_since(arrived).unwrap_or_default();
+        self.with("duration_ms", duration.as_micros() as f64 / 1000.0)
+    }
+
     /// Writes the line. Without a standard output there is nobody to tell, so that an error is ignored.
     pub fn write(mut self) {
-        self.0.push_str("}\n");
-        let _ = std::io::stdout().write_all(self.0.as_bytes());
+        self.text.push_str("}\n");
+        // Past the standard library, which asks more of the host; and the stream is left to the host.
+        let output = mem::ManuallyDrop::new(get_stdout());
+        for piece in self.text.as_bytes().chunks(WRITE_LIMIT) {
+            if output.blocking_write_and_flush(piece).is_err() {
+                break;
+            }
+        }
     }
 }

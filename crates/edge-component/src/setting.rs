@@ -1,12 +1,41 @@
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use spin_sdk::variables;
 
-/// A variable of the component, as `spin.toml` names it.
-#[derive(Debug, Clone, Copy)]
-pub struct Setting(pub &'static str);
+/// The variable with the document: most settings of a component, one a line (`name=value`), because each variable costs a call
+/// of the host. `spin.toml` makes it from the application's variables, by whose names the lines go.
+const DOCUMENT: &str = "settings";
 
-/// A variable that is missing or does not have its form. It never shows the value, which may be secret.
+/// The document of this instance, which serves one request.
+static READ: OnceLock<Result<String, SettingError>> = OnceLock::new();
+
+/// A setting of the component, by the name of the application's variable that sets it.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    name: &'static str,
+    /// The names of the document's lines, where it is one of them; else it is a variable of its own.
+    lines: Option<&'static [&'static str]>,
+}
+
+/// Declares the lines of a component's document, in their order: a constant for each.
+///
+/// ```ignore
+/// settings! {
+///     AWS_REGION = "aws_region";
+/// }
+/// ```
+///
+/// A new setting is a line here, one in the component's document in `spin.toml`, and one in its `[variables]`.
+#[macro_export]
+macro_rules! settings {
+    ($($setting:ident = $name:literal;)+) => {
+        $(pub(crate) const $setting: $crate::Setting = $crate::Setting::line($name, LINES);)+
+        const LINES: &[&str] = &[$($name),+];
+    };
+}
+
+/// A setting that is missing or does not have its form. It never shows the value, which may be secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     /// The component may not read the variable, or it has no value.
@@ -17,8 +46,16 @@ pub enum SettingError {
         /// The host's explanation.
         reason: String,
     },
-    /// The variable's text does not have its form.
-    #[error("the variable '{name}' of the component is invalid: {reason}")]
+    /// The document does not have the lines that the component declares.
+    #[error("the variable '{name}' is invalid: it holds a line break, or spin.toml does not put {next} after it")]
+    Broken {
+        /// The setting whose value is at fault, or the document where that begins with another line.
+        name: &'static str,
+        /// What should follow it.
+        next: String,
+    },
+    /// The setting's text does not have its form.
+    #[error("the variable '{name}' is invalid: {reason}")]
     Invalid {
         /// The variable.
         name: &'static str,
@@ -28,33 +65,42 @@ pub enum SettingError {
 }
 
 impl Setting {
-    /// The variable's text.
-    ///
-    /// # Errors
-    ///
-    /// [`SettingError::Unreadable`].
-    pub fn text(self) -> Result<String, SettingError> {
-        variables::get(self.0).map_err(|error| {
-            let reason = match error {
-                variables::Error::InvalidName(_) => "the name is invalid",
-                variables::Error::Undefined(_) => "it is not defined",
-                variables::Error::Provider(_) => "its provider failed",
-                variables::Error::Other(_) => "the host failed",
-            };
-            SettingError::Unreadable { name: self.0, reason: reason.to_owned() }
-        })
+    /// A line of the document, of which `lines` are all. For [`settings!`](crate::settings).
+    #[must_use]
+    pub const fn line(name: &'static str, lines: &'static [&'static str]) -> Self {
+        Self { name, lines: Some(lines) }
     }
 
-    /// The variable's text, `None` where it is empty.
+    /// A variable of its own: for a text of several lines, and for what few requests need.
+    #[must_use]
+    pub const fn variable(name: &'static str) -> Self {
+        Self { name, lines: None }
+    }
+
+    /// The setting's text.
     ///
     /// # Errors
     ///
-    /// [`SettingError::Unreadable`].
+    /// [`SettingError::Unreadable`] and [`SettingError::Broken`].
+    pub fn text(self) -> Result<String, SettingError> {
+        let Some(lines) = self.lines else { return read(self.name) };
+        let document = READ.get_or_init(|| read(DOCUMENT).and_then(|document| checked(document, lines)));
+        let values = document.as_ref().map_err(Clone::clone)?.split('\n');
+        let value = values.filter_map(|line| line.split_once('=')).find(|(name, _)| *name == self.name);
+        // `checked` has seen each of them.
+        Ok(value.map(|(_, value)| value.to_owned()).unwrap_or_default())
+    }
+
+    /// The setting's text, `None` where it is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::text`].
     pub fn optional_text(self) -> Result<Option<String>, SettingError> {
         self.text().map(|text| if text.is_empty() { None } else { Some(text) })
     }
 
-    /// The variable's text, which must not be empty.
+    /// The setting's text, which must not be empty.
     ///
     /// # Errors
     ///
@@ -63,18 +109,47 @@ impl Setting {
         self.optional_text()?.ok_or_else(|| self.invalid("it is empty"))
     }
 
-    /// The error that the variable does not have its form. The reason must not repeat a secret value.
+    /// The error that the setting does not have its form. The reason must not repeat a secret value.
     #[must_use]
     pub fn invalid(self, reason: &str) -> SettingError {
-        SettingError::Invalid { name: self.0, reason: reason.to_owned() }
+        SettingError::Invalid { name: self.name, reason: reason.to_owned() }
     }
 
-    /// The variable's value.
+    /// The setting's value.
     ///
     /// # Errors
     ///
     /// See [`SettingError`]. The error of parsing must not repeat a secret value.
     pub fn parse<T: FromStr<Err: std::fmt::Display>>(self) -> Result<T, SettingError> {
-        self.text()?.parse().map_err(|error: T::Err| SettingError::Invalid { name: self.0, reason: error.to_string() })
+        self.text()?.parse().map_err(|error: T::Err| self.invalid(&error.to_string()))
+    }
+}
+
+fn read(name: &'static str) -> Result<String, SettingError> {
+    variables::get(name).map_err(|error| {
+        let reason = match error {
+            variables::Error::InvalidName(_) => "the name is invalid",
+            variables::Error::Undefined(_) => "it is not defined",
+            variables::Error::Provider(_) => "its provider failed",
+            variables::Error::Other(_) => "the host failed",
+        };
+        SettingError::Unreadable { name, reason: reason.to_owned() }
+    })
+}
+
+/// Refuses a document that does not have exactly these lines in this order: a value with a line break could otherwise cut itself
+/// off, or set something else.
+fn checked(document: String, names: &[&'static str]) -> Result<String, SettingError> {
+    let mut lines = document.strip_suffix('\n').unwrap_or(&document).split('\n');
+    let mut before = DOCUMENT;
+    for name in names {
+        match lines.next().and_then(|line| line.split_once('=')) {
+            Some((found, _)) if found == *name => before = name,
+            _ => return Err(SettingError::Broken { name: before, next: format!("'{name}'") }),
+        }
+    }
+    match lines.next() {
+        Some(_) => Err(SettingError::Broken { name: before, next: "the end".to_owned() }),
+        None => Ok(document),
     }
 }

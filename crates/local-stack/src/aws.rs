@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Timeouts};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry};
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
@@ -55,7 +55,7 @@ impl Aws {
     fn with(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
         let client = Client::new(NativeTransport::new(), region, credentials)
             .with_deadline(limit)
-            .with_timeouts(Timeouts { first_byte: limit, ..Timeouts::default() })
+            .with_attempt_limit(limit)
             .with_verbatim_rejections();
         Self { client, endpoint }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_http::native::NativeTransport;
-use aws_http::{Timeouts, Transport, TransportError};
+use aws_http::{Transport, TransportError};
 use bytes::Bytes;
 
 /// The time limit of each step of a call.
@@ -23,7 +23,7 @@ impl Http {
         self.send_within(request, LIMIT).await
     }
 
-    /// As [`Http::send`], with a limit of one's own on each step.
+    /// As [`Http::send`], with a limit of one's own.
     ///
     /// # Errors
     /// When there is no answer.
@@ -32,7 +32,7 @@ impl Http {
         request: http::Request<Bytes>,
         limit: Duration,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        self.0.send(request, Timeouts { connect: limit, first_byte: limit, between_bytes: limit }).await
+        self.0.send(request, limit).await
     }
 
     /// `GET`s a URL.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use appointment::{Country, TraceContext};
 use aws_http::native::NativeTransport;
 use aws_http::s3::S3;
-use aws_http::{Client, Credentials, Endpoint, Timeouts};
+use aws_http::{Client, Credentials, Endpoint};
 use bytes::Bytes;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,9 @@ use crate::settings::{InvalidSetting, required};
 /// What is read at once.
 const PART_BYTES: u64 = 1024 * 1024;
 
-/// The time for one part, and within it between two pieces of an answer.
+/// The time for one part, and within it for one attempt.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where files lie, and where reports go.
 const FILES: &str = "slots/";
@@ -104,9 +104,8 @@ impl Objects {
                 })?
             }
         };
-        let timeouts = Timeouts { first_byte: STEP_TIMEOUT, between_bytes: STEP_TIMEOUT, ..Timeouts::default() };
         let client = Client::new(NativeTransport::new(), &*region, Credentials::from_keys(key, secret, token))
-            .with_timeouts(timeouts)
+            .with_attempt_limit(ATTEMPT_TIMEOUT)
             .with_deadline(CALL_TIMEOUT);
         Ok(Self { client, endpoint })
     }
