@@ -97,7 +97,10 @@ impl PythonTool {
         let pin = format!("{}==", self.name);
         let pinned = requirements.lines().find(|line| line.starts_with(&pin));
         let version = pinned.and_then(|line| line.split_whitespace().next()).unwrap_or(self.name);
-        let installed = fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements);
+        // The programs of a virtual environment name its folder: in a checkout that was moved they no longer run.
+        let checkout = root.canonicalize().with_context(|| format!("cannot find {}", root.display()))?;
+        let wanted = format!("# {}\n{requirements}", checkout.display());
+        let installed = fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted);
         if installed && self.program(root).is_file() {
             return Ok(format!("{version} is there"));
         }
@@ -123,7 +126,7 @@ impl PythonTool {
         ]);
         install.args(["--only-binary", ":all:", "--requirement"]).arg(file);
         successful(&mut install, "pip install")?;
-        fs::write(&stamp, &requirements).with_context(|| format!("cannot write {}", stamp.display()))?;
+        fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(format!("{version} installed"))
     }
 }
