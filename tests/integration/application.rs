@@ -118,7 +118,7 @@ pub(crate) async fn row(stack: &LocalStack, country: &str, booking: &Booking) ->
 
 #[tokio::test]
 async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let bookings = [("PE", "CL"), ("CL", "PE")].into_iter().flat_map(|countries| Way::ALL.map(|way| (way, countries)));
     for (way, (country, other)) in bookings {
         let booking = book_by(way, stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
@@ -150,7 +150,7 @@ async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
 /// API Gateway and the Lambda host add nothing to an answer, and take nothing away.
 #[tokio::test]
 async fn both_ways_give_the_same_answers() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let nobody = uuid::Uuid::now_v7();
     let one = format!("/appointments/00123/{nobody}");
     let booking = json!({"insuredId": "12", "scheduleId": 0, "countryISO": "AR"}).to_string();
@@ -204,7 +204,7 @@ async fn both_ways_give_the_same_answers() {
 
 #[tokio::test]
 async fn fifty_bookings_one_after_another() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let mut times = Vec::new();
     for person in 0..50 {
         let country = if person % 2 == 0 { "PE" } else { "CL" };
@@ -259,7 +259,7 @@ async fn three_hundred_bookings_at_once() {
 
 #[tokio::test]
 async fn of_twenty_people_who_want_a_slot_one_gets_it() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let slot = fresh_slot();
     let bookings = join_all((0..20).map(|person| book(stack, "CL", 30_000 + person, slot))).await;
     let outcomes = join_all(bookings.iter().map(|booking| decided(stack, booking))).await;

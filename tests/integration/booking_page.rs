@@ -81,7 +81,8 @@ impl Page<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_a_listed_origin_books_follows_and_cancels_and_no_other_page_can() {
-    let services = stack().await.services();
+    let stack = stack().await;
+    let services = stack.services();
     let site = serve_page().await;
     let (listed, unlisted) = (format!("http://127.0.0.1:{}", site.port()), format!("http://localhost:{}", site.port()));
     let issuer = TokenIssuer::generate().unwrap();

@@ -55,7 +55,7 @@ fn person() -> u32 {
 
 #[tokio::test]
 async fn a_cancelled_slot_can_be_booked_by_somebody_else() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     for country in ["PE", "CL"] {
         let slot = fresh_slot();
         let booking = book(stack, country, person(), slot).await;
@@ -144,7 +144,7 @@ async fn until_outcomes_told(stack: &LocalStack, id: &str, expected: usize) {
 
 #[tokio::test]
 async fn a_cancellation_that_overtakes_its_request_wins() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let (appointment, trace) = kept(stack, Country::Peru).await;
     let booking = booking_of(&appointment, "PE");
     assert_eq!(cancel(stack, &booking).await.0, StatusCode::ACCEPTED);
@@ -163,7 +163,7 @@ async fn a_cancellation_that_overtakes_its_request_wins() {
 
 #[tokio::test]
 async fn a_request_that_comes_again_after_its_rejection_never_books() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let (late, trace) = kept(stack, Country::Peru).await;
     let slot = late.schedule_id.get();
     let holder = book(stack, "PE", person(), slot).await;

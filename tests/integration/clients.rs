@@ -41,7 +41,8 @@ fn successful(mut command: Command, what: &str) -> String {
 
 /// Starts the API three times, sound and with two kinds of faults, and lets a client's program use them.
 async fn run(person: &str, rival: &str, slot: u64, program: impl FnOnce(&str) -> Command + Send + 'static) {
-    let services = stack().await.services();
+    let stack = stack().await;
+    let services = stack.services();
     let issuer = TokenIssuer::generate().unwrap();
     let mut variables = services.variables().unwrap();
     variables.extend(Authentication::Jwt(&issuer).variables());

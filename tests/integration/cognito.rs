@@ -67,7 +67,8 @@ impl Pool {
 
     /// An intake that takes this pool's tokens, and finds a person's code in `claim`.
     async fn intake(&self, claim: &str) -> Served {
-        let services = stack().await.services();
+        let stack = stack().await;
+        let services = stack.services();
         let emulator = services.emulator_url();
         let mut variables: BTreeMap<&str, String> = services.variables().unwrap();
         variables.extend([
@@ -94,7 +95,8 @@ async fn ask(host: &Served, method: Method, path: &str, token: &str, body: &str)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_cognito_are_taken() {
-    let aws = stack().await.services().aws();
+    let stack = stack().await;
+    let aws = stack.services().aws();
     let pool = Pool::create(aws.clone(), "insured people").await;
     // An ID token has the user's attributes and names the client as `aud`; an access token has the user's name, and `client_id`.
     let person = pool.sign_in("27182", Some("27182")).await;

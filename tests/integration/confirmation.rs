@@ -13,7 +13,7 @@ use local_stack::LocalStack;
 use local_stack::backplane::Durations;
 use local_stack::ministack::REGION;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tests::{Lease, Shared};
 
 use crate::fault_proxy::Action;
 use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, fresh_slot, history, insured};
@@ -21,11 +21,11 @@ use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, fresh_slot, history, insu
 const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#);
 
 /// One system for all of these tests: each sends outcomes of appointments of its own.
-async fn faulty() -> &'static Faulty {
-    static FAULTY: OnceCell<Faulty> = OnceCell::const_new();
+async fn faulty() -> Lease<Faulty> {
+    static FAULTY: Shared<Faulty> = Shared::new();
     // Whatever is left twice waits for long, but for what no delivery can mend.
     let patient = |durations: &mut Durations| durations.receive_delays = vec![1, 60, 60, 60, 60, 60, 60];
-    FAULTY.get_or_init(|| Faulty::start("confirmation", patient)).await
+    FAULTY.get(async || Faulty::start("confirmation", patient).await).await
 }
 
 /// As many appointments as a batch has records, in the table alone: no country was told, and nobody is going to tell it.
@@ -102,7 +102,7 @@ pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<u
 
 #[tokio::test]
 async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let bookings = ten_pending(faulty).await;
     // One record waits for its table, so that the batch is not done.
     let armed = faulty.arm("confirmation", "UpdateItem", bookings[0].slot, Action::Silence, ALWAYS);
@@ -119,7 +119,7 @@ async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
 /// It is in the dead-letter queue after seven short pauses, where with the growing ones it would come after minutes.
 #[tokio::test]
 async fn a_poison_record_costs_the_other_nine_nothing() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let bookings = &ten_pending(faulty).await[..9];
     let poison = format!("{{\"detail-type\":{}", fresh_slot());
     send(faulty, completed(bookings).chain([poison.clone()])).await;
@@ -144,7 +144,7 @@ async fn a_poison_record_costs_the_other_nine_nothing() {
 
 #[tokio::test]
 async fn of_ten_records_three_that_the_table_refuses_come_again_alone() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let bookings = ten_pending(faulty).await;
     let (refused, others) = bookings.split_at(3);
     let armed: Vec<_> =

@@ -10,8 +10,7 @@ use local_stack::application::{Application, ApplicationSettings, Host};
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Durations;
 use serde_json::{Value, json};
-use tests::workspace;
-use tokio::sync::OnceCell;
+use tests::{Lease, Shared, workspace};
 
 use crate::fault_proxy::Action;
 use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, body, fresh_slot, history, insured, is_given_up, post};
@@ -26,15 +25,15 @@ const REFUSED_ENTRY: Action =
     Action::Answer(200, r#"{"FailedEntryCount":1,"Entries":[{"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#);
 
 /// One system for all of these tests: each fails the calls about a slot of its own.
-async fn faulty() -> &'static Faulty {
-    static FAULTY: OnceCell<Faulty> = OnceCell::const_new();
+async fn faulty() -> Lease<Faulty> {
+    static FAULTY: Shared<Faulty> = Shared::new();
     let shorter = |durations: &mut Durations| durations.republish_delays = vec![2, 2, 2, 3, 4, 5, 6];
-    FAULTY.get_or_init(|| Faulty::start("faults", shorter)).await
+    FAULTY.get(async || Faulty::start("faults", shorter).await).await
 }
 
 #[tokio::test]
 async fn a_table_that_refuses_or_is_silent_is_a_503_in_time() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let denied = Action::Answer(400, r#"{"__type":"AccessDeniedException","message":"not allowed"}"#);
     join_all([FAULT, THROTTLED, Action::Cut, Action::Silence, denied].map(async |action| {
         let slot = fresh_slot();
@@ -53,7 +52,7 @@ async fn a_table_that_refuses_or_is_silent_is_a_503_in_time() {
 
 #[tokio::test]
 async fn a_table_that_recovers_in_time_costs_the_person_nothing() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     join_all([FAULT, THROTTLED, Action::Cut, Action::LoseAnswer, Action::Delay(Duration::from_millis(500))].map(
         async |action| {
             let slot = fresh_slot();
@@ -71,7 +70,7 @@ async fn a_table_that_recovers_in_time_costs_the_person_nothing() {
 /// A 503 does not mean that nothing was kept; what was kept is handled like any other appointment.
 #[tokio::test]
 async fn a_booking_whose_every_answer_is_lost_is_still_handled() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let (slot, insured) = (fresh_slot(), insured());
     let armed = faulty.arm("intake", "PutItem", slot, Action::LoseAnswer, ALWAYS);
     let (status, _, _) = post(&faulty.stack.url(), &body(&insured, slot)).await.unwrap();
@@ -86,7 +85,7 @@ async fn a_booking_whose_every_answer_is_lost_is_still_handled() {
 
 #[tokio::test]
 async fn a_publication_that_fails_is_made_up_for() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     join_all([XML_FAULT, XML_THROTTLED, Action::Cut, Action::Silence, Action::LoseAnswer].map(async |action| {
         let slot = fresh_slot();
         let armed = faulty.arm("intake", "Publish", slot, action.clone(), ALWAYS);
@@ -104,7 +103,7 @@ async fn a_publication_that_fails_is_made_up_for() {
 /// A cancellation is handled like a request: what is not published is made up for, and the slot is free again.
 #[tokio::test]
 async fn a_cancellation_that_is_not_published_is_made_up_for() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     join_all([XML_FAULT, Action::Cut, Action::LoseAnswer].map(async |action| {
         let booking = faulty.book(fresh_slot()).await;
         faulty.until_completed(&booking).await;
@@ -123,7 +122,7 @@ async fn a_cancellation_that_is_not_published_is_made_up_for() {
 
 #[tokio::test]
 async fn intake_that_dies_between_write_and_publication_loses_nothing() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let (slot, insured) = (fresh_slot(), insured());
     let endpoint = faulty.proxy.serve(faulty.stack.services().endpoint().clone(), "intake").await;
     let doomed = Application::start(ApplicationSettings {
@@ -159,7 +158,7 @@ async fn intake_that_dies_between_write_and_publication_loses_nothing() {
 /// where the first run dies between the failure and its announcement.
 #[tokio::test]
 async fn giving_up_is_visible_and_announced() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     join_all([0, 3].map(async |lost_announcements| {
         let slot = fresh_slot();
         let _intake = faulty.arm("intake", "Publish", slot, XML_FAULT, ALWAYS);
@@ -226,7 +225,7 @@ async fn what_was_given_up_is_made_right_by_its_countrys_decision() {
 /// An outcome is applied, but not announced, and then the person cancels: it is announced all the same, and as it was.
 #[tokio::test]
 async fn an_outcome_that_the_person_overtook_is_announced_as_it_was() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let booking = faulty.book_unannounced().await;
     let outcome = booking.outcome(Outcome::Completed);
     assert_eq!(faulty.cancel(&booking).await, StatusCode::ACCEPTED);
@@ -251,7 +250,7 @@ async fn an_outcome_that_the_person_overtook_is_announced_as_it_was() {
 #[tokio::test]
 async fn stuck_rows_never_starve_others() {
     const STUCK: u64 = 120;
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let slot = fresh_slot() & !1;
     // The message of each names this slot.
     let _stuck = faulty.arm("confirmation", "Publish", slot, XML_FAULT, ALWAYS);
@@ -282,7 +281,7 @@ async fn stuck_rows_never_starve_others() {
 
 #[tokio::test]
 async fn an_outcome_waits_for_the_table() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     join_all([FAULT, THROTTLED, Action::Cut, Action::Silence].map(async |action| {
         let slot = fresh_slot();
         let armed = faulty.arm("confirmation", "UpdateItem", slot, action.clone(), ALWAYS);
@@ -300,7 +299,7 @@ async fn an_outcome_waits_for_the_table() {
 
 #[tokio::test]
 async fn an_outcome_whose_answer_is_lost_is_applied_once() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let slot = fresh_slot();
     let armed = faulty.arm("confirmation", "UpdateItem", slot, Action::LoseAnswer, 1);
     let booking = faulty.book(slot).await;
@@ -316,7 +315,7 @@ async fn an_outcome_whose_answer_is_lost_is_applied_once() {
 
 #[tokio::test]
 async fn a_change_that_is_not_announced_comes_again_with_the_same_event_id() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     // Three attempts are one delivery; a refused entry is not tried again within it.
     join_all([(FAULT, 3), (REFUSED_ENTRY, 1), (Action::Silence, 1)].map(async |(action, times)| {
         let slot = fresh_slot();
@@ -338,7 +337,7 @@ async fn a_change_that_is_not_announced_comes_again_with_the_same_event_id() {
 
 #[tokio::test]
 async fn a_repeated_or_late_outcome_changes_nothing() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let booking = faulty.book(fresh_slot()).await;
     let row = faulty.until_completed(&booking).await;
     let started = Instant::now();
@@ -357,7 +356,7 @@ async fn a_repeated_or_late_outcome_changes_nothing() {
 
 #[tokio::test]
 async fn a_poison_message_ends_in_the_confirmation_dead_letter_queue() {
-    let faulty = faulty().await;
+    let faulty = &*faulty().await;
     let services = faulty.stack.services();
     let names = &services.backplane().confirmation_queue;
     let nobodys = Booking { insured: insured(), id: uuid::Uuid::now_v7().try_into().unwrap(), slot: fresh_slot() };

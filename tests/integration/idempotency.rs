@@ -59,7 +59,7 @@ async fn booked(stack: &LocalStack, insured: &str, slot: u64) -> usize {
 
 #[tokio::test]
 async fn the_same_key_and_request_answer_what_was_answered_first() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
     let first = book(stack, &key, &person, slot, "PE").await;
     assert_eq!((first.status, first.replayed), (StatusCode::ACCEPTED, false));
@@ -93,7 +93,7 @@ async fn the_same_key_and_request_answer_what_was_answered_first() {
 
 #[tokio::test]
 async fn of_ten_at_once_one_is_kept_and_all_are_answered_with_it() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
     let answers = join_all((0..10).map(|_| book(stack, &key, &person, slot, "CL"))).await;
     let ids: BTreeSet<_> = answers.iter().map(|answer| answer.body["appointmentId"].as_str().unwrap()).collect();
@@ -105,7 +105,7 @@ async fn of_ten_at_once_one_is_kept_and_all_are_answered_with_it() {
 /// DynamoDB may take days to delete what has expired, so that the instant counts and not whether the item is there.
 #[tokio::test]
 async fn an_expired_key_is_free_again() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
     let first = book(stack, &key, &person, slot, "PE").await;
     let (root, table) = (stack.services().aws(), &stack.services().backplane().table.name);
@@ -128,7 +128,7 @@ async fn an_expired_key_is_free_again() {
 /// An intake that dies after its write leaves a row that awaits its country, and a key that finds it.
 #[tokio::test]
 async fn a_retry_after_a_crash_between_write_and_publication_finds_the_same_appointment() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let services = stack.services();
     let client = Client::new(NativeTransport::new(), REGION, services.credentials("edge").unwrap().clone());
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);

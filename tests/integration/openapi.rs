@@ -215,7 +215,8 @@ pub(crate) fn text_of(output: &std::process::Output) -> String {
 /// of staff, and without one where that has to be refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing() {
-    let services = stack().await.services();
+    let stack = stack().await;
+    let services = stack.services();
     let issuer = TokenIssuer::generate().unwrap();
     let grant = Grant { insured_id: None, staff: true, lifetime: Duration::from_secs(3600) };
     let token = issuer.mint(Algorithm::EdDsa, &grant).unwrap();

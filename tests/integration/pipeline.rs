@@ -111,7 +111,7 @@ async fn until_messages_in(services: &Services, queue: &str, expected: u64) {
 
 #[tokio::test]
 async fn a_request_is_decided_by_its_own_country_only() {
-    let services = services().await;
+    let services = &*services().await;
     for (country, other) in [(Country::Peru, Country::Chile), (Country::Chile, Country::Peru)] {
         let slot = fresh_slot();
         let message = request(country, 123, slot);
@@ -125,7 +125,7 @@ async fn a_request_is_decided_by_its_own_country_only() {
 /// One `grep` by trace id shows what a worker did with a message, and nothing that is personal.
 #[tokio::test]
 async fn a_workers_log_names_the_trace_and_not_the_person() {
-    let services = services().await;
+    let services = &*services().await;
     let message = request(Country::Chile, 86_421, fresh_slot());
     publish(services, &message).await;
     let started = Instant::now();
@@ -150,7 +150,7 @@ async fn a_workers_log_names_the_trace_and_not_the_person() {
 
 #[tokio::test]
 async fn of_twenty_people_one_gets_the_slot() {
-    let services = services().await;
+    let services = &*services().await;
     let slot = fresh_slot();
     let messages: Vec<AppointmentMessage> = (0..20).map(|person| request(Country::Peru, person, slot)).collect();
     join_all(messages.iter().map(|message| publish(services, message))).await;

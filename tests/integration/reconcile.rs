@@ -139,7 +139,7 @@ impl Server {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_country_forgets_nothing_that_people_were_told() {
-    let bookings = std::env::var("RECONCILE_BOOKINGS").map_or(600, |number| number.parse().unwrap());
+    let bookings = std::env::var("RECONCILE_BOOKINGS").map_or(240, |number| number.parse().unwrap());
     let faulty = Faulty::start("reconcile", |durations| {
         durations.visibility_timeout = 2;
         durations.worker_timeout = 2;

@@ -18,7 +18,7 @@ use crate::states::{fresh_appointment, outcome_event, schedule, trace};
 
 /// A table of this test alone, in the emulator.
 async fn table(name: &str) -> (Client<NativeTransport>, String) {
-    let services = services().await;
+    let services = &*services().await;
     let name = format!("slots-{name}-{}", fastrand::u32(..));
     let mut definition = services.backplane().slots_table.definition();
     definition["TableName"] = json!(name);
@@ -75,7 +75,7 @@ async fn pages(table: &SlotsTable<'_, NativeTransport>, mut search: SlotSearch<'
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_slot_the_latest_version_stands_whatever_the_order() {
-    let services = services().await;
+    let services = &*services().await;
     let (client, name) = table("versions").await;
     let table = SlotsTable::new(&client, services.endpoint(), &name);
     let statuses =
@@ -109,7 +109,7 @@ async fn of_a_slot_the_latest_version_stands_whatever_the_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn free_slots_come_in_the_order_of_their_time_page_by_page() {
-    let services = services().await;
+    let services = &*services().await;
     let (client, name) = table("pages").await;
     let table = SlotsTable::new(&client, services.endpoint(), &name);
     // Several begin at once, and of every four one is busy; the numbers have one digit and several.
@@ -153,7 +153,7 @@ async fn free_slots_come_in_the_order_of_their_time_page_by_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_catalogue_is_kept_by_its_version() {
-    let services = services().await;
+    let services = &*services().await;
     let (client, name) = table("catalogue").await;
     let table = SlotsTable::new(&client, services.endpoint(), &name);
     assert_eq!(table.catalogue(Country::Chile).await.unwrap(), None);
@@ -190,7 +190,7 @@ pub(crate) async fn booked(table: &AppointmentsTable<'_, NativeTransport>, start
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_appointment_keeps_its_slot_and_cannot_be_cancelled_once_it_has_begun() {
-    let services = services().await;
+    let services = &*services().await;
     let client = crate::states::client(services);
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
     let now = Timestamp::from(SystemTime::now());
@@ -213,7 +213,7 @@ async fn an_appointment_keeps_its_slot_and_cannot_be_cancelled_once_it_has_begun
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_moved_names_its_successor_however_often_it_is_told() {
-    let services = services().await;
+    let services = &*services().await;
     let client = crate::states::client(services);
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
     let now = Timestamp::from(SystemTime::now());

@@ -86,7 +86,7 @@ pub(crate) fn key(appointment: &Appointment) -> Value {
 /// The conditions of the table's writes are made from `Status::on`; here they are asked for each pair.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_status_answers_every_event_in_the_table_too() {
-    let services = services().await;
+    let services = &*services().await;
     let (client, root, name) = (client(services), services.aws(), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);
     let mut pairs = 0;
@@ -233,7 +233,7 @@ fn every_order_and_repetition_of_an_appointments_events_ends_in_the_same_status(
         .run(&lives(), |life| {
             deliveries.set(deliveries.get() + life.arrivals.len());
             // A case that fails panics, which proptest takes as its failure and makes smaller.
-            runtime.block_on(live(services, &confirmation, &life));
+            runtime.block_on(live(&services, &confirmation, &life));
             Ok(())
         })
         .unwrap();

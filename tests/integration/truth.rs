@@ -2,7 +2,7 @@
 //! later versions, cancellations that were given up. The components as they are shipped, against a double of AWS, and the
 //! table's writes on the emulator. What needs the whole system is in `faults`.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use appointment::{Command, Outcome, OutcomeEvent, Status, Timestamp};
 use backplane::{AppointmentsTable, Cancelled};
@@ -176,7 +176,7 @@ async fn an_appointment_in_a_country_of_a_later_version_is_shown_and_moves_nowhe
 /// The table itself refuses to cancel it, whatever its status.
 #[tokio::test]
 async fn an_appointment_in_a_country_of_a_later_version_is_not_cancelled() {
-    let services = services().await;
+    let services = &*services().await;
     let (client, root, name) = (client(services), services.aws(), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);
     let appointment = fresh_appointment();
@@ -234,7 +234,7 @@ async fn an_outcome_with_values_of_a_later_version_is_applied_or_left_and_always
 
 #[tokio::test]
 async fn a_cancellation_that_was_given_up_can_be_asked_for_again() {
-    let services = services().await;
+    let services = &*services().await;
     let (client, root, name) = (client(services), services.aws(), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);
     let now = Timestamp::from(SystemTime::now());
@@ -314,8 +314,8 @@ async fn the_number_of_shards_is_a_setting() {
 /// What is due while the topic is away keeps its number of attempts, is due at once, and is published once it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
-    const ROWS: usize = 600;
-    let services = services().await;
+    const ROWS: usize = 300;
+    let services = &*services().await;
     let (client, name) = (client(services), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);
     let due = "1".parse().unwrap();
@@ -346,8 +346,7 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
         assert!(calls < 60, "{published} after {calls} calls");
     }
     println!("{published} rows in {calls} calls");
-    // The stack's own schedule takes rows too: that none is left out or taken twice is for the rows to say.
-    assert!(published > 0, "the stack's own schedule was faster with all {ROWS}");
+    assert!(published > 0, "nothing was published");
     let started = Instant::now();
     for appointment in &appointments {
         // A turn that a busy machine had no time for comes again; and its country may have answered meanwhile.
@@ -357,7 +356,8 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
                 break;
             }
             assert!(kept.pending_attempt == 0 && started.elapsed() < PATIENCE, "{kept:?}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            let (status, report) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
+            assert_eq!(status, StatusCode::OK, "{report}");
         }
     }
     let lines = confirmation.lines.lock().unwrap().clone();

@@ -3,6 +3,7 @@
 
 mod browser;
 mod log;
+mod shared;
 mod stack;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 pub use browser::Browser;
 pub use log::lines_that_name;
+pub use shared::{Lease, Shared};
 pub use stack::{
     artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack, stack_behind,
     stack_with_authentication,

@@ -11,26 +11,29 @@ use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
 use local_stack::{Endpoints, Front, LocalStack, Options, Services, catalogue, setup};
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
 
+use crate::shared::{Lease, Shared};
 use crate::workspace;
 
+/// A quarter of what people get: to project a slot costs the emulator about as much as to book it.
+const SAMPLE_DAYS: i64 = 7;
+
 /// Runs what a shared stack does in the background; the runtime of a single test ends with that test.
-static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
+pub(crate) static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
     Ok(runtime) => runtime,
     Err(error) => panic!("no runtime: {error}"),
 });
 
-/// The emulator with the backplane, the databases and the workers, started by the first test that asks for them.
+/// The emulator with the backplane, the databases and the workers, [`Shared`] by the tests that ask for them.
 ///
 /// They have the durations of the `local` block, and book any number (`CatalogueKind::External`). The children end with this process, by the kernel's parent-death signal.
 ///
 /// # Panics
 ///
 /// Where a part cannot be built or started.
-pub async fn services() -> &'static Services {
-    static SERVICES: OnceCell<Services> = OnceCell::const_new();
-    SERVICES.get_or_init(async || in_background(|| start_services("services", |_| {})).await).await
+pub async fn services() -> Lease<Services> {
+    static SERVICES: Shared<Services> = Shared::new();
+    SERVICES.get(async || in_background(|| start_services("services", |_| {})).await).await
 }
 
 /// As [`services`], for one test alone, with durations of its own.
@@ -42,14 +45,14 @@ pub async fn own_services(name: &'static str, change: fn(&mut Durations)) -> Ser
     in_background(move || start_services(name, change)).await
 }
 
-/// The whole system, application included, started by the first test that asks for it.
+/// The whole system, application included, [`Shared`] by the tests that ask for it.
 ///
 /// # Panics
 ///
 /// Where a part cannot be built or started.
-pub async fn stack() -> &'static LocalStack {
-    static STACK: OnceCell<LocalStack> = OnceCell::const_new();
-    STACK.get_or_init(async || in_background(|| start_stack("stack", Authentication::None)).await).await
+pub async fn stack() -> Lease<LocalStack> {
+    static STACK: Shared<LocalStack> = Shared::new();
+    STACK.get(async || in_background(|| start_stack("stack", Authentication::None)).await).await
 }
 
 /// As [`stack`], for one test alone, with an intake that takes the issuer's tokens.
@@ -81,7 +84,7 @@ pub async fn own_stack_with_slots(name: &'static str) -> LocalStack {
         let root = options.root.clone();
         let front = Front::new(&root, &artifacts, host());
         let stack = LocalStack::start(options, front, &Progress::silent()).await?;
-        catalogue::import_sample(stack.services(), &artifacts).await?;
+        catalogue::import_sample(stack.services(), &artifacts, SAMPLE_DAYS).await?;
         catalogue::until_projected(stack.services()).await?;
         Ok(stack)
     })
@@ -106,7 +109,7 @@ pub async fn stack_behind<F: Future<Output = Endpoints>>(
         change(&mut options.backplane.durations);
         let root = options.root.clone();
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
-        catalogue::import_sample(&services, &artifacts).await?;
+        catalogue::import_sample(&services, &artifacts, SAMPLE_DAYS).await?;
         let endpoints = Some(between(services.endpoint().clone()).await);
         let front = Front { endpoints, ..Front::new(&root, &artifacts, host()) };
         LocalStack::over(services, front, &Progress::silent()).await

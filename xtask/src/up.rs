@@ -9,7 +9,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Front, LocalStack, Options, catalogue, setup};
+use local_stack::{Front, LocalStack, Options, catalogue, sample, setup};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Start;
@@ -72,7 +72,7 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
     let front = Front { port: Some(start.port), authentication, ..Front::new(root, &artifacts, host) };
     let stack = LocalStack::start(options, front, &progress).await?;
     let step = progress.step("four weeks of slots");
-    let countries = catalogue::import_sample(stack.services(), &artifacts).await?;
+    let countries = catalogue::import_sample(stack.services(), &artifacts, sample::DAYS).await?;
     catalogue::until_projected(stack.services()).await?;
     step.done(&countries.join(", "));
     Ok(stack)

@@ -74,11 +74,11 @@ impl SlotsProgram {
     }
 }
 
-/// Imports the [`sample`] into every country that has a catalogue of its own; the codes of those.
+/// Imports the [`sample`] of so many days into every country that has a catalogue of its own; the codes of those.
 ///
 /// # Errors
 /// When an import fails.
-pub async fn import_sample(services: &Services, artifacts: &Artifacts) -> Result<Vec<String>> {
+pub async fn import_sample(services: &Services, artifacts: &Artifacts, days: i64) -> Result<Vec<String>> {
     let today = OffsetDateTime::now_utc().date();
     let own = services.backplane().countries().filter(|country| country.catalogue == CatalogueKind::Own);
     try_join_all(own.map(async |names| {
@@ -89,7 +89,7 @@ pub async fn import_sample(services: &Services, artifacts: &Artifacts) -> Result
             event_bus: services.backplane().bus.name.clone(),
             emulator: services.emulator_url(),
         };
-        program.import(&sample::file(country, today)?).await?;
+        program.import(&sample::file(country, today, days)?).await?;
         anyhow::Ok(names.code)
     }))
     .await

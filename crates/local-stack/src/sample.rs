@@ -11,8 +11,8 @@ use time::{Date, Duration, Weekday};
 /// The first slot's number.
 pub const FIRST: u64 = 100;
 
-/// For how many days there are slots; clinics are closed at the weekend.
-const DAYS: i64 = 28;
+/// For how many days a stack that people use has slots; clinics are closed at the weekend.
+pub const DAYS: i64 = 28;
 
 /// When a consultation begins, in local time.
 const TIMES: [&str; 4] = ["09:00", "10:00", "15:00", "16:00"];
@@ -49,18 +49,18 @@ const CHILE: [Practitioner; 6] = [
     practitioner("Clínica Valparaíso", "Dr. Araya", "Dermatología"),
 ];
 
-/// The file of a country's slots from the day after `today` on, as an import takes it: CSV with a header.
+/// The file of a country's slots of so many days from the day after `today` on, as an import takes it: CSV with a header.
 ///
 /// # Errors
 /// When the calendar ends.
-pub fn file(country: Country, today: Date) -> Result<String> {
+pub fn file(country: Country, today: Date, days: i64) -> Result<String> {
     let (practitioners, time_zone) = match country {
         Country::Peru => (&PERU, "America/Lima"),
         Country::Chile => (&CHILE, "America/Santiago"),
     };
     let mut file = String::from("scheduleId,specialty,center,practitioner,start,durationMinutes,timeZone\n");
     let mut number = FIRST;
-    for day in 1..=DAYS {
+    for day in 1..=days {
         let day = today.checked_add(Duration::days(day)).context("the calendar ends")?;
         if matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday) {
             continue;
@@ -91,7 +91,7 @@ mod tests {
         // A Saturday.
         let today = Date::from_calendar_date(2026, Month::November, 28).unwrap();
         for country in Country::ALL {
-            let file = file(country, today).unwrap();
+            let file = file(country, today, DAYS).unwrap();
             let lines: Vec<Vec<&str>> = file.lines().skip(1).map(|line| line.split(',').collect()).collect();
             assert_eq!(lines.len(), 20 * 4 * 6);
             let numbers: Vec<u64> = lines.iter().map(|line| line.first().unwrap().parse().unwrap()).collect();
