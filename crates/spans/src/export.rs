@@ -73,7 +73,7 @@ pub enum ExportError {
     #[error("no spans are exported: {0}; correct OTEL_EXPORTER_OTLP_ENDPOINT, for example http://127.0.0.1:4318")]
     Setting(#[from] ExporterBuildError),
     /// The collector did not take them.
-    #[error("{spans} spans are lost: {source}")]
+    #[error("the collector did not take them (spans lost: {spans}): {source}")]
     Refused {
         /// How many.
         spans: usize,
@@ -81,13 +81,13 @@ pub enum ExportError {
         source: OTelSdkError,
     },
     /// The collector did not answer.
-    #[error("{spans} spans are lost: the collector did not answer within {}s", FLUSH_LIMIT.as_secs())]
+    #[error("the collector did not answer within {} s (spans lost: {spans})", FLUSH_LIMIT.as_secs())]
     Silent {
         /// How many.
         spans: usize,
     },
     /// More came than was flushed.
-    #[error("{spans} spans are lost: there was no room for them")]
+    #[error("there was no room for them (spans lost: {spans})")]
     Overflow {
         /// How many.
         spans: usize,
@@ -107,10 +107,13 @@ impl Exporter {
             return Ok(None);
         }
         let service = given(SERVICE_NAME).unwrap_or_else(|| service.to_owned());
-        let client = Client(NativeTransport::new());
-        let mut exporter = SpanExporter::builder().with_http().with_http_client(client).build()?;
+        let exporter = SpanExporter::builder().with_http().with_http_client(Client(NativeTransport::new())).build()?;
+        Ok(Some(Self::sending(exporter, service)))
+    }
+
+    fn sending(mut exporter: SpanExporter, service: String) -> Self {
         exporter.set_resource(&Resource::builder_empty().with_service_name(service).build());
-        Ok(Some(Self { exporter: exporter.into(), waiting: Mutex::default() }))
+        Self { exporter: exporter.into(), waiting: Mutex::default() }
     }
 
     /// Takes a line of a log, as it is written. What is no span's is left alone.
@@ -253,6 +256,8 @@ fn derived(seed: u64) -> SpanId {
 mod tests {
     #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+    use opentelemetry_otlp::WithExportConfig as _;
+
     use super::*;
 
     #[test]
@@ -286,6 +291,24 @@ mod tests {
         assert_eq!(ids.len(), 4);
         let attributes: Vec<_> = spans[0].attributes.iter().map(|pair| pair.key.as_str()).collect();
         assert_eq!(attributes, ["appointment.id", "appointment.country"], "who acted on whom stays in the logs");
+    }
+
+    #[tokio::test]
+    async fn what_a_collector_does_not_take_is_lost_and_told() {
+        let client = Client(NativeTransport::new());
+        let builder = SpanExporter::builder().with_http().with_endpoint("http://127.0.0.1:1/v1/traces");
+        let exporter = Exporter::sending(builder.with_http_client(client).build().unwrap(), "intake".to_owned());
+        assert!(exporter.flush().await.is_ok(), "nothing to send");
+        let line = r#"{"timestamp":"2026-11-28T03:41:05Z","level":"INFO","service":"s","message":"m","duration_ms":1,
+            "trace_id":"f44af53fcfacf9aa38d2748c17b35542"}"#;
+        for _ in 0..=CAPACITY {
+            exporter.offer(line);
+        }
+        let began = std::time::Instant::now();
+        let error = exporter.flush().await.unwrap_err().to_string();
+        assert!(error.contains("(spans lost: 4097)"), "{error}");
+        assert!(began.elapsed() < FLUSH_LIMIT * 3, "a function's answer waits for it");
+        assert!(exporter.flush().await.is_ok(), "they are not sent again");
     }
 
     #[test]
