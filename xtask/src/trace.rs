@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 #[derive(Args)]
 pub(crate) struct Trace {
-    /// The appointment's id (`appointmentId`), or a trace's: the 32 hexadecimal digits of `trace_id` in the logs.
+    /// An appointment's id, or a trace's: 32 hexadecimal digits.
     id: String,
-    /// The port of the local stack's application. Its logs are read, so that it may have ended by now.
+    /// The port of the local stack's application, which may have ended by now.
     #[arg(long, default_value_t = 3000)]
     port: u16,
 }
@@ -35,7 +35,8 @@ pub(crate) fn run(root: &Path, options: &Trace) -> Result<ExitCode> {
     let timelines: Vec<Timeline> = traces.iter().filter_map(|trace| Timeline::of(trace, &lines)).collect();
     if timelines.is_empty() {
         bail!(
-            "no line in {} names {}: is it of another stack (--port)? The emulator shows what a function printed a second later, or with its next invocation",
+            "no line in {} names {}.\nIs it of another stack (--port)? \
+             What a function printed is there a second later,\nor with its next invocation.",
             folder.display(),
             options.id
         );
