@@ -15,7 +15,7 @@ pub use log::lines_that_name;
 pub use shared::{Lease, Shared};
 pub use stack::{
     artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack, stack_behind,
-    stack_with_authentication,
+    stack_with_authentication, stack_with_collector,
 };
 
 /// The workspace's folder.

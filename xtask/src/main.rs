@@ -13,6 +13,7 @@ mod spin_env;
 mod terraform;
 mod test;
 mod token;
+mod trace;
 mod up;
 
 use std::path::PathBuf;
@@ -77,6 +78,20 @@ enum Task {
     ///   curl -H "authorization: Bearer $(cargo xtask token 00123)" http://127.0.0.1:3000/appointments/00123
     #[command(verbatim_doc_comment)]
     Token(token::Token),
+    /// Show an appointment's way through the system as bars.
+    ///
+    /// Read from the logs of a local stack that `up` or `demo` started. Each hop (█)
+    /// stands between what its message waited for (░, in brackets: the event bus, its
+    /// queue, its function) and what it called (▒). An appointment that was cancelled
+    /// or moved has several traces. At the end: how much of the time from 202 to
+    /// completed the spans tell, and where there are gaps. In colour on a terminal,
+    /// unless NO_COLOR is set.
+    ///
+    /// Examples:
+    ///   cargo xtask trace 01890f3e-6b7c-7cc2-98c4-dc0c0c07398f   an `appointmentId`
+    ///   cargo xtask trace f44af53fcfacf9aa38d2748c17b35542       a line's `trace_id`
+    #[command(verbatim_doc_comment)]
+    Trace(trace::Trace),
     /// Turn Terraform's outputs into the environment file of the Spin application.
     ///
     /// The file holds secrets: it has the mode 0600, and belongs into no repository. One `SPIN_VARIABLE_…=value` stands on
@@ -264,6 +279,7 @@ async fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Up { start, ways } => up::run(&root, &start, &ways).await,
         Task::Token(token) => token::run(&root, &token),
+        Task::Trace(options) => trace::run(&root, &options),
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
         Task::Cost => {
             print!("{}", cost::page());

@@ -83,6 +83,14 @@ pub struct Options {
     pub instance: String,
     /// What to provision, usually [`Backplane::shortened`].
     pub backplane: Backplane,
+    /// What every program of ours gets in its environment beside its own settings: where spans go ([`telemetry`]), or nothing.
+    pub telemetry: BTreeMap<String, String>,
+}
+
+/// The variables of OpenTelemetry (`OTEL_EXPORTER_OTLP_ENDPOINT`, …) in this program's own environment.
+#[must_use]
+pub fn telemetry() -> BTreeMap<String, String> {
+    std::env::vars().filter(|(name, _)| name.starts_with("OTEL_EXPORTER_OTLP_")).collect()
 }
 
 /// What stands behind the application: the emulator with the provisioned backplane, the databases, and the workers.
@@ -96,6 +104,7 @@ pub struct Services {
     endpoint: Endpoint,
     provisioned: Provisioned,
     backplane: Backplane,
+    telemetry: BTreeMap<String, String>,
     directory: PathBuf,
 }
 
@@ -105,7 +114,7 @@ impl Services {
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
     pub async fn start(options: Options, artifacts: &Artifacts, progress: &Progress) -> Result<Self> {
-        let Options { root, instance, backplane } = options;
+        let Options { root, instance, backplane, telemetry } = options;
         let directory = fresh_directory(&root, &instance)?;
 
         let step = progress.step("AWS emulator and PostgreSQL");
@@ -130,7 +139,7 @@ impl Services {
             let database = databases.get(country)?;
             Some((country.clone(), WorkerCode { zip, database }))
         });
-        register_workers(&backplane, &endpoint, &provisioned, &code.collect()).await?;
+        register_workers(&backplane, &endpoint, &provisioned, &code.collect(), &telemetry).await?;
         let workers: Vec<_> = backplane.countries().collect();
         let functions =
             workers.iter().flat_map(|country| [&country.function, &country.migration_function, &country.importer]);
@@ -159,6 +168,7 @@ impl Services {
             endpoint,
             provisioned,
             backplane,
+            telemetry,
             directory,
         };
         RunningStack::announce(&services)?;
@@ -374,7 +384,8 @@ impl LocalStack {
                 // Only the function behind the queue uses it.
                 ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
             ];
-            Ok(host.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(variables).collect())
+            let host = host.into_iter().map(|(name, value)| (name.to_owned(), value));
+            Ok(host.chain(variables).chain(services.telemetry.clone()).collect())
         })
         .await?;
         let (intake, confirmation) = (&backplane.intake.function, &backplane.confirmation.function);
@@ -401,6 +412,7 @@ impl LocalStack {
             edge_host: &front.artifacts.edge_host(),
             port: front.port,
             variables,
+            telemetry: services.telemetry.clone(),
             log: services.logs().join("application.log"),
         })
         .await?;
