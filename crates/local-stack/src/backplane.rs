@@ -633,6 +633,14 @@ impl Backplane {
         self.country_entries.iter().map(|entry| self.country(entry))
     }
 
+    /// Each queue that a function consumes, with its dead-letter queue.
+    #[must_use]
+    pub fn queues(&self) -> Vec<(String, String)> {
+        let countries = self.countries().map(|country| (country.queue, country.dead_letter_queue));
+        let of_bus = [&self.confirmation_queue, &self.slots_queue];
+        countries.chain(of_bus.map(|queue| (queue.name.clone(), queue.dead_letter_queue.clone()))).collect()
+    }
+
     /// The code of each country.
     pub fn codes(&self) -> impl Iterator<Item = &str> {
         self.country_entries.iter().map(|entry| entry.code.as_str())

@@ -17,6 +17,7 @@
 //! | [`tokens`] | an issuer of bearer tokens |
 //! | [`application`] | the Spin application at the edge, under `spin up` or in the embedded host |
 //! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
+//! | [`observation`], [`fault`] | what a stack that runs holds; breaks a hop of it, and heals it |
 //! | [`process`] | child processes that never outlive their program |
 //!
 //! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
@@ -31,11 +32,13 @@ pub mod backplane;
 pub mod catalogue;
 pub mod chromium;
 pub mod database;
+pub mod fault;
 pub mod forget;
 mod function_logs;
 pub mod http;
 mod journal;
 pub mod ministack;
+pub mod observation;
 pub mod postgres;
 pub mod process;
 pub mod progress;
@@ -83,6 +86,27 @@ pub struct Options {
     pub instance: String,
     /// What to provision, usually [`Backplane::shortened`].
     pub backplane: Backplane,
+    /// Where the servers listen.
+    pub ports: Ports,
+}
+
+/// The ports of the servers behind the application, on 127.0.0.1; a free one where `None`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    /// Of the AWS emulator.
+    pub emulator: Option<u16>,
+    /// Of the PostgreSQL server with the countries' databases.
+    pub databases: Option<u16>,
+}
+
+impl Ports {
+    /// Says clearly that a port is taken, before anything was started.
+    fn require_free(self) -> Result<()> {
+        if let Some(port) = self.emulator {
+            ministack::require_free(port)?;
+        }
+        self.databases.map_or(Ok(()), postgres::require_free)
+    }
 }
 
 /// What stands behind the application: the emulator with the provisioned backplane, the databases, and the workers.
@@ -105,7 +129,7 @@ impl Services {
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
     pub async fn start(options: Options, artifacts: &Artifacts, progress: &Progress) -> Result<Self> {
-        let Options { root, instance, backplane } = options;
+        let Options { root, instance, backplane, ports } = options;
         let directory = fresh_directory(&root, &instance)?;
 
         let step = progress.step("AWS emulator and PostgreSQL");
@@ -113,9 +137,10 @@ impl Services {
         let program = setup::ministack_program(&root);
         let start_postgres = async {
             let needed = backplane.countries().any(|country| !given.contains_key(&country.code));
-            if needed { Postgres::start(&root, &directory).await.map(Some) } else { Ok(None) }
+            if needed { Postgres::start_on(&root, &directory, ports.databases).await.map(Some) } else { Ok(None) }
         };
-        let (postgres, ministack) = try_join(start_postgres, Ministack::start(&program, None, &directory)).await?;
+        let (postgres, ministack) =
+            try_join(start_postgres, Ministack::start(&program, ports.emulator, &directory)).await?;
         step.done(&ministack.url());
 
         let step = progress.step("backplane and databases");
@@ -343,6 +368,7 @@ impl LocalStack {
         if let Some(port) = front.port {
             application::require_free(port)?;
         }
+        options.ports.require_free()?;
         let services = Services::start(options, front.artifacts, progress).await?;
         Self::over(services, front, progress).await
     }

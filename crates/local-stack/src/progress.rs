@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-/// Numbered steps on standard error, or nothing at all.
+/// Numbered steps on standard error, each in one line, or nothing at all.
 #[derive(Debug)]
 pub struct Progress {
     total: Option<u32>,
@@ -15,6 +15,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Step {
     label: Option<String>,
+    /// Whether its label was printed when it began.
+    noisy: bool,
     started: Instant,
 }
 
@@ -57,7 +59,7 @@ impl Progress {
             Some(label) if noisy => writeln!(output, "{label} …"),
             _ => Ok(()),
         };
-        Step { label, started: Instant::now() }
+        Step { label, noisy, started: Instant::now() }
     }
 }
 
@@ -66,8 +68,10 @@ impl Step {
     pub fn done(self, detail: &str) {
         if let Some(label) = &self.label {
             let seconds = self.started.elapsed().as_secs_f64();
-            let separator = if detail.is_empty() { "" } else { ": " };
-            let _ = writeln!(std::io::stderr().lock(), "{label}{separator}{detail} … {seconds:.1} s");
+            let label = if self.noisy { "     " } else { label };
+            let separator = if detail.is_empty() || self.noisy { "" } else { ":" };
+            let space = if detail.is_empty() { "" } else { " " };
+            let _ = writeln!(std::io::stderr().lock(), "{label}{separator}{space}{detail} … {seconds:.1} s");
         }
     }
 }
