@@ -413,10 +413,7 @@ impl LocalStack {
             Duration::from_secs(backplane.durations.republish_interval),
             &services.logs().join("schedule.log"),
         )?;
-        step.done(&format!(
-            "{intake} behind {}, {confirmation} behind {}",
-            api.host, backplane.confirmation_queue.name
-        ));
+        step.done(&format!("{intake}, {confirmation}"));
 
         let step = progress.step("the application at the edge");
         let mut variables = services.variables_by_way_of(&endpoints.intake)?;
@@ -519,6 +516,12 @@ async fn worker_packages(backplane: &Backplane, artifacts: &Artifacts) -> Result
     }))
     .await
     .map(|packages| packages.into_iter().collect())
+}
+
+/// The folder of the logs of the stack whose application has this port.
+#[must_use]
+pub fn logs_of_port(root: &Path, port: u16) -> PathBuf {
+    instance_directory(root, &port.to_string()).join("logs")
 }
 
 /// The folder of an instance.

@@ -230,11 +230,8 @@ impl Account {
         let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
         let given_up = self.given_up(backplane).await?;
         if !dry_run {
-            stream::iter(&given_up)
-                .map(async |given_up| topic.publish(&given_up.command).await)
-                .buffer_unordered(IN_FLIGHT)
-                .try_collect::<()>()
-                .await?;
+            let publications = given_up.iter().map(|given_up| topic.publish(&given_up.command));
+            stream::iter(publications.collect::<Vec<_>>()).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
         }
         Ok(given_up.len() as u64)
     }
@@ -257,17 +254,14 @@ impl Account {
             let mut start = None;
             loop {
                 let page = table.due(&shard, whenever, PAGE, start).await?;
-                let found: Vec<Option<GivenUp>> = stream::iter(&page.appointments)
-                    .map(async |row| {
-                        // The index tells no slot, and may be older than the table.
-                        let kept = table.get(&row.insured_id, row.appointment_id).await?;
-                        let command = kept.as_ref().and_then(KeptAppointment::unanswered_command);
-                        anyhow::Ok(command.map(|command| GivenUp { status: row.status, next: row.since, command }))
-                    })
-                    .buffer_unordered(IN_FLIGHT)
-                    .try_collect()
-                    .await?;
-                all.extend(found.into_iter().flatten());
+                // The index tells no slot, and may be older than the table.
+                let kept = page.appointments.iter().map(|row| table.get(&row.insured_id, row.appointment_id));
+                let kept: Vec<_> = stream::iter(kept.collect::<Vec<_>>()).buffered(IN_FLIGHT).try_collect().await?;
+                let found = page.appointments.iter().zip(kept).map(|(row, kept): (_, Option<KeptAppointment>)| {
+                    let command = kept.as_ref()?.unanswered_command()?;
+                    Some(GivenUp { status: row.status, next: row.since, command })
+                });
+                all.extend(found.flatten());
                 start = page.next;
                 if start.is_none() {
                     break;
