@@ -4,6 +4,7 @@
 mod browser;
 mod log;
 mod stack;
+mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ pub use stack::{
     artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack, stack_behind,
     stack_with_authentication,
 };
+pub use view::View;
 
 /// The workspace's folder.
 #[must_use]

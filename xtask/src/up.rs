@@ -130,6 +130,8 @@ pub(crate) fn explain(stack: &LocalStack, ways: &Ways) {
     let (gateway, api_host) = (&api.url, &api.host);
     println!(
         "
+The page on which people book: {url}/
+
 The application answers at {url}. Try:
 
   curl --get {url}/slots -d countryISO=PE \\

@@ -389,8 +389,10 @@ impl LocalStack {
         let (artifacts, root) = (front.artifacts.clone(), front.root.to_owned());
         let package = tokio::task::spawn_blocking(move || artifacts.application_package(&root)).await??;
         let api = register_application(backplane, &services.endpoint, &package, |component| {
-            let endpoint = if component == "intake" { &endpoints.intake } else { &endpoints.confirmation };
-            let mut variables = services.shared_variables(endpoint);
+            let endpoint = if component == "confirmation" { &endpoints.confirmation } else { &endpoints.intake };
+            // The page calls nobody.
+            let mut variables =
+                if component == "booking-page" { BTreeMap::new() } else { services.shared_variables(endpoint) };
             variables.insert("authentication", "none".to_owned());
             variables.extend(authentication.clone());
             let variables = variables.into_iter().map(|(name, value)| (application::environment_name(name), value));
@@ -403,9 +405,10 @@ impl LocalStack {
             Ok(host.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(variables).collect())
         })
         .await?;
-        let (intake, confirmation) = (&backplane.intake.function, &backplane.confirmation.function);
+        let [intake, page, confirmation] =
+            [&backplane.intake.function, &backplane.booking_page.function, &backplane.confirmation.function];
         let function_log = services.logs().join("functions.log");
-        let function_logs = FunctionLogs::start(services.aws(), &[intake, confirmation], &function_log)?;
+        let function_logs = FunctionLogs::start(services.aws(), &[intake, page, confirmation], &function_log)?;
         let schedule = Schedule::start(
             services.aws(),
             Function::new(backplane, confirmation),
@@ -413,7 +416,7 @@ impl LocalStack {
             Duration::from_secs(backplane.durations.republish_interval),
             &services.logs().join("schedule.log"),
         )?;
-        step.done(&format!("{intake}, {confirmation}"));
+        step.done(&format!("{intake}, {page}, {confirmation}"));
 
         let step = progress.step("the application at the edge");
         let mut variables = services.variables_by_way_of(&endpoints.intake)?;
