@@ -19,6 +19,7 @@ mod clients;
 mod cognito;
 mod components;
 mod confirmation;
+mod console;
 mod contract;
 mod cors;
 mod deploy;
