@@ -227,7 +227,7 @@ async fn one_sees_a_booking_breaks_a_database_and_redrives_what_it_lost() {
     assert_eq!(state.messages.dead_letters.len(), 2, "{state:?}");
     assert!(state.hops.iter().any(|hop| hop.hop == "database-PE" && hop.broken), "{state:?}");
     let plain =
-        console::terminal::status(&state, &console::timeline::Timeline::default(), console::terminal::Colour::Off);
+        console::terminal::status(&state, &console::history::History::default(), console::terminal::Colour::Off);
     assert!(plain.contains("Dead letters: 2") && plain.contains("database-PE is broken on purpose"), "{plain}");
     assert!(plain.lines().all(|line| line.chars().count() <= 80), "{plain}");
 

@@ -194,6 +194,7 @@ async fn live(services: &Services, confirmation: &Confirmation, life: &Life) {
     for event in &life.arrivals {
         let event = outcome_event(&appointment, *event).unwrap();
         let envelope = Envelope {
+            time: None,
             source: appointment.country.known().unwrap().event_source().to_owned(),
             detail_type: event.outcome.detail_type().to_owned(),
             detail: event.detail,

@@ -14,6 +14,7 @@ mod status;
 mod terraform;
 mod test;
 mod token;
+mod trace;
 mod up;
 
 use std::path::PathBuf;
@@ -78,6 +79,18 @@ enum Task {
     ///   curl -H "authorization: Bearer $(cargo xtask token 00123)" http://127.0.0.1:3000/appointments/00123
     #[command(verbatim_doc_comment)]
     Token(token::Token),
+    /// Show an appointment's way through the system as bars: each hop, what it called, and what was waited for.
+    ///
+    /// Read from the logs of a local stack that `up` or `demo` started. Each line is a hop (█) with its calls (▒), after what the
+    /// message waited for (░, in brackets): the event bus, its queue, its function. An appointment that was cancelled or moved has
+    /// several traces. At the end: how much of the time from 202 to completed the spans tell, and where there are gaps. In colour on a
+    /// terminal, unless NO_COLOR is set.
+    ///
+    /// Examples:
+    ///   cargo xtask trace 01890f3e-6b7c-7cc2-98c4-dc0c0c07398f        of an appointment: `appointmentId` of a response
+    ///   cargo xtask trace f44af53fcfacf9aa38d2748c17b35542            of a trace: `trace_id` of a log line
+    #[command(verbatim_doc_comment)]
+    Trace(trace::Trace),
     /// Turn Terraform's outputs into the environment file of the Spin application.
     ///
     /// The file holds secrets: it has the mode 0600, and belongs into no repository. One `SPIN_VARIABLE_…=value` stands on
@@ -283,6 +296,7 @@ async fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Up { start, ways } => up::run(&root, &start, &ways).await,
         Task::Token(token) => token::run(&root, &token),
+        Task::Trace(options) => trace::run(&root, &options),
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,
         Task::Cost => {
             print!("{}", cost::page());

@@ -1,12 +1,14 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp};
+use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp, TraceContext};
+use aws_http::CallLog;
 use backplane::{Applied, AppointmentsTable};
 use edge_component::{Chance, Level, LogLine};
 use futures::future::join;
 
 use crate::internal::{Delivered, Failure, SERVICE, Settings};
 use crate::projection::project;
+use crate::waits::{Delivery, on_bus};
 
 /// How log lines name this way in, where those of HTTP name their route.
 pub(crate) const ROUTE: &str = "handle-queue-message";
@@ -22,13 +24,23 @@ struct Done {
     status: Option<Status>,
 }
 
+/// What is known of a message while it is handled, for the log.
+#[derive(Default)]
+struct Seen {
+    event: Option<OutcomeEvent>,
+    /// The bus's own time of it.
+    time: Option<String>,
+    calls: CallLog,
+}
+
 /// Applies the outcome in a message's body, and writes one log line about it.
-pub(crate) async fn deliver(body: &[u8], arrived: SystemTime) -> Delivered {
+pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
     let chance = Chance::draw();
-    let mut event = None;
-    let result = confirm(body, arrived, &mut event).await;
-    let trace =
-        chance.trace(event.as_ref().map(|event: &OutcomeEvent| event.detail.traceparent.to_string()).as_deref());
+    let mut seen = Seen::default();
+    let result = confirm(body, delivery, &mut seen).await;
+    let Seen { event, time, calls } = seen;
+    let caller = event.as_ref().map(|event| event.detail.traceparent);
+    let trace = chance.trace(caller);
     let (delivered, level, message, status, error) = match result {
         Ok(Done { level, message, status }) => (Delivered::Done, level, message, status, None),
         Err(failure) => {
@@ -36,7 +48,9 @@ pub(crate) async fn deliver(body: &[u8], arrived: SystemTime) -> Delivered {
             (delivered, failure.level(), failure.message(), None, Some(error))
         }
     };
+    let on_bus = event.as_ref().map(|event| on_bus(time.as_deref(), event.detail.occurred_at));
     LogLine::new(level, SERVICE, message, trace)
+        .with_some("parent_span_id", caller.map(TraceContext::span_id))
         .with("route", ROUTE)
         .with("action", delivered.action())
         .with_some("appointment_id", event.as_ref().map(|event| event.detail.appointment_id))
@@ -46,23 +60,25 @@ pub(crate) async fn deliver(body: &[u8], arrived: SystemTime) -> Delivered {
         .with_some("event_id", event.as_ref().map(|event| event.detail.event_id))
         .with_some("appointment_status", status)
         .with_some("error", error)
-        .with_duration_since(arrived)
+        .with_duration_since(delivery.arrived)
+        .with_spans(delivery.arrived, delivery.waits(on_bus), &calls)
         .write();
     delivered
 }
 
-async fn confirm(body: &[u8], arrived: SystemTime, seen: &mut Option<OutcomeEvent>) -> Result<Done, Failure> {
+async fn confirm(body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Done, Failure> {
     // The error of serde_json can quote the body, which is personal data, so that only its place is told.
-    let envelope: Envelope<OutcomeDetail> = serde_json::from_slice(body).map_err(|error| {
+    let mut envelope: Envelope<OutcomeDetail> = serde_json::from_slice(body).map_err(|error| {
         Failure::Poison(format!("not an outcome: line {}, column {}", error.line(), error.column()))
     })?;
+    seen.time = envelope.time.take();
     let event = OutcomeEvent::try_from(envelope).map_err(|error| Failure::Poison(error.to_string()))?;
-    let event = &*seen.insert(event);
+    let event = &*seen.event.insert(event);
 
-    let settings = Settings::read(arrived)?;
-    let client = settings.client.clone().with_deadline(UPDATE_DEADLINE);
+    let settings = Settings::read(delivery.arrived)?;
+    let client = settings.client.clone().with_call_log(seen.calls.clone()).with_deadline(UPDATE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
-    let (change, done) = match table.apply(event, Timestamp::from(arrived)).await? {
+    let (change, done) = match table.apply(event, Timestamp::from(delivery.arrived)).await? {
         Applied::Moved(change) => (Some(change), Done::applied("outcome applied", &event.detail)),
         Applied::Repeated(change) => (Some(change), Done::applied("outcome repeated", &event.detail)),
         Applied::Overtaken(status @ Status::Unknown(_)) => {

@@ -20,6 +20,7 @@ mod projection;
 mod queue;
 mod republish;
 mod settings;
+mod waits;
 
 use edge_component::serve;
 use wasi::exports::http::incoming_handler::Guest;

@@ -8,8 +8,8 @@ use appointment::{
     CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, Country, Envelope, MAX_SLOTS_PER_EVENT, SLOTS_CHANGED_DETAIL_TYPE,
     SlotState, SlotsChanged, TraceContext,
 };
-use aws_http::Client;
 use aws_http::wasi::WasiTransport;
+use aws_http::{CallLog, Client};
 use backplane::{SlotsTable, StoreError};
 use edge_component::{Chance, Level, LogLine};
 use futures::future::join_all;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::confirm::ROUTE;
 use crate::internal::{Delivered, Failure, SERVICE, Settings};
 use crate::settings::SLOTS_TABLE;
+use crate::waits::Delivery;
 
 /// All writes of a message together, which are made side by side.
 const DEADLINE: Duration = Duration::from_millis(3_800);
@@ -56,11 +57,13 @@ impl Subject {
 }
 
 /// Keeps what a message tells of a catalogue, and writes one log line about it.
-pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: SystemTime) -> Delivered {
+pub(crate) async fn deliver(subject: Subject, body: &[u8], delivery: &Delivery) -> Delivered {
+    let arrived = delivery.arrived;
     let chance = Chance::draw();
     let mut about = None;
     let result = keep(subject, body, arrived, &mut about).await;
-    let trace = chance.trace(about.as_ref().map(|about| about.trace.to_string()).as_deref());
+    let caller = about.as_ref().map(|about| about.trace);
+    let trace = chance.trace(caller);
     let (delivered, level, message, written, error) = match result {
         Ok(written) => (Delivered::Done, Level::Info, "catalogue projected", Some(written), None),
         Err(failure) => {
@@ -69,6 +72,7 @@ pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: SystemTime) 
         }
     };
     LogLine::new(level, SERVICE, message, trace)
+        .with_some("parent_span_id", caller.map(TraceContext::span_id))
         .with("route", ROUTE)
         .with("action", delivered.action())
         .with_some("country", about.as_ref().map(|about| about.country))
@@ -77,6 +81,7 @@ pub(crate) async fn deliver(subject: Subject, body: &[u8], arrived: SystemTime) 
         .with_some("written", written)
         .with_some("error", error)
         .with_duration_since(arrived)
+        .with_spans(arrived, delivery.waits(None), &CallLog::default())
         .write();
     delivered
 }

@@ -10,6 +10,7 @@ use edge_component::run;
 
 use crate::internal::Delivered;
 use crate::projection::Subject;
+use crate::waits::Delivery;
 use crate::{confirm, projection};
 
 wit_bindgen::generate!({
@@ -24,11 +25,12 @@ export!(Queue);
 impl Guest for Queue {
     fn handle_queue_message(message: Message) -> Result<MessageAction, Error> {
         let arrived = SystemTime::now();
+        let delivery = Delivery::read(arrived, &message.message_attributes);
         let body = message.body.unwrap_or_default();
         let delivered = run(async {
             match Subject::of(body.as_bytes()) {
-                Some(subject) => projection::deliver(subject, body.as_bytes(), arrived).await,
-                None => confirm::deliver(body.as_bytes(), arrived).await,
+                Some(subject) => projection::deliver(subject, body.as_bytes(), &delivery).await,
+                None => confirm::deliver(body.as_bytes(), &delivery).await,
             }
         });
         match delivered {

@@ -121,7 +121,8 @@ struct Republisher {
 
 /// Answers a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
 pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
-    let trace = Chance::draw().trace(request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
+    let trace =
+        Chance::draw().trace(request.headers().get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok()));
     let mut country = None;
     let result = match order(&request) {
         Ok(order) => {

@@ -1,6 +1,7 @@
 use std::time::SystemTime;
 
 use appointment::{Appointment, AppointmentId, KeptCountry, TraceContext};
+use aws_http::CallLog;
 use backplane::{KeptAppointment, StoreError};
 use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
 use http::header::{
@@ -27,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) arrived: SystemTime,
     /// This hop's place in the trace.
     pub(crate) trace: TraceContext,
+    /// The calls that it makes.
+    pub(crate) calls: CallLog,
     /// The language of the answer's texts.
     pub(crate) language: Language,
     /// The appointment that it is about.
@@ -104,9 +107,11 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     let chance = Chance::draw();
     let headers = request.headers();
     let allowed_origin = cors::allowed_origin(headers);
+    let caller = text_of(headers, &TRACEPARENT).and_then(|text| text.parse::<TraceContext>().ok());
     let mut exchange = Exchange {
         arrived,
-        trace: chance.trace(text_of(headers, &TRACEPARENT)),
+        trace: chance.trace(caller),
+        calls: CallLog::default(),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
         appointment_id: None,
         country: None,
@@ -161,6 +166,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     headers.insert(VARY, HeaderValue::from_static(varies));
     let audited = exchange.audit.of(writes, exchange.caller, response.status());
     LogLine::new(exchange.level.unwrap_or(Level::Info), SERVICE, exchange.message, exchange.trace)
+        .with_some("parent_span_id", caller.map(TraceContext::span_id))
         .with("request_id", exchange.trace.span_id())
         .with("method", request.method().as_str())
         .with("route", template)
@@ -175,6 +181,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
         .with_some("person", audited.as_ref().and_then(|audited| audited.person.as_deref()))
         .with_some("error", exchange.error)
         .with_duration_since(arrived)
+        .with_spans(arrived, Vec::new(), &exchange.calls)
         .write();
     response
 }

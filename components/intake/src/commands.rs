@@ -72,9 +72,9 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// For a request that came at this instant.
-    pub(crate) fn read(arrived: SystemTime) -> Result<Self, SettingError> {
-        Ok(Self { settings: Settings::read(arrived)?, commands: CommandSettings::read()? })
+    /// For a request.
+    pub(crate) fn read(exchange: &Exchange) -> Result<Self, SettingError> {
+        Ok(Self { settings: Settings::read(exchange)?, commands: CommandSettings::read()? })
     }
 
     pub(crate) fn table(&self) -> AppointmentsTable<'_, WasiTransport> {
@@ -98,7 +98,7 @@ pub(crate) async fn book(
     if !role.covers(wanted.country.into()) {
         return Err(forbidden("the token is not for this country"));
     }
-    let backend = Backend::read(exchange.arrived)?;
+    let backend = Backend::read(exchange)?;
     let now = Timestamp::from(exchange.arrived);
     let appointment = Appointment {
         appointment_id: chance.appointment_id(now),
@@ -163,7 +163,7 @@ pub(crate) async fn answer(
     let (trace, written) = (exchange.trace, appointment.created_at);
     let answerable = replayed || publish(settings, commands, &appointment, command, trace, written, exchange).await;
     let answer = Answer { appointment, created: true, waited: None };
-    let answer = answer.after(asked.wait.filter(|_| answerable), &backend.table(), replayed, chance).await;
+    let answer = answer.after(asked.wait.filter(|_| answerable), &backend.table(), replayed, chance, exchange).await;
     let mut response = answer.response(exchange.language);
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
@@ -182,7 +182,7 @@ pub(crate) async fn cancel(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     let wait = Wait::wanted(request.headers())?;
-    let settings = Settings::read(exchange.arrived)?;
+    let settings = Settings::read(exchange)?;
     let commands = CommandSettings::read()?;
     exchange.appointment_id = Some(appointment_id);
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
@@ -228,7 +228,7 @@ pub(crate) async fn cancel(
     };
     exchange.about(&kept.appointment);
     let answer = Answer { appointment: kept.appointment, created: false, waited: None };
-    Ok(answer.after(wait.filter(|_| answerable), &table, known, chance).await.response(exchange.language))
+    Ok(answer.after(wait.filter(|_| answerable), &table, known, chance, exchange).await.response(exchange.language))
 }
 
 impl Answer {
@@ -239,10 +239,11 @@ impl Answer {
         table: &AppointmentsTable<'_, WasiTransport>,
         known: bool,
         chance: &Chance,
+        exchange: &Exchange,
     ) -> Self {
         let Some(wait) = wait else { return self };
         let Appointment { insured_id, appointment_id, .. } = self.appointment;
-        if let Some(last) = wait.follow(table, insured_id, appointment_id, known, chance).await {
+        if let Some(last) = wait.follow(table, insured_id, appointment_id, known, chance, &exchange.calls).await {
             self.waited = Some(wait);
             self.appointment = last.unwrap_or(self.appointment);
         }

@@ -20,7 +20,7 @@ pub(crate) async fn move_to(
     exchange.appointment_id = Some(original_id);
     let asked = Asked::read(request)?;
     let wanted = MoveRequest::from_json(&asked.body).map_err(invalid_request)?;
-    let backend = Backend::read(exchange.arrived)?;
+    let backend = Backend::read(exchange)?;
     let kept = backend.table().get(&insured_id, original_id).await?;
     let kept = kept.filter(|kept| role.covers(kept.appointment.country));
     let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;

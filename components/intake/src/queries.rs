@@ -38,7 +38,7 @@ pub(crate) async fn list(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     let request = page_request(query)?;
-    let settings = Settings::read(exchange.arrived)?;
+    let settings = Settings::read(exchange)?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
     let page = table.list(&insured_id, request).await?;
     exchange.report(&page.faults);
@@ -57,7 +57,7 @@ pub(crate) async fn read(
     request: &Request,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
-    let settings = Settings::read(exchange.arrived)?;
+    let settings = Settings::read(exchange)?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
     let kept = table.get(&insured_id, appointment_id).await?.filter(|kept| role.covers(kept.appointment.country));
     let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;

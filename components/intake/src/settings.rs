@@ -1,9 +1,9 @@
-use std::time::SystemTime;
-
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::{PendingShards, RepublishSchedule};
 use edge_component::{Setting, SettingError, settings};
+
+use crate::api::Exchange;
 
 settings! {
     AWS_REGION = "aws_region";
@@ -51,12 +51,14 @@ pub(crate) struct CommandSettings {
 }
 
 impl Settings {
-    /// For a request that came at this instant.
-    pub(crate) fn read(arrived: SystemTime) -> Result<Self, SettingError> {
+    /// For a request, whose log line tells of the client's calls.
+    pub(crate) fn read(exchange: &Exchange) -> Result<Self, SettingError> {
         let credentials =
             Credentials::from_keys(ACCESS_KEY_ID.text()?, SECRET_ACCESS_KEY.text()?, SESSION_TOKEN.optional_text()?);
         Ok(Self {
-            client: Client::new(WasiTransport, AWS_REGION.text()?, credentials).with_date(arrived),
+            client: Client::new(WasiTransport, AWS_REGION.text()?, credentials)
+                .with_date(exchange.arrived)
+                .with_call_log(exchange.calls.clone()),
             dynamodb: DYNAMODB_ENDPOINT.parse()?,
             table: APPOINTMENTS_TABLE.text()?,
         })

@@ -66,7 +66,7 @@ pub(crate) async fn free(request: &Request, exchange: &mut Exchange) -> Result<R
     let now = Timestamp::from(exchange.arrived);
     let search = Search::read(request.uri().query(), now)?;
     exchange.country = Some(search.country.into());
-    let settings = Settings::read(exchange.arrived)?;
+    let settings = Settings::read(exchange)?;
     let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let page = table.free(&search.in_table(now)).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn read(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     exchange.country = Some(country.into());
-    let settings = Settings::read(exchange.arrived)?;
+    let settings = Settings::read(exchange)?;
     let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let state = table.get(country, schedule_id).await?.ok_or(Problem::new(ProblemCode::SlotNotFound))?;
@@ -102,7 +102,7 @@ pub(crate) async fn read(
 /// What can be booked in a country.
 pub(crate) async fn catalog(country: Country, request: &Request, exchange: &mut Exchange) -> Result<Response, Failure> {
     exchange.country = Some(country.into());
-    let settings = Settings::read(exchange.arrived)?;
+    let settings = Settings::read(exchange)?;
     let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let catalogue = table.catalogue(country).await?.ok_or(Problem::new(ProblemCode::CatalogNotFound))?;

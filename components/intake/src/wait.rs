@@ -6,8 +6,8 @@
 use std::time::{Duration, SystemTime};
 
 use appointment::{Appointment, AppointmentId, InsuredId};
-use aws_http::Transport;
 use aws_http::wasi::WasiTransport;
+use aws_http::{CallLog, Transport};
 use backplane::AppointmentsTable;
 use edge_component::{Chance, SettingError};
 use http::HeaderMap;
@@ -58,12 +58,14 @@ impl Wait {
         appointment_id: AppointmentId,
         known: bool,
         chance: &Chance,
+        calls: &CallLog,
     ) -> Option<Option<Appointment>> {
         let _place = Place::take(self, chance)?;
         let mut last = None;
         for read in 0..READS {
             let pause = if known { read.checked_sub(1) } else { Some(read) };
             if let Some(step) = pause {
+                calls.settle();
                 WasiTransport.sleep(self.pause(step)).await;
             }
             if let Ok(Some(kept)) = table.get(&insured_id, appointment_id).await {

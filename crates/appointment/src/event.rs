@@ -23,6 +23,9 @@ pub struct Envelope<Detail> {
     /// What kind of event it is.
     #[serde(rename = "detail-type")]
     pub detail_type: String,
+    /// When it was put on the bus, in whole seconds: `2026-11-24T09:30:00Z`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub time: Option<String>,
     /// The event itself.
     pub detail: Detail,
 }

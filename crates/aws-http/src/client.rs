@@ -1,7 +1,7 @@
 //! One logical call: serialise once, then sign and send until it is answered, refused or out of time.
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Credentials;
+use crate::call_log::CallLog;
 use crate::endpoint::Service;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Retry, RetryPolicy};
@@ -31,6 +32,7 @@ pub struct Client<T> {
     retries: RetryPolicy,
     deadline: Duration,
     verbatim_rejections: bool,
+    calls: Option<CallLog>,
 }
 
 /// The version of the AWS JSON protocol that a service speaks.
@@ -63,6 +65,7 @@ impl<T: Transport> Client<T> {
             retries: RetryPolicy::default(),
             deadline: Duration::from_secs(3),
             verbatim_rejections: false,
+            calls: None,
         }
     }
 
@@ -92,6 +95,13 @@ impl<T: Transport> Client<T> {
     #[must_use]
     pub fn with_date(mut self, date: SystemTime) -> Self {
         self.date = Some(date);
+        self
+    }
+
+    /// Tells `calls` of each call.
+    #[must_use]
+    pub fn with_call_log(mut self, calls: CallLog) -> Self {
+        self.calls = Some(calls);
         self
     }
 
@@ -241,7 +251,8 @@ impl<T: Transport> Client<T> {
 
     /// Sends a call until an attempt is answered with 2xx or nothing allows another.
     async fn send(&self, call: &Call<'_>, body: Bytes, retry: Retry) -> Result<Answer, Error> {
-        let started = Instant::now();
+        let running = self.calls.as_ref().map(|calls| calls.begin(call.service.signing_name, call.operation));
+        let started = running.as_ref().map_or_else(SystemTime::now, |running| running.started);
         let mut remaining = self.deadline;
         let mut attempts = 0;
         let mut effect_unknown = false;
@@ -267,7 +278,7 @@ impl<T: Transport> Client<T> {
                 Retry::OnlyIfNotSent => kind.is_transient_without_effect(),
             };
             // Only a failure asks for the time.
-            remaining = self.deadline.saturating_sub(started.elapsed());
+            remaining = self.deadline.saturating_sub(started.elapsed().unwrap_or_default());
             match self.retries.pause_after(attempts) {
                 Some(pause) if may_repeat && pause < remaining => {
                     self.transport.sleep(pause).await;

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`Client`] | one logical call: serialise, sign, send, retry where that is safe, within one deadline |
 //! | [`dynamodb`], [`sns`], [`sqs`], [`eventbridge`], [`s3`] | typed requests and answers of the operations in use |
+//! | [`CallLog`] | what the calls of a client took |
 //! | [`Transport`] | how bytes travel; [`wasi::WasiTransport`] in a component, [`native::NativeTransport`] elsewhere |
 //! | [`Signer`] | AWS Signature Version 4, by `aws-sigv4` |
 //! | [`Error`] | what went wrong, whether a retry can help, and whether the call may have taken effect |
@@ -35,6 +36,7 @@
 //!
 //! Nothing here logs, and no `Debug` or error text of this crate shows a secret or an attribute's value.
 
+mod call_log;
 mod client;
 pub mod dynamodb;
 mod endpoint;
@@ -53,6 +55,7 @@ pub mod wasi;
 mod xml;
 
 pub use aws_credential_types::Credentials;
+pub use call_log::{CallLog, LoggedCall};
 pub use client::{Client, JsonVersion};
 pub use endpoint::{Endpoint, EndpointError, Service};
 pub use error::{CancellationReason, Error, ErrorKind};

@@ -30,12 +30,12 @@ impl Chance {
         byte
     }
 
-    /// This hop's place in the trace: a child of the caller's `traceparent` where it sent a valid one, else a new trace.
+    /// This hop's place in the trace: a child of the caller's where it sent one, else a new trace.
     #[must_use]
-    pub fn trace(&self, caller: Option<&str>) -> TraceContext {
+    pub fn trace(&self, caller: Option<TraceContext>) -> TraceContext {
         let [_, _, _, _, _, _, _, _, _, _, random @ ..] = self.0;
         let [span @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = random;
-        match caller.and_then(|text| text.parse::<TraceContext>().ok()) {
+        match caller {
             Some(context) => context.child(span),
             None => TraceContext::start(random),
         }

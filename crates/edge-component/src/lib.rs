@@ -23,7 +23,7 @@ pub use aws_http::wasi::run;
 pub use chance::Chance;
 pub use exchange::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response};
 pub use language::Language;
-pub use log::{Level, LogLine};
+pub use log::{Hop, Level, LogLine};
 pub use problem::{InvalidMember, Problem, ProblemCode};
 #[cfg(target_os = "wasi")]
 pub use serve::serve;

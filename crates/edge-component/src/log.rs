@@ -1,7 +1,8 @@
 use std::mem;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use appointment::{Timestamp, TraceContext};
+use aws_http::CallLog;
 use serde::Serialize;
 use wasi::cli::stdout::get_stdout;
 
@@ -21,6 +22,26 @@ pub enum Level {
     Error,
 }
 
+/// What a request did, or waited for before it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// Such as `dynamodb.PutItem` or `sqs.wait`.
+    pub name: String,
+    /// When it began.
+    pub started: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+}
+
+/// A [`Hop`] in a line.
+#[derive(Serialize)]
+struct ToldHop<'a> {
+    name: &'a str,
+    /// From the beginning of the line's own duration; negative for what was before it.
+    start_offset_ms: f64,
+    duration_ms: f64,
+}
+
 /// One line of JSON on standard output: what became of one request.
 ///
 /// Members are flat; identifiers are members of their own, and numbers carry their unit in the name (`duration_ms`). An
@@ -33,7 +54,7 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Starts a line of `service`, in the trace of the request.
+    /// Starts a line of `service`, in the trace of the request: `trace` is the place of this hop.
     #[must_use]
     pub fn new(level: Level, service: &str, message: &str, trace: TraceContext) -> Self {
         let level = match level {
@@ -49,6 +70,7 @@ impl LogLine {
             .with("service", service)
             .with("message", message)
             .with("trace_id", trace.trace_id())
+            .with("span_id", trace.span_id())
     }
 
     /// Adds a member. A value that does not serialise is left out: a log line never fails a request.
@@ -84,7 +106,34 @@ impl LogLine {
     #[must_use]
     pub fn with_duration_since(self, arrived: SystemTime) -> Self {
         let duration = self.at.duration_since(arrived).unwrap_or_default();
-        self.with("duration_ms", duration.as_micros() as f64 / 1000.0)
+        self.with("duration_ms", milliseconds(duration))
+    }
+
+    /// Adds `spans`: what the request waited for before it arrived, and its calls, up to the line's own instant. Nothing where
+    /// there were none.
+    #[must_use]
+    pub fn with_spans(self, arrived: SystemTime, waits: Vec<Hop>, calls: &CallLog) -> Self {
+        let mut hops = waits;
+        hops.extend(calls.calls(self.at).into_iter().map(|call| Hop {
+            name: call.name,
+            started: call.started,
+            ended: call.ended,
+        }));
+        if hops.is_empty() {
+            return self;
+        }
+        let told: Vec<_> = hops
+            .iter()
+            .map(|hop| ToldHop {
+                name: &hop.name,
+                start_offset_ms: match hop.started.duration_since(arrived) {
+                    Ok(after) => milliseconds(after),
+                    Err(before) => -milliseconds(before.duration()),
+                },
+                duration_ms: milliseconds(hop.ended.duration_since(hop.started).unwrap_or_default()),
+            })
+            .collect();
+        self.with("spans", told)
     }
 
     /// Writes the line. Without a standard output there is nobody to tell, so that an error is ignored.
@@ -98,4 +147,9 @@ impl LogLine {
             }
         }
     }
+}
+
+/// With three decimals.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }

@@ -22,6 +22,9 @@ use crate::settings;
 /// How long setting a message's visibility may take. An instance ends so much earlier.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Attributes of SQS itself that a component gets beside the sender's: how long the message was on its way.
+const ATTRIBUTES: [&str; 3] = ["SentTimestamp", "ApproximateFirstReceiveTimestamp", "ApproximateReceiveCount"];
+
 /// The answer that `ReportBatchItemFailures` asks for.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -117,7 +120,11 @@ fn parts(record: SqsMessage) -> (Delivery, Message) {
         receipt_handle: record.receipt_handle,
         receive_count: receive_count.unwrap_or(1),
     };
-    let message_attributes = attributes(record.message_attributes);
+    let mut message_attributes = attributes(record.message_attributes);
+    message_attributes.extend(ATTRIBUTES.into_iter().filter_map(|name| {
+        let value = MessageAttributeValue::Str(record.attributes.get(name)?.clone());
+        Some(MessageAttribute { name: name.to_owned(), data_type: Some("Number".to_owned()), value })
+    }));
     (delivery, Message { id: record.message_id, message_attributes, body: record.body })
 }
 

@@ -41,6 +41,7 @@ mod projection;
 mod settings;
 mod slot;
 mod source_queue;
+mod span;
 mod worker;
 
 pub use cli::run;

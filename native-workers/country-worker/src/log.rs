@@ -89,10 +89,11 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
-        } else {
-            self.set(field, value);
+        match field.name() {
+            "message" => value.clone_into(&mut self.message),
+            // The one field that is a list: events have only flat ones, so it comes as JSON.
+            "spans" => self.set(field, serde_json::from_str::<Value>(value).unwrap_or_default()),
+            _ => self.set(field, value),
         }
     }
 

@@ -1,17 +1,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use appointment::{
     AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeDetail, OutcomeEvent, Reason, Timestamp,
-    Version1,
+    TraceContext, Version1,
 };
 use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;
+use crate::span::{Beginning, Step, receive_count};
 use crate::{Answer, Decision, Decisions, EventBus, Left, NotAccepted, Replaced, SourceQueue, Verdict};
 
 /// Draws the random bytes of a span id (W3C Trace Context).
@@ -85,7 +86,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
     ///
     /// A message that has to come again has no id; then the whole batch has to.
     pub async fn process(&self, event: SqsEvent) -> Result<SqsBatchResponse, UnidentifiedFailure> {
-        let started = Instant::now();
+        let began = Beginning::now();
         let records = event.records;
         let mut messages: Vec<Result<AppointmentMessage, Unreadable>> = records
             .iter()
@@ -93,13 +94,15 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             .collect();
         let commands = fold(&mut messages);
 
-        let (decided, sql_duration) = self.decide(&commands).await;
+        let places = self.places(&commands);
+        let mut steps = Vec::with_capacity(2);
+        let decided = self.decide(&commands, &mut steps).await;
         let mut fates = HashMap::with_capacity(commands.len());
         // The events, and what each of them is to its command.
         let (mut events, mut purposes) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands.values() {
             let fate = match decided.get(&command.appointment_id) {
-                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, decision)) {
+                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, decision, &places)) {
                     Ok((answer, of_replaced)) => {
                         purposes.push((command.appointment_id, Purpose::Answer));
                         events.push(answer);
@@ -116,19 +119,22 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             };
             fates.insert(command.appointment_id, fate);
         }
-        for last_word in self.last_words(&records, &messages, &fates) {
+        for last_word in self.last_words(&records, &messages, &fates, &places) {
             purposes.push((last_word.detail.appointment_id, Purpose::LastWord));
             events.push(last_word);
         }
 
-        let publishing = Instant::now();
-        let answers = if events.is_empty() { Vec::new() } else { self.bus.put(&events).await };
-        let put_events_duration = publishing.elapsed();
+        let mut answers = Vec::new();
+        if !events.is_empty() {
+            let started = Instant::now();
+            answers = self.bus.put(&events).await;
+            steps.push(Step { name: "events.PutEvents", started, duration: started.elapsed() });
+        }
         for ((event, (command, purpose)), answer) in events.iter().zip(purposes).zip(answers) {
             settle(&mut fates, command, purpose, event, answer);
         }
 
-        let report = Report { country: self.country, delays: &self.delays, started };
+        let report = Report { country: self.country, delays: &self.delays, began, steps, places };
         let (answer, left) = respond(&records, &messages, &fates, &report);
         if !left.is_empty() {
             self.queue.leave(&left).await;
@@ -141,48 +147,65 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             batch_size = records.len(),
             succeeded = records.len() - failed,
             failed,
-            sql_duration_ms = milliseconds(sql_duration),
-            put_events_duration_ms = milliseconds(put_events_duration),
-            duration_ms = milliseconds(started.elapsed()),
+            sql_duration_ms = report.took("postgres.decide"),
+            put_events_duration_ms = report.took("events.PutEvents"),
+            duration_ms = milliseconds(began.instant.elapsed()),
             trace_ids = trace_ids.into_iter().collect::<Vec<_>>().join(" "),
             "batch processed"
         );
         answer
     }
 
-    /// The database's answers, and how long they took. A batch that could not be decided has none.
+    /// Draws each command's place in its trace.
+    fn places(&self, commands: &BTreeMap<AppointmentId, AppointmentMessage>) -> Places {
+        let place = |command: &AppointmentMessage| {
+            let caller = command.traceparent;
+            (command.appointment_id, Place { caller, own: caller.child((self.span_ids)()) })
+        };
+        Places(commands.values().map(place).collect())
+    }
+
+    /// The database's answers. A batch that could not be decided has none.
     async fn decide(
         &self,
         commands: &BTreeMap<AppointmentId, AppointmentMessage>,
-    ) -> (HashMap<AppointmentId, Answer>, Duration) {
+        steps: &mut Vec<Step>,
+    ) -> HashMap<AppointmentId, Answer> {
         if commands.is_empty() {
-            return (HashMap::new(), Duration::ZERO);
+            return HashMap::new();
         }
         let started = Instant::now();
         let decided = self.decisions.decide(&commands.values().collect::<Vec<_>>()).await.unwrap_or_else(|error| {
             tracing::error!(country = self.country.code(), error = %error, "batch undecided: all of it has to come again");
             HashMap::new()
         });
-        (decided, started.elapsed())
+        steps.push(Step { name: "postgres.decide", started, duration: started.elapsed() });
+        decided
     }
 
     /// The event that answers `command` with `decision`, and that about the appointment whose place this one took.
-    fn answer(&self, command: &AppointmentMessage, decision: &Decision) -> (OutcomeEvent, Option<OutcomeEvent>) {
+    fn answer(
+        &self,
+        command: &AppointmentMessage,
+        decision: &Decision,
+        places: &Places,
+    ) -> (OutcomeEvent, Option<OutcomeEvent>) {
+        let place = self.place(command, places);
         let of_replaced = decision.replaced.as_deref().map(|Replaced { appointment_id, schedule_id, decision }| {
             let replaced =
                 AppointmentMessage { appointment_id: *appointment_id, schedule_id: *schedule_id, ..command.clone() };
-            self.outcome(&replaced, decision)
+            self.outcome(&replaced, decision, place)
         });
-        (self.outcome(command, decision), of_replaced)
+        (self.outcome(command, decision, place), of_replaced)
     }
 
-    fn outcome(&self, command: &AppointmentMessage, decision: &Decision) -> OutcomeEvent {
+    fn outcome(&self, command: &AppointmentMessage, decision: &Decision, place: TraceContext) -> OutcomeEvent {
         let (outcome, reason, replaced_by) = match decision.verdict {
             Verdict::Booked => (Outcome::Completed, None, None),
             Verdict::Rejected(reason) => (Outcome::Rejected, Some(reason), None),
             Verdict::Cancelled { reason, replaced_by } => (Outcome::Cancelled, reason, replaced_by),
         };
-        let mut event = self.event(command, outcome, reason, decision.decided_at);
+        let mut event = self.event(command, outcome, reason, decision.decided_at, place);
         event.detail.replaced_by = replaced_by;
         event.detail.slot = decision.slot.clone().map(|slot| slot.of(self.country));
         event
@@ -194,6 +217,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         outcome: Outcome,
         reason: Option<Reason>,
         occurred_at: Timestamp,
+        place: TraceContext,
     ) -> OutcomeEvent {
         // What was cancelled although nobody asked is told in several ways, and is one event.
         let answered = match (outcome, reason) {
@@ -214,9 +238,14 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
                 replaced_by: None,
                 slot: None,
                 occurred_at,
-                traceparent: command.traceparent.child((self.span_ids)()),
+                traceparent: place,
             },
         }
+    }
+
+    /// A message's place in its trace: that of the command, unless another message of the batch was decided in its stead.
+    fn place(&self, message: &AppointmentMessage, places: &Places) -> TraceContext {
+        places.of(message).unwrap_or_else(|| message.traceparent.child((self.span_ids)()))
     }
 
     /// `AppointmentFailed` for each command that the queue delivered for the last time and that is undecided for certain:
@@ -228,6 +257,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         records: &[SqsMessage],
         messages: &[Result<AppointmentMessage, Unreadable>],
         fates: &HashMap<AppointmentId, Fate>,
+        places: &Places,
     ) -> Vec<OutcomeEvent> {
         let now = Timestamp::from(SystemTime::now());
         let undecided = |message: &AppointmentMessage| {
@@ -244,7 +274,8 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
                 asks(message) && undecided(message) && said.insert((message.appointment_id, message.command))
             })
             .filter_map(|message| {
-                isolated(|| self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now)).ok()
+                let place = self.place(message, places);
+                isolated(|| self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now, place)).ok()
             })
             .collect()
     }
@@ -320,11 +351,31 @@ fn settle(
     }
 }
 
+/// A command's place in its trace.
+struct Place {
+    /// The hop that sent it.
+    caller: TraceContext,
+    /// The hop that decides about it, and sends its events.
+    own: TraceContext,
+}
+
+struct Places(HashMap<AppointmentId, Place>);
+
+impl Places {
+    /// `None` where another message of the batch was decided in its stead.
+    fn of(&self, message: &AppointmentMessage) -> Option<TraceContext> {
+        let place = self.0.get(&message.appointment_id).filter(|place| place.caller == message.traceparent);
+        place.map(|place| place.own)
+    }
+}
+
 /// What the lines about the messages of a batch have in common.
 struct Report<'a> {
     country: Country,
     delays: &'a ReceiveDelays,
-    started: Instant,
+    began: Beginning,
+    steps: Vec<Step>,
+    places: Places,
 }
 
 /// Logs what became of each message, names the ones that have to come again, and says after how long.
@@ -363,14 +414,25 @@ fn respond(
 }
 
 impl Report<'_> {
+    /// The milliseconds of a step; 0 where there was none.
+    fn took(&self, step: &str) -> f64 {
+        let step = self.steps.iter().find(|done| done.name == step);
+        step.map_or(0.0, |step| milliseconds(step.duration))
+    }
+
     fn log(&self, record: &SqsMessage, message: Option<&AppointmentMessage>, fate: &Fate) {
         let message_id = record.message_id.as_deref().unwrap_or_default();
         let country = self.country.code();
-        let duration_ms = milliseconds(self.started.elapsed());
+        let duration_ms = milliseconds(self.began.instant.elapsed());
         let receive_count = receive_count(record);
+        let spans = self.began.spans(record, &self.steps);
+        let span_id = message.and_then(|message| self.places.of(message)).map(TraceContext::span_id);
+        let span_id = span_id.as_deref();
         match (message, fate) {
             (Some(message), Fate::Reported { command, outcome, reason }) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
+                span_id,
+                parent_span_id = message.traceparent.span_id(),
                 appointment_id = %message.appointment_id,
                 country,
                 // The answered command: a cancellation answers the request beside it too.
@@ -379,15 +441,19 @@ impl Report<'_> {
                 reason = reason.as_ref().map(Reason::as_str),
                 message_id,
                 duration_ms,
+                spans,
                 "appointment decided and reported"
             ),
             (Some(message), Fate::Erased) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
+                span_id,
+                parent_span_id = message.traceparent.span_id(),
                 appointment_id = %message.appointment_id,
                 country,
                 command = message.command.as_str(),
                 message_id,
                 duration_ms,
+                spans,
                 "command of an erased appointment dropped"
             ),
             (Some(message), Fate::ToComeAgain(failure)) => {
@@ -396,6 +462,8 @@ impl Report<'_> {
                     ($level:ident, $text:literal) => {
                         tracing::$level!(
                             trace_id = message.traceparent.trace_id(),
+                            span_id,
+                            parent_span_id = message.traceparent.span_id(),
                             appointment_id = %message.appointment_id,
                             country,
                             command = message.command.as_str(),
@@ -403,6 +471,7 @@ impl Report<'_> {
                             message_id,
                             receive_count,
                             duration_ms,
+                            spans,
                             $text
                         )
                     };
@@ -427,11 +496,6 @@ impl Report<'_> {
             (None, Fate::Reported { .. } | Fate::Erased) => {}
         }
     }
-}
-
-/// How often the queue has delivered the message, this delivery included.
-fn receive_count(record: &SqsMessage) -> u32 {
-    record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 struct Panicked;

@@ -39,8 +39,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
+use crate::history::{History, Line, reason};
 use crate::state::{Stack, State};
-use crate::timeline::{Line, Timeline, reason};
 use crate::watch::{Change, Told, Watch};
 
 /// What passes between two looks at the stack, while somebody has the page open.
@@ -193,7 +193,7 @@ impl Desk {
         loop {
             if self.states.receiver_count() > 0 {
                 let state = self.stack.look().await;
-                if let Ok(text) = serde_json::to_string(&Shown::of(state, &self.told.timeline())) {
+                if let Ok(text) = serde_json::to_string(&Shown::of(state, &self.told.history())) {
                     // Who listened may be gone.
                     let _ = self.states.send(text.into());
                 }
@@ -231,11 +231,11 @@ struct ShownLetter {
 }
 
 impl Shown {
-    fn of(mut state: State, timeline: &Timeline) -> Self {
+    fn of(mut state: State, history: &History) -> Self {
         let letters = std::mem::take(&mut state.messages.dead_letters).into_iter().map(|letter| {
-            let lines = timeline.lines_of(&letter.message_id, letter.trace_id.as_deref());
+            let lines = history.lines_of(&letter.message_id, letter.trace_id.as_deref());
             ShownLetter {
-                reason: why(&letter, timeline),
+                reason: why(&letter, history),
                 lines: lines.iter().rev().take(LINES_PER_LETTER).rev().map(|line| Line::of(line)).collect(),
                 letter,
             }
@@ -247,8 +247,8 @@ impl Shown {
 
 /// Why a message was given up: what the last line about it says that gives a reason.
 #[must_use]
-pub fn why(letter: &DeadLetter, timeline: &Timeline) -> Option<String> {
-    let lines = timeline.lines_of(&letter.message_id, letter.trace_id.as_deref());
+pub fn why(letter: &DeadLetter, history: &History) -> Option<String> {
+    let lines = history.lines_of(&letter.message_id, letter.trace_id.as_deref());
     let about_it = |line: &&&crate::spans::LogLine| {
         line.fields.get("message_id").and_then(Value::as_str).is_none_or(|id| id == letter.message_id)
     };
@@ -298,9 +298,9 @@ async fn events(Shared(desk): Shared<Arc<Desk>>) -> impl IntoResponse {
     let (changes, states) = (desk.told.listen(), desk.states.subscribe());
     desk.look.notify_one();
     let (bookings, lines) = {
-        let timeline = desk.told.timeline();
-        let lines: Vec<Line> = timeline.errors().take(FIRST).map(Line::of).collect();
-        (timeline.latest(FIRST), lines)
+        let history = desk.told.history();
+        let lines: Vec<Line> = history.errors().take(FIRST).map(Line::of).collect();
+        (history.latest(FIRST), lines)
     };
     let first = [event("bookings", &bookings), event("lines", &lines)];
     let changes = stream::unfold((changes, desk), |(mut changes, desk)| async move {
@@ -320,8 +320,8 @@ async fn events(Shared(desk): Shared<Arc<Desk>>) -> impl IntoResponse {
 
 impl Desk {
     fn events_of(&self, change: &Change) -> Vec<Event> {
-        let timeline = self.told.timeline();
-        let bookings: Vec<_> = change.traces.iter().filter_map(|id| timeline.booking(id)).collect();
+        let history = self.told.history();
+        let bookings: Vec<_> = change.traces.iter().filter_map(|id| history.booking(id)).collect();
         let lines = change.lines.iter().rev().filter(|line| line.level >= crate::spans::Level::Warn);
         let lines: Vec<Line> = lines.map(Line::of).collect();
         let mut events = Vec::new();
@@ -344,7 +344,7 @@ async fn bookings(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Resp
     let query = query(raw);
     let text = query.get("find").map(|text| text.trim().to_ascii_lowercase()).unwrap_or_default();
     if text.is_empty() {
-        return Ok(answer(&desk.told.timeline().latest(FIRST)));
+        return Ok(answer(&desk.told.history().latest(FIRST)));
     }
     let appointments: BTreeSet<String> = match text.parse::<InsuredId>() {
         Ok(person) => {
@@ -353,7 +353,7 @@ async fn bookings(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Resp
         }
         Err(_) => BTreeSet::from([text.clone()]),
     };
-    let found = desk.told.timeline().find(&text, &appointments);
+    let found = desk.told.history().find(&text, &appointments);
     Ok(answer(&found))
 }
 

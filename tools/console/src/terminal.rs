@@ -5,10 +5,10 @@ use std::io::IsTerminal as _;
 
 use local_stack::observation::{DeadLetter, QueueState};
 
+use crate::history::{History, reason};
 use crate::server::why;
 use crate::spans::{Level, LogLine};
 use crate::state::{Rows, State};
-use crate::timeline::{Timeline, reason};
 
 /// How wide every line is at most.
 pub const WIDTH: usize = 80;
@@ -89,15 +89,15 @@ fn age(seconds: u64) -> String {
 
 /// Where a stack is, and what its logs told of late: `cargo xtask status`.
 #[must_use]
-pub fn status(state: &State, timeline: &Timeline, colour: Colour) -> String {
+pub fn status(state: &State, history: &History, colour: Colour) -> String {
     let mut text = String::new();
     let sections = [
         queues(&state.messages.queues, colour),
-        dead_letters(&state.messages.dead_letters, timeline, colour),
+        dead_letters(&state.messages.dead_letters, history, colour),
         given_up(state, colour),
         countries(state, colour),
         troubles(state, colour),
-        errors(timeline, colour),
+        errors(history, colour),
     ];
     for section in sections.into_iter().filter(|section| !section.is_empty()) {
         if !text.is_empty() {
@@ -152,13 +152,13 @@ fn more(text: &mut String, count: usize, colour: Colour) {
     }
 }
 
-fn dead_letters(letters: &[DeadLetter], timeline: &Timeline, colour: Colour) -> String {
+fn dead_letters(letters: &[DeadLetter], history: &History, colour: Colour) -> String {
     let mut text = section("Dead letters", letters.len(), colour);
     for letter in letters.iter().take(SHOWN) {
         let kind = letter.kind.as_deref().unwrap_or("unreadable");
         let head = format!("  {}  {kind}, sent {} ago", letter.queue, age(letter.age_seconds));
         text += &wrapped(&head, 4);
-        if let Some(why) = why(letter, timeline) {
+        if let Some(why) = why(letter, history) {
             text += &colour.bad(wrapped(&format!("    {why}"), 4).trim_end());
             text.push('\n');
         }
@@ -210,8 +210,8 @@ fn troubles(state: &State, colour: Colour) -> String {
     text
 }
 
-fn errors(timeline: &Timeline, colour: Colour) -> String {
-    let errors: Vec<&LogLine> = timeline.errors().filter(|line| line.level == Level::Error).collect();
+fn errors(history: &History, colour: Colour) -> String {
+    let errors: Vec<&LogLine> = history.errors().filter(|line| line.level == Level::Error).collect();
     let mut text = section("Errors", errors.len(), colour);
     for line in errors.iter().take(SHOWN) {
         text += &log_line(line, colour);
@@ -312,16 +312,16 @@ mod tests {
         }
     }
 
-    fn timeline() -> Timeline {
-        let mut timeline = Timeline::default();
+    fn history() -> History {
+        let mut history = History::default();
         let at = r#""timestamp":"2026-11-28T03:41:05Z","level":"ERROR","service":"appointment-pe""#;
         for rest in [
             r#""message":"message is no command for this country","message_id":"m1","failure":"expected value at line 1 column 1""#.to_owned(),
             format!(r#""message":"appointment given up: delivered for the last time, and undecided, which takes two lines","trace_id":"{TRACE}""#),
         ] {
-            timeline.add(LogLine::parse(&format!("{{{at},{rest}}}")).unwrap());
+            history.add(LogLine::parse(&format!("{{{at},{rest}}}")).unwrap());
         }
-        timeline
+        history
     }
 
     #[test]
@@ -352,20 +352,20 @@ Errors: 2
 03:41:05 ERROR appointment-pe: message is no command for this country
     expected value at line 1 column 1
 ";
-        let shown = status(&state(), &timeline(), Colour::Off);
+        let shown = status(&state(), &history(), Colour::Off);
         assert_eq!(shown, expected);
         assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
     }
 
     #[test]
     fn colour_changes_no_letter() {
-        let coloured = status(&state(), &timeline(), Colour::On);
+        let coloured = status(&state(), &history(), Colour::On);
         assert!(coloured.contains("\u{1b}[31m"), "{coloured}");
         let mut plain = coloured;
         for code in ["1", "2", "31", "33", "0"] {
             plain = plain.replace(&format!("\u{1b}[{code}m"), "");
         }
-        assert_eq!(plain, status(&state(), &timeline(), Colour::Off));
+        assert_eq!(plain, status(&state(), &history(), Colour::Off));
     }
 
     #[test]

@@ -1,332 +1,332 @@
-//! The bookings that the logs tell of: each trace with its hops, the lines of each message, and the last errors.
+//! One trace: its hops in the order in which they began, as bars in a terminal, and how much of a booking's time they explain.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::spans::{Level, LogLine, Span};
 
-/// How many traces are kept; the one that has been silent longest goes first.
-const TRACES: usize = 2_000;
+/// The columns of a terminal that are used, and how they are shared out.
+const WIDTH: usize = 80;
+const NAME: usize = 38;
+const TIME: usize = 10;
+const BAR: usize = WIDTH - NAME - TIME - 2;
 
-/// How many lines of a trace are kept: an hour of repetitions.
-const LINES_PER_TRACE: usize = 500;
-
-/// How many lines of level WARN and ERROR are kept.
-const ERRORS: usize = 500;
-
-/// How many lines about a message without a trace are kept.
-const STRAY_LINES: usize = 1_000;
-
-/// What the logs have told so far.
-#[derive(Debug, Default)]
+/// What a trace's log lines tell, each a group: the line's own span, and then its parts.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
-    traces: BTreeMap<String, Trace>,
-    /// By when a trace was heard of last.
-    silence: BTreeSet<(u64, String)>,
-    heard: u64,
-    errors: VecDeque<LogLine>,
-    stray: VecDeque<LogLine>,
+    trace_id: String,
+    groups: Vec<Vec<Span>>,
+    /// What went wrong, of all lines.
+    troubles: Vec<LogLine>,
 }
 
-#[derive(Debug, Default)]
-struct Trace {
-    heard: u64,
-    spans: Vec<Span>,
-    lines: Vec<LogLine>,
+/// A time of which no span tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The span that ended last before it.
+    pub after: String,
+    /// The span that begins with its end.
+    pub before: String,
+    /// How long it is.
+    pub duration: Duration,
 }
 
-/// What happened to a booking, or to a change of it, in one trace.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Booking {
-    /// 32 hexadecimal digits.
-    pub trace_id: String,
-    /// The appointments that it is about: two where one takes the other's place.
-    pub appointments: BTreeSet<String>,
-    /// The country, where a line tells it.
-    pub country: Option<String>,
-    /// When the first hop began, in milliseconds since 1970.
-    pub start: f64,
-    /// How long it was from there to the end of the last hop.
-    pub duration_ms: f64,
-    /// The most alarming level of its lines.
-    pub level: &'static str,
-    /// What was asked for, such as `POST /appointments`.
-    pub request: Option<String>,
-    /// What the country decided, or where the appointment stands, as the last line that says so has it.
-    pub outcome: Option<String>,
-    /// Its hops in the order of their beginning.
-    pub hops: Vec<Hop>,
+/// How much of a booking's time, from the answer `202` to the status `completed` in the table, is told by spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// From `202` to `completed`.
+    pub total: Duration,
+    /// The part of it of which at least one span tells.
+    pub told: Duration,
+    /// The rest.
+    pub gaps: Vec<Gap>,
 }
 
-/// A span of a booking.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Hop {
-    /// Who did it.
-    pub service: String,
-    /// What was done.
-    pub name: String,
-    /// How long after the booking's start it began.
-    pub offset_ms: f64,
-    /// How long it took.
-    pub duration_ms: f64,
-    /// The level of its line.
-    pub level: &'static str,
-    /// Whether it is a part of another hop, or a wait before it.
-    pub inner: bool,
-    /// What else its line says.
-    pub fields: Map<String, Value>,
-}
-
-/// A log line as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Line {
-    /// When it was written, in milliseconds since 1970.
-    pub at: f64,
-    /// How much attention it asks for.
-    pub level: &'static str,
-    /// Who wrote it.
-    pub service: String,
-    /// What happened.
-    pub message: String,
-    /// Its trace.
-    pub trace_id: Option<String>,
-    /// The appointment that it is about.
-    pub appointment_id: Option<String>,
-    /// Why, where it says so.
-    pub reason: Option<String>,
-}
-
-impl Line {
-    pub(crate) fn of(line: &LogLine) -> Self {
-        Self {
-            at: milliseconds(line.timestamp),
-            level: line.level.as_str(),
-            service: line.service.clone(),
-            message: line.message.clone(),
-            trace_id: line.trace_id.clone(),
-            appointment_id: line.appointment_id.clone(),
-            reason: reason(line).map(str::to_owned),
-        }
+impl Explained {
+    /// The part that is told, of 100.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        if self.total.is_zero() { 100.0 } else { 100.0 * self.told.as_secs_f64() / self.total.as_secs_f64() }
     }
 }
 
-/// Why something failed, as a line says it.
-pub(crate) fn reason(line: &LogLine) -> Option<&str> {
-    ["failure", "error", "reason"].into_iter().find_map(|name| line.fields.get(name)?.as_str())
+/// The traces in which something was done about an appointment, the first one first. Traces of reading alone are left out.
+#[must_use]
+pub fn traces_of(appointment_id: &str, lines: &[LogLine]) -> Vec<String> {
+    let mut traces: Vec<String> = Vec::new();
+    for line in lines {
+        let reads = line.fields.get("method").is_some_and(|method| method == "GET" || method == "HEAD");
+        if line.appointment_id.as_deref() != Some(appointment_id) || reads {
+            continue;
+        }
+        if let Some(trace_id) = line.trace_id.as_ref().filter(|trace_id| !traces.contains(trace_id)) {
+            traces.push(trace_id.clone());
+        }
+    }
+    traces
 }
 
 impl Timeline {
-    /// Takes in a line; the trace that it changed, where it belongs to one.
-    pub fn add(&mut self, line: LogLine) -> Option<String> {
-        if line.level >= Level::Warn {
-            push(&mut self.errors, line.clone(), ERRORS);
-        }
-        let Some(id) = line.trace_id.clone() else {
-            if line.fields.contains_key("message_id") {
-                push(&mut self.stray, line, STRAY_LINES);
+    /// What `lines` tell of a trace; `None` where they tell nothing.
+    #[must_use]
+    pub fn of(trace_id: &str, lines: &[LogLine]) -> Option<Self> {
+        let of_trace = || lines.iter().filter(|line| line.trace_id.as_deref() == Some(trace_id));
+        let mut groups: Vec<_> = of_trace().map(LogLine::spans).filter(|spans| !spans.is_empty()).collect();
+        groups.sort_by_key(|group| group.iter().map(|span| span.start).min());
+        let troubles: Vec<_> = of_trace().filter(|line| line.level >= Level::Warn).cloned().collect();
+        let told = !groups.is_empty() || !troubles.is_empty();
+        told.then(|| Self { trace_id: trace_id.to_owned(), groups, troubles })
+    }
+
+    /// How much of the time from `202` to `completed` is told; `None` where the trace is no booking that was completed, or its
+    /// request waited for the outcome.
+    #[must_use]
+    pub fn explained(&self) -> Option<Explained> {
+        let own = |message: &str| self.groups.iter().find(|group| group.first().is_some_and(|own| own.name == message));
+        let accepted = own("appointment accepted")?.first()?;
+        let applied = self.groups.iter().find(|group| {
+            group
+                .first()
+                .is_some_and(|own| own.fields.get("appointment_status").is_some_and(|status| status == "completed"))
+        })?;
+        let written = applied.iter().find(|span| span.name == "dynamodb.UpdateItem")?;
+        let (from, to) = (end(accepted), end(written));
+        (from < to && accepted.fields.get("status").is_some_and(|status| status == 202)).then(|| self.told(from, to))
+    }
+
+    fn told(&self, from: Timestamp, to: Timestamp) -> Explained {
+        let mut spans: Vec<&Span> =
+            self.groups.iter().flatten().filter(|span| end(span) > from && span.start < to).collect();
+        spans.sort_by_key(|span| span.start);
+        let (mut reached, mut after) = (from, "202".to_owned());
+        let mut gaps = Vec::new();
+        let label = |span: &Span| format!("{} {}", span.service, span.name);
+        for span in spans {
+            if span.start > reached {
+                gaps.push(Gap { after, before: label(span), duration: between(reached, span.start) });
+                after = label(span);
+                reached = end(span);
+            } else if end(span) > reached {
+                after = label(span);
+                reached = end(span);
             }
-            return None;
+        }
+        if reached < to {
+            gaps.push(Gap { after, before: "completed".to_owned(), duration: between(reached, to) });
+        }
+        let total = between(from, to);
+        let missing: Duration = gaps.iter().map(|gap| gap.duration).sum();
+        Explained { total, told: total.saturating_sub(missing), gaps }
+    }
+
+    /// The trace as lines of at most 80 columns, each with its end; with colours of the terminal where `colour` says that it has them.
+    #[must_use]
+    pub fn text(&self, colour: bool) -> String {
+        let paint = |code: &str, text: &str| match colour {
+            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            false => text.to_owned(),
         };
-        self.heard += 1;
-        let trace = self.traces.entry(id.clone()).or_default();
-        self.silence.remove(&(trace.heard, id.clone()));
-        trace.heard = self.heard;
-        self.silence.insert((self.heard, id.clone()));
-        if trace.lines.len() < LINES_PER_TRACE {
-            trace.spans.extend(line.spans());
-            trace.lines.push(line);
+        let mut text = String::new();
+        let ids: Vec<&str> = self.appointments();
+        let about =
+            if ids.is_empty() { String::new() } else { format!("\nappointment {}", ids.join("\n            ")) };
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "trace {}{about}", self.trace_id);
+        let spans = || self.groups.iter().flatten();
+        if let (Some(from), Some(to)) = (spans().map(|span| span.start).min(), spans().map(end).max()) {
+            let total = between(from, to);
+            let scale = format!("{:>width$}", milliseconds(total), width = BAR - 4);
+            let _ = writeln!(text, "{:NAME$} 0 ms{scale}", format!("{} UTC", shortened(from)));
+            for group in &self.groups {
+                let Some((own, parts)) = group.split_first() else { continue };
+                let mut parts: Vec<&Span> = parts.iter().collect();
+                parts.sort_by_key(|part| part.start);
+                let (before, within): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.start < own.start);
+                let rows = before.iter().map(|wait| (*wait, format!("  ({})", wait.name), '░'));
+                let rows = rows.chain([(own, format!("{}: {}", own.service, own.name), '█')]);
+                let rows = rows.chain(within.iter().map(|call| (*call, format!("  {}", call.name), '▒')));
+                for (span, name, mark) in rows {
+                    let code = match (span.level, mark) {
+                        (Level::Error, _) => "31",
+                        (Level::Warn, _) => "33",
+                        (_, '█') => "32",
+                        (_, '▒') => "36",
+                        _ => "2",
+                    };
+                    let name = format!("{:NAME$}", cut(&name, NAME));
+                    let name = if mark == '█' { paint("1", &name) } else { name };
+                    let bar = paint(code, &bar(between(from, span.start), span.duration, total, mark));
+                    let _ = writeln!(text, "{name} {bar} {:>TIME$}", milliseconds(span.duration));
+                }
+            }
         }
-        while self.traces.len() > TRACES
-            && let Some((_, silent)) = self.silence.pop_first()
-        {
-            self.traces.remove(&silent);
+        for line in &self.troubles {
+            let code = if line.level == Level::Error { "31" } else { "33" };
+            let why = ["error", "reason", "failure"].iter().find_map(|field| line.fields.get(*field)?.as_str());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let told = format!("{} {} {}{why}", line.level.as_str(), line.service, line.message);
+            let _ = writeln!(text, "{}", paint(code, &cut(&told, WIDTH)));
         }
-        Some(id)
-    }
-
-    /// A trace, where it is a booking: about an appointment, and more than a look at it.
-    #[must_use]
-    pub fn booking(&self, trace_id: &str) -> Option<Booking> {
-        self.traces.get(trace_id)?.booking(trace_id)
-    }
-
-    /// The latest bookings, latest first.
-    #[must_use]
-    pub fn latest(&self, limit: usize) -> Vec<Booking> {
-        let latest = self.silence.iter().rev().filter_map(|(_, id)| self.booking(id));
-        latest.take(limit).collect()
-    }
-
-    /// The bookings whose trace is `text`, or that are about one of `appointments`, latest first.
-    #[must_use]
-    pub fn find(&self, text: &str, appointments: &BTreeSet<String>) -> Vec<Booking> {
-        let mut found = self.latest(TRACES);
-        found.retain(|booking| booking.trace_id == text || !booking.appointments.is_disjoint(appointments));
-        found
-    }
-
-    /// The last lines of level WARN and ERROR, latest first.
-    pub fn errors(&self) -> impl Iterator<Item = &LogLine> {
-        self.errors.iter().rev()
-    }
-
-    /// The lines about a message: those of its trace, or, without a trace, those that name it.
-    #[must_use]
-    pub fn lines_of(&self, message_id: &str, trace_id: Option<&str>) -> Vec<&LogLine> {
-        let names_it = |line: &&LogLine| line.fields.get("message_id").and_then(Value::as_str) == Some(message_id);
-        match trace_id.and_then(|id| self.traces.get(id)) {
-            Some(trace) => trace.lines.iter().collect(),
-            None => self.stray.iter().filter(names_it).collect(),
+        if let Some(explained) = self.explained() {
+            let Explained { total, gaps, .. } = &explained;
+            let total = milliseconds(*total);
+            let _ = writeln!(text, "{total} from 202 to completed, {:.1} % of it in spans", explained.percent());
+            for gap in gaps.iter().filter(|gap| gap.duration >= Duration::from_micros(100)) {
+                let told = format!("  {} after {}, before {}", milliseconds(gap.duration), gap.after, gap.before);
+                let _ = writeln!(text, "{}", cut(&told, WIDTH));
+            }
         }
+        text
+    }
+
+    fn appointments(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = Vec::new();
+        for id in self.groups.iter().flatten().filter_map(|span| span.appointment_id.as_deref()) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
     }
 }
 
-impl Trace {
-    fn booking(&self, id: &str) -> Option<Booking> {
-        let is_look = |line: &LogLine| line.fields.get("method").is_some_and(|method| method == "GET");
-        if !self.lines.iter().any(|line| line.appointment_id.is_some() && !is_look(line)) {
-            return None;
-        }
-        let start = self.spans.iter().map(|span| span.start).min()?;
-        let field = |names: &[&str]| {
-            let texts =
-                self.lines.iter().rev().map(|line| names.iter().find_map(|name| line.fields.get(*name)?.as_str()));
-            texts.flatten().next().map(str::to_owned)
-        };
-        let request = self.lines.iter().find_map(|line| {
-            let text = |name: &str| line.fields.get(name)?.as_str();
-            Some(format!("{} {}", text("method")?, text("route")?))
-        });
-        let mut hops: Vec<Hop> = self.spans.iter().map(|span| Hop::of(span, start)).collect();
-        // What holds another comes before it.
-        hops.sort_by(|one, other| {
-            one.offset_ms.total_cmp(&other.offset_ms).then(other.duration_ms.total_cmp(&one.duration_ms))
-        });
-        Some(Booking {
-            trace_id: id.to_owned(),
-            appointments: self.lines.iter().filter_map(|line| line.appointment_id.clone()).collect(),
-            country: field(&["country"]),
-            start: milliseconds(start),
-            duration_ms: hops.iter().map(|hop| hop.offset_ms + hop.duration_ms).fold(0.0, f64::max),
-            level: self.lines.iter().map(|line| line.level).max().unwrap_or(Level::Info).as_str(),
-            request,
-            outcome: field(&["appointment_status", "outcome"]),
-            hops,
-        })
-    }
+fn end(span: &Span) -> Timestamp {
+    span.start.checked_add(span.duration).unwrap_or(span.start)
 }
 
-impl Hop {
-    fn of(span: &Span, start: Timestamp) -> Self {
-        Self {
-            service: span.service.clone(),
-            name: span.name.clone(),
-            offset_ms: milliseconds(span.start) - milliseconds(start),
-            duration_ms: span.duration.as_secs_f64() * 1000.0,
-            level: span.level.as_str(),
-            inner: span.fields.is_empty(),
-            fields: span.fields.clone(),
-        }
-    }
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    to.duration_since(from).try_into().unwrap_or_default()
 }
 
-fn push(lines: &mut VecDeque<LogLine>, line: LogLine, limit: usize) {
-    if lines.len() == limit {
-        lines.pop_front();
-    }
-    lines.push_back(line);
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a time of this age has 51 bits of microseconds")]
-fn milliseconds(at: Timestamp) -> f64 {
-    at.as_microsecond() as f64 / 1000.0
+/// To the millisecond.
+fn shortened(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+/// A bar in its place among [`BAR`] columns; whatever it tells of has one column at least.
+fn bar(offset: Duration, duration: Duration, total: Duration, mark: char) -> String {
+    let column = |at: Duration| -> usize {
+        let share = if total.is_zero() { 0.0 } else { at.as_secs_f64() / total.as_secs_f64() };
+        // Not negative, and not more than the columns.
+        (share * BAR as f64).round() as usize
+    };
+    let from = column(offset).min(BAR - 1);
+    let to = column(offset + duration).clamp(from + 1, BAR);
+    (0..BAR).map(|at| if (from..to).contains(&at) { mark } else { ' ' }).collect()
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(width - 1).collect();
+    cut.push('…');
+    cut
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
 
-    fn line(second: f64, service: &str, rest: &str) -> LogLine {
-        let text =
-            format!(r#"{{"timestamp":"2026-11-28T03:41:{second:06.3}Z","level":"INFO","service":"{service}",{rest}}}"#);
-        LogLine::parse(&text).unwrap()
+    const TRACE: &str = "f44af53fcfacf9aa38d2748c17b35542";
+    const APPOINTMENT: &str = "01a2203e-0613-7677-9165-7fc241f3c1e9";
+
+    /// A line that ends so many milliseconds after a quarter to four.
+    fn line(ms: u32, level: &str, service: &str, message: &str, rest: &str) -> LogLine {
+        let head = format!(
+            r#""timestamp":"2026-11-28T03:45:00.{ms:03}Z","level":"{level}","service":"{service}","message":"{message}""#
+        );
+        LogLine::parse(&format!(r#"{{{head},"trace_id":"{TRACE}","appointment_id":"{APPOINTMENT}",{rest}}}"#)).unwrap()
     }
 
-    fn told(timeline: &mut Timeline, lines: impl IntoIterator<Item = LogLine>) {
-        for line in lines {
-            timeline.add(line);
-        }
+    fn booking() -> Vec<LogLine> {
+        vec![
+            line(
+                10,
+                "INFO",
+                "intake",
+                "appointment accepted",
+                r#""method":"POST","status":202,"duration_ms":10,"spans":[{"name":"dynamodb.PutItem","start_offset_ms":1,"duration_ms":5},
+                {"name":"sns.Publish","start_offset_ms":6,"duration_ms":4}]"#,
+            ),
+            line(
+                60,
+                "INFO",
+                "appointment-pe",
+                "appointment decided and reported",
+                r#""duration_ms":20,"spans":[{"name":"sqs.wait","start_offset_ms":-32,"duration_ms":22},
+                {"name":"lambda.invoke","start_offset_ms":-10,"duration_ms":10}]"#,
+            ),
+            line(
+                120,
+                "WARN",
+                "confirmation",
+                "outcome applied",
+                r#""appointment_status":"completed","error":"slow","duration_ms":20,"spans":[{"name":"sqs.wait","start_offset_ms":-36,"duration_ms":36},
+                {"name":"dynamodb.UpdateItem","start_offset_ms":0,"duration_ms":10}]"#,
+            ),
+            line(140, "INFO", "intake", "request answered", r#""method":"GET","duration_ms":3"#),
+        ]
     }
 
     #[test]
-    fn a_booking_is_told_by_the_lines_of_its_trace_in_any_order() {
-        let mut timeline = Timeline::default();
-        let worker = r#""message":"appointment decided and reported","trace_id":"a","appointment_id":"1","country":"PE","outcome":"AppointmentCompleted","duration_ms":20"#;
-        let intake = r#""message":"appointment accepted","trace_id":"a","appointment_id":"1","method":"POST","route":"/appointments","duration_ms":10,"spans":[{"name":"sns.Publish","start_offset_ms":6,"duration_ms":3}]"#;
-        told(&mut timeline, [line(5.1, "appointment-pe", worker), line(5.01, "intake", intake)]);
-        let booking = timeline.booking("a").unwrap();
-        assert_eq!(booking.request.as_deref(), Some("POST /appointments"));
-        assert_eq!(booking.outcome.as_deref(), Some("AppointmentCompleted"));
-        assert_eq!(booking.country.as_deref(), Some("PE"));
-        let hops: Vec<_> =
-            booking.hops.iter().map(|hop| (hop.service.as_str(), hop.offset_ms.round(), hop.inner)).collect();
-        assert_eq!(hops, [("intake", 0.0, false), ("intake", 6.0, true), ("appointment-pe", 80.0, false)]);
-        assert!((booking.duration_ms - 100.0).abs() < 0.01, "{booking:?}");
-    }
-
-    #[test]
-    fn a_look_at_an_appointment_is_no_booking() {
-        let mut timeline = Timeline::default();
-        let look = r#""message":"request answered","trace_id":"a","appointment_id":"1","method":"GET","duration_ms":1"#;
-        let health = r#""message":"request answered","trace_id":"b","duration_ms":1"#;
-        told(&mut timeline, [line(1.0, "intake", look), line(2.0, "intake", health)]);
-        assert_eq!(timeline.latest(10), []);
-    }
-
-    #[test]
-    fn bookings_are_found_by_trace_and_by_appointment() {
-        let mut timeline = Timeline::default();
-        let booked = |trace: &str, id: &str| {
-            line(1.0, "s", &format!(r#""message":"m","trace_id":"{trace}","appointment_id":"{id}","duration_ms":1"#))
+    fn what_no_span_tells_of_is_named() {
+        let explained = Timeline::of(TRACE, &booking()).unwrap().explained().unwrap();
+        let gap = Gap {
+            after: "appointment-pe appointment decided and reported".to_owned(),
+            before: "confirmation sqs.wait".to_owned(),
+            duration: Duration::from_millis(4),
         };
-        told(&mut timeline, [booked("a", "1"), booked("b", "1"), booked("c", "2")]);
-        let found = |text: &str, ids: &[&str]| -> Vec<String> {
-            let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-            timeline.find(text, &ids).into_iter().map(|booking| booking.trace_id).collect()
-        };
-        assert_eq!(found("a", &[]), ["a"]);
-        assert_eq!(found("", &["1"]), ["b", "a"]);
-        assert_eq!(found("d", &["3"]), [] as [&str; 0]);
+        // From 10 to 110 ms, and nothing from 60 to 64.
+        let (total, told) = (Duration::from_millis(100), Duration::from_millis(96));
+        assert_eq!(explained, Explained { total, told, gaps: vec![gap] });
+        assert_eq!(format!("{:.1}", explained.percent()), "96.0");
     }
 
     #[test]
-    fn old_traces_and_errors_make_room_for_new_ones() {
-        let mut timeline = Timeline::default();
-        for number in 0..TRACES + 10 {
-            let rest = format!(r#""message":"m","trace_id":"{number}","appointment_id":"1","duration_ms":1"#);
-            let mut line = line(1.0, "s", &rest);
-            line.level = Level::Error;
-            timeline.add(line);
-        }
-        assert!(timeline.booking("9").is_none() && timeline.booking("10").is_some());
-        assert_eq!((timeline.traces.len(), timeline.silence.len(), timeline.errors.len()), (TRACES, TRACES, ERRORS));
+    fn a_hop_that_is_missing_is_a_gap() {
+        let mut lines = booking();
+        lines.remove(1);
+        let explained = Timeline::of(TRACE, &lines).unwrap().explained().unwrap();
+        assert_eq!(format!("{:.1}", explained.percent()), "46.0");
+        lines.pop();
+        lines.pop();
+        assert_eq!(Timeline::of(TRACE, &lines).unwrap().explained(), None, "it is not completed");
     }
 
     #[test]
-    fn a_message_without_a_trace_has_the_lines_that_name_it() {
-        let mut timeline = Timeline::default();
-        let poison = r#""message":"no command","message_id":"m1","failure":"expected value""#;
-        told(&mut timeline, [line(1.0, "w", poison), line(2.0, "w", r#""message":"other","message_id":"m2""#)]);
-        let lines = timeline.lines_of("m1", None);
-        assert_eq!(lines.len(), 1);
-        assert_eq!(reason(lines[0]), Some("expected value"));
+    fn a_trace_is_bars_of_eighty_columns() {
+        let timeline = Timeline::of(TRACE, &booking()).unwrap();
+        let text = timeline.text(false);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(!text.contains('\u{1b}'));
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows.first(), Some(&"trace f44af53fcfacf9aa38d2748c17b35542"));
+        assert!(text.contains("intake: appointment accepted           ██"), "{text}");
+        assert!(text.contains("  (sqs.wait)"), "{text}");
+        assert!(text.contains("WARN confirmation outcome applied: slow"), "{text}");
+        assert!(text.contains("100.0 ms from 202 to completed, 96.0 % of it in spans\n  4.0 ms after"), "{text}");
+        let coloured = timeline.text(true);
+        assert!(coloured.contains("\u{1b}[32m"), "{coloured}");
+        assert_eq!(Timeline::of("another", &booking()), None);
+    }
+
+    #[test]
+    fn an_appointments_traces_are_those_that_change_it() {
+        let mut lines = booking();
+        let cancelled = line(500, "INFO", "intake", "cancellation accepted", r#""method":"DELETE","duration_ms":3"#);
+        let other = LogLine { trace_id: Some("cancelled".to_owned()), ..cancelled };
+        let read = lines.last().cloned().unwrap();
+        lines.push(LogLine { trace_id: Some("read".to_owned()), ..read });
+        lines.push(other);
+        assert_eq!(traces_of(APPOINTMENT, &lines), [TRACE, "cancelled"]);
     }
 }

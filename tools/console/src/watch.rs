@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
+use crate::history::History;
 use crate::spans::LogFolder;
 use crate::spans::LogLine;
-use crate::timeline::Timeline;
 
 /// What passes between two looks at the logs.
 const LOOK: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ pub struct Watch {
 
 /// What the logs have told, and who listens.
 pub(crate) struct Told {
-    timeline: Mutex<Timeline>,
+    history: Mutex<History>,
     changes: broadcast::Sender<Arc<Change>>,
 }
 
@@ -38,8 +38,8 @@ pub(crate) struct Change {
 }
 
 impl Told {
-    pub(crate) fn timeline(&self) -> MutexGuard<'_, Timeline> {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Change>> {
@@ -51,7 +51,7 @@ impl Watch {
     /// Follows the logs in a folder, from their beginning. It has to be called in a runtime.
     #[must_use]
     pub fn start(logs: PathBuf) -> Self {
-        let told = Arc::new(Told { timeline: Mutex::default(), changes: broadcast::channel(BEHIND).0 });
+        let told = Arc::new(Told { history: Mutex::default(), changes: broadcast::channel(BEHIND).0 });
         let telling = Arc::clone(&told);
         let task = tokio::spawn(async move {
             let mut folder = LogFolder::new(logs);
@@ -61,8 +61,8 @@ impl Watch {
                     && !lines.is_empty()
                 {
                     let mut traces: Vec<String> = {
-                        let mut timeline = telling.timeline();
-                        lines.iter().filter_map(|line| timeline.add(line.clone())).collect()
+                        let mut history = telling.history();
+                        lines.iter().filter_map(|line| history.add(line.clone())).collect()
                     };
                     traces.sort_unstable();
                     traces.dedup();
