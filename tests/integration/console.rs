@@ -209,7 +209,7 @@ async fn one_sees_a_booking_breaks_a_database_and_redrives_what_it_lost() {
     view.check("console-errors").await;
     view.click("nav a[href='#dead-letters']").await;
     view.until("#letter-list", |text| text.contains(&lost)).await;
-    view.until("#letter-list .reason", |text| !text.is_empty() && text != "No log line says why.").await;
+    view.until("#letter-list .reason", |text| text.contains("not currently accepting connections")).await;
 
     // A message that nobody can read becomes another.
     let services = stack.services();
@@ -217,31 +217,38 @@ async fn one_sees_a_booking_breaks_a_database_and_redrives_what_it_lost() {
     let sent = services.aws().sqs("SendMessage", &poison).await.unwrap();
     let letter = format!("[data-message='{}']", sent["MessageId"].as_str().unwrap());
     view.until(&format!("{letter} pre"), |text| text == "poison, not JSON").await;
-    view.until(&format!("{letter} .reason"), |text| text.contains("expected value")).await;
+    view.until(&format!("{letter} .reason"), |text| text == "not_json").await;
     view.click(&format!("{letter} details summary")).await;
     view.check("console-dead-letters").await;
 
     // What fits the terminal says the same.
     let observed = Stack::of_instance(&workspace(), services.announcement().parent().unwrap()).await.unwrap();
     let state = observed.look().await;
-    assert_eq!(state.messages.dead_letters.len(), 2, "{state:?}");
+    // The command was published again meanwhile, perhaps several times.
+    assert!(state.messages.dead_letters.len() >= 2, "{state:?}");
     assert!(state.hops.iter().any(|hop| hop.hop == "database-PE" && hop.broken), "{state:?}");
     let plain =
         console::terminal::status(&state, &console::history::History::default(), console::terminal::Colour::Off);
-    assert!(plain.contains("Dead letters: 2") && plain.contains("database-PE is broken on purpose"), "{plain}");
+    assert!(
+        plain.contains("SQS_PE_DLQ appointment.requested") && plain.contains("database-PE is broken on purpose"),
+        "{plain}"
+    );
     assert!(plain.lines().all(|line| line.chars().count() <= 80), "{plain}");
 
-    // Healed, the first of them is put back, once it was said what that does; the other one stays.
+    // Healed, one of them is put back, once it was said what that does.
     view.click("nav a[href='#hops']").await;
     view.click("[data-hop='database-PE'] button").await;
     view.until("[data-hop='database-PE']", |text| text.contains("works")).await;
     view.click("nav a[href='#dead-letters']").await;
-    let others = format!("#letter-list li:not({letter}) > button");
-    view.click(&others).await;
-    view.until("#preview-steps", |text| text.contains("appointment.requested goes back to SQS_PE")).await;
+    let letters = &state.messages.dead_letters;
+    let of_booking = letters.iter().find(|letter| letter.appointment_id.as_deref() == Some(&lost)).unwrap();
+    let id = &of_booking.message_id;
+    view.click(&format!("[data-message='{id}'] > button")).await;
+    let step = format!("{id}: appointment.requested goes back to SQS_PE");
+    view.until("#preview-steps", |text| text == step).await;
     view.check("console-redrive").await;
     view.click("#confirm").await;
-    view.until("#letter-list", |text| !text.contains(&lost) && text.contains("poison")).await;
+    view.until("#letter-list", |text| !text.contains(id) && text.contains("poison")).await;
 
     view.click("nav a[href='#bookings']").await;
     view.type_into("#find-text", &lost).await;
@@ -250,7 +257,15 @@ async fn one_sees_a_booking_breaks_a_database_and_redrives_what_it_lost() {
     view.until("#booking-list .booking .state", |text| text == "AppointmentCompleted" || text == "completed").await;
     view.check("console-fault").await;
 
+    // Then all the others: nobody can read the poison again, which comes back.
+    view.click("nav a[href='#dead-letters']").await;
+    view.click("#redrive-all").await;
+    view.until("#preview-steps", |text| text.contains("an unreadable message goes back to SQS_PE")).await;
+    view.click("#confirm").await;
+    view.until("#letter-list", |text| !text.contains(&lost)).await;
+
     view.click("nav a[href='#tables']").await;
+    view.choose("#country", "PE").await;
     view.click("#choose button").await;
     view.until("#rows", |text| text.contains(&lost) && text.contains("booked")).await;
     view.check("console-tables").await;

@@ -152,7 +152,7 @@ fn refuse(problem: Problem, headers: &HeaderMap) -> Response {
 
 /// `500`, and a line for the operator, whose setting is at fault.
 fn fail(error: &SettingError, headers: &HeaderMap, arrived: SystemTime) -> Response {
-    let trace = Chance::draw().trace(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
+    let trace = Chance::draw().trace(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok()));
     LogLine::new(Level::Error, SERVICE, "request refused", trace)
         .with("request_id", trace.span_id())
         .with("status", StatusCode::INTERNAL_SERVER_ERROR.as_u16())

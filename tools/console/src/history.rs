@@ -17,6 +17,9 @@ const LINES_PER_TRACE: usize = 500;
 /// How many lines of level WARN and ERROR are kept.
 const ERRORS: usize = 500;
 
+/// How long before the line about a message that about its batch is written, at most, in milliseconds.
+const MOMENT_MS: i64 = 100;
+
 /// How many lines about a message without a trace are kept.
 const STRAY_LINES: usize = 1_000;
 
@@ -34,7 +37,8 @@ pub struct History {
 #[derive(Debug, Default)]
 struct Trace {
     heard: u64,
-    spans: Vec<Span>,
+    /// What each line tells of time: its own span, and then its parts.
+    groups: Vec<Vec<Span>>,
     lines: Vec<LogLine>,
 }
 
@@ -58,8 +62,20 @@ pub struct Booking {
     pub request: Option<String>,
     /// What the country decided, or where the appointment stands, as the last line that says so has it.
     pub outcome: Option<String>,
-    /// Its hops in the order of their beginning.
+    /// Its hops, line by line in the order of their beginning.
     pub hops: Vec<Hop>,
+}
+
+/// What a span is in the log line that tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// What was waited for before: a queue, a function's start.
+    Wait,
+    /// What the line is about.
+    Whole,
+    /// A call within it.
+    Call,
 }
 
 /// A span of a booking.
@@ -76,8 +92,8 @@ pub struct Hop {
     pub duration_ms: f64,
     /// The level of its line.
     pub level: &'static str,
-    /// Whether it is a part of another hop, or a wait before it.
-    pub inner: bool,
+    /// What it is in its log line.
+    pub part: Part,
     /// What else its line says.
     pub fields: Map<String, Value>,
 }
@@ -139,7 +155,7 @@ impl History {
         trace.heard = self.heard;
         self.silence.insert((self.heard, id.clone()));
         if trace.lines.len() < LINES_PER_TRACE {
-            trace.spans.extend(line.spans());
+            trace.groups.extend(Some(line.spans()).filter(|spans| !spans.is_empty()));
             trace.lines.push(line);
         }
         while self.traces.len() > TRACES
@@ -176,6 +192,22 @@ impl History {
         self.errors.iter().rev()
     }
 
+    /// Why something failed, as a line says it, with what befell the whole batch at that moment: the service tells that in a
+    /// line before, without a trace.
+    #[must_use]
+    pub fn cause(&self, line: &LogLine) -> Option<String> {
+        let reason = reason(line)?;
+        let at_that_moment = |other: &&LogLine| {
+            let before = line.timestamp.as_millisecond() - other.timestamp.as_millisecond();
+            other.trace_id.is_none() && other.service == line.service && (0..=MOMENT_MS).contains(&before)
+        };
+        let of_batch = self.errors().filter(|other| other.level == Level::Error).find(at_that_moment);
+        Some(match of_batch.filter(|other| *other != line).and_then(self::reason) {
+            Some(cause) => format!("{reason}: {cause}"),
+            None => reason.to_owned(),
+        })
+    }
+
     /// The lines about a message: those of its trace, or, without a trace, those that name it.
     #[must_use]
     pub fn lines_of(&self, message_id: &str, trace_id: Option<&str>) -> Vec<&LogLine> {
@@ -193,7 +225,7 @@ impl Trace {
         if !self.lines.iter().any(|line| line.appointment_id.is_some() && !is_look(line)) {
             return None;
         }
-        let start = self.spans.iter().map(|span| span.start).min()?;
+        let start = self.groups.iter().flatten().map(|span| span.start).min()?;
         let field = |names: &[&str]| {
             let texts =
                 self.lines.iter().rev().map(|line| names.iter().find_map(|name| line.fields.get(*name)?.as_str()));
@@ -203,11 +235,9 @@ impl Trace {
             let text = |name: &str| line.fields.get(name)?.as_str();
             Some(format!("{} {}", text("method")?, text("route")?))
         });
-        let mut hops: Vec<Hop> = self.spans.iter().map(|span| Hop::of(span, start)).collect();
-        // What holds another comes before it.
-        hops.sort_by(|one, other| {
-            one.offset_ms.total_cmp(&other.offset_ms).then(other.duration_ms.total_cmp(&one.duration_ms))
-        });
+        let mut groups: Vec<&Vec<Span>> = self.groups.iter().collect();
+        groups.sort_by_key(|group| group.iter().map(|span| span.start).min());
+        let hops: Vec<Hop> = groups.into_iter().flat_map(|group| Hop::of_line(group, start)).collect();
         Some(Booking {
             trace_id: id.to_owned(),
             appointments: self.lines.iter().filter_map(|line| line.appointment_id.clone()).collect(),
@@ -223,14 +253,25 @@ impl Trace {
 }
 
 impl Hop {
-    fn of(span: &Span, start: Timestamp) -> Self {
+    /// The spans of a line: waits, the whole, and calls.
+    fn of_line(spans: &[Span], start: Timestamp) -> Vec<Self> {
+        let Some((whole, parts)) = spans.split_first() else { return Vec::new() };
+        let mut parts: Vec<&Span> = parts.iter().collect();
+        parts.sort_by_key(|part| part.start);
+        let (waits, calls): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.start < whole.start);
+        let waits = waits.into_iter().map(|wait| Self::new(wait, Part::Wait, start));
+        let calls = calls.into_iter().map(|call| Self::new(call, Part::Call, start));
+        waits.chain([Self::new(whole, Part::Whole, start)]).chain(calls).collect()
+    }
+
+    fn new(span: &Span, part: Part, start: Timestamp) -> Self {
         Self {
             service: span.service.clone(),
             name: span.name.clone(),
             offset_ms: milliseconds(span.start) - milliseconds(start),
             duration_ms: span.duration.as_secs_f64() * 1000.0,
             level: span.level.as_str(),
-            inner: span.fields.is_empty(),
+            part,
             fields: span.fields.clone(),
         }
     }
@@ -269,7 +310,7 @@ mod tests {
     #[test]
     fn a_booking_is_told_by_the_lines_of_its_trace_in_any_order() {
         let mut history = History::default();
-        let worker = r#""message":"appointment decided and reported","trace_id":"a","appointment_id":"1","country":"PE","outcome":"AppointmentCompleted","duration_ms":20"#;
+        let worker = r#""message":"appointment decided and reported","trace_id":"a","appointment_id":"1","country":"PE","outcome":"AppointmentCompleted","duration_ms":20,"spans":[{"name":"sqs.wait","start_offset_ms":-10,"duration_ms":10}]"#;
         let intake = r#""message":"appointment accepted","trace_id":"a","appointment_id":"1","method":"POST","route":"/appointments","duration_ms":10,"spans":[{"name":"sns.Publish","start_offset_ms":6,"duration_ms":3}]"#;
         told(&mut history, [line(5.1, "appointment-pe", worker), line(5.01, "intake", intake)]);
         let booking = history.booking("a").unwrap();
@@ -277,8 +318,16 @@ mod tests {
         assert_eq!(booking.outcome.as_deref(), Some("AppointmentCompleted"));
         assert_eq!(booking.country.as_deref(), Some("PE"));
         let hops: Vec<_> =
-            booking.hops.iter().map(|hop| (hop.service.as_str(), hop.offset_ms.round(), hop.inner)).collect();
-        assert_eq!(hops, [("intake", 0.0, false), ("intake", 6.0, true), ("appointment-pe", 80.0, false)]);
+            booking.hops.iter().map(|hop| (hop.service.as_str(), hop.offset_ms.round(), hop.part)).collect();
+        assert_eq!(
+            hops,
+            [
+                ("intake", 0.0, Part::Whole),
+                ("intake", 6.0, Part::Call),
+                ("appointment-pe", 70.0, Part::Wait),
+                ("appointment-pe", 80.0, Part::Whole),
+            ]
+        );
         assert!((booking.duration_ms - 100.0).abs() < 0.01, "{booking:?}");
     }
 
@@ -318,6 +367,18 @@ mod tests {
         }
         assert!(history.booking("9").is_none() && history.booking("10").is_some());
         assert_eq!((history.traces.len(), history.silence.len(), history.errors.len()), (TRACES, TRACES, ERRORS));
+    }
+
+    #[test]
+    fn why_a_message_failed_is_told_with_what_befell_its_batch() {
+        let mut history = History::default();
+        let mut batch = line(5.0, "w", r#""message":"batch undecided","error":"no database""#);
+        batch.level = Level::Error;
+        let message = line(5.001, "w", r#""message":"goes to the dead letters","trace_id":"a","failure":"unanswered""#);
+        told(&mut history, [batch, message.clone()]);
+        assert_eq!(history.cause(&message).as_deref(), Some("unanswered: no database"));
+        let later = line(6.0, "w", r#""message":"goes to the dead letters","trace_id":"a","failure":"unanswered""#);
+        assert_eq!(history.cause(&later).as_deref(), Some("unanswered"));
     }
 
     #[test]

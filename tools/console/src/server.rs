@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 
-use crate::history::{History, Line, reason};
+use crate::history::{History, Line};
 use crate::state::{Stack, State};
 use crate::watch::{Change, Told, Watch};
 
@@ -252,7 +252,7 @@ pub fn why(letter: &DeadLetter, history: &History) -> Option<String> {
     let about_it = |line: &&&crate::spans::LogLine| {
         line.fields.get("message_id").and_then(Value::as_str).is_none_or(|id| id == letter.message_id)
     };
-    lines.iter().rev().filter(about_it).find_map(|line| reason(line)).map(str::to_owned)
+    lines.iter().rev().filter(about_it).find_map(|line| history.cause(line))
 }
 
 type Query = BTreeMap<String, String>;

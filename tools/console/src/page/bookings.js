@@ -5,7 +5,7 @@ const KINDS = [
   ["intake", "intake"],
   ["appointment", "country's worker"],
   ["confirmation", "confirmation"],
-  ["wait", "wait in a queue, topic or bus"],
+  ["wait", "wait before it: topic, bus, queue, start of a function"],
   ["edge-host", "host"],
   ["other", "other"],
 ];
@@ -19,10 +19,8 @@ let found = null;
 /** The traces that are open. */
 const open = new Set();
 
-const isWait = (hop) => /wait|queue|deliver/i.test(hop.name);
-
 function kind(hop) {
-  if (hop.inner && isWait(hop)) return "wait";
+  if (hop.part === "wait") return "wait";
   if (hop.service.startsWith("appointment-pe") || hop.service.startsWith("appointment-cl")) return "appointment";
   return KINDS.some(([name]) => name === hop.service) ? hop.service : "other";
 }
@@ -30,8 +28,8 @@ function kind(hop) {
 const milliseconds = (value) => (value < 10 ? value.toFixed(1) : value < 10000 ? value.toFixed(0) : `${(value / 1000).toFixed(1)} k`);
 
 function bar(hop, x, y, width, height) {
-  const classes = [kind(hop), hop.inner ? "inner" : "", hop.level === "ERROR" ? "failed" : ""].filter(Boolean).join(" ");
-  return draw("rect", { class: classes, x, y, width, height, rx: 2 });
+  const classes = [kind(hop), hop.part === "call" ? "inner" : "", hop.level === "ERROR" ? "failed" : ""].filter(Boolean).join(" ");
+  return draw("rect", { class: classes, x, y, width, height });
 }
 
 /** All hops in one row, for the list. */
@@ -41,11 +39,10 @@ function overview(booking) {
     viewBox: "0 0 100 18", preserveAspectRatio: "none", height: 18, role: "img",
     "aria-label": `${booking.hops.length} hops in ${milliseconds(booking.durationMs)} ms`,
   });
-  for (const hop of booking.hops.filter((hop) => !hop.inner)) {
-    svg.append(bar(hop, hop.offsetMs * scale, 3, Math.max(hop.durationMs * scale, 0.4), 12));
-  }
-  for (const hop of booking.hops.filter((hop) => hop.inner)) {
-    svg.append(bar(hop, hop.offsetMs * scale, kind(hop) === "wait" ? 7 : 15, Math.max(hop.durationMs * scale, 0.2), kind(hop) === "wait" ? 4 : 2));
+  const place = { whole: [3, 12], wait: [7, 4], call: [15, 2] };
+  for (const hop of booking.hops) {
+    const [y, height] = place[hop.part];
+    svg.append(bar(hop, hop.offsetMs * scale, y, Math.max(hop.durationMs * scale, 0.3), height));
   }
   return svg;
 }
@@ -53,7 +50,7 @@ function overview(booking) {
 /** One row for each hop. */
 function waterfall(booking, width) {
   const narrow = width < 560;
-  const label = narrow ? 0 : 250;
+  const label = narrow ? 0 : 310;
   const rows = booking.hops.length;
   const row = narrow ? ROW * 2 : ROW;
   const space = width - label - 70;
@@ -71,9 +68,9 @@ function waterfall(booking, width) {
   }
   booking.hops.forEach((hop, number) => {
     const top = 18 + number * row;
-    const name = draw("text", { x: narrow ? 0 : hop.inner ? 12 : 0, y: top + 13, class: hop.inner ? "dim" : "" });
-    const text = hop.inner ? hop.name : `${hop.service}: ${hop.name}`;
-    name.append(narrow || text.length <= 38 ? text : `${text.slice(0, 37)}…`);
+    const name = draw("text", { x: narrow || hop.part !== "call" ? 0 : 12, y: top + 13, class: hop.part === "whole" ? "" : "dim" });
+    const text = { whole: `${hop.service}: ${hop.name}`, wait: `${hop.name}, to ${hop.service}`, call: hop.name }[hop.part];
+    name.append(narrow || text.length <= 48 ? text : `${text.slice(0, 47)}…`);
     const bottom = narrow ? top + ROW - 3 : top;
     const x = label + hop.offsetMs * scale;
     const wide = Math.max(hop.durationMs * scale, 2);
@@ -109,7 +106,7 @@ function card(booking) {
     const inside = make("div", { class: "details" },
       make("p", { class: "ids" }, `${booking.request ?? ""} · appointment ${[...booking.appointments].join(", ")} · trace ${booking.traceId}`));
     details.append(inside);
-    inside.append(waterfall(booking, Math.max(inside.clientWidth, 300)), hopTable(booking));
+    inside.append(waterfall(booking, Math.max(inside.clientWidth, 240)), hopTable(booking));
   };
   details.addEventListener("toggle", () => {
     if (details.open) open.add(booking.traceId); else open.delete(booking.traceId);
