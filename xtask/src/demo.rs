@@ -54,6 +54,7 @@ pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCo
     }
     if keep {
         up::explain(&stack, &Ways::DEMO);
+        println!("\nCtrl-C stops everything.");
         up::wait(&mut stack, interrupted).await?;
     }
     Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

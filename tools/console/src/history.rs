@@ -236,7 +236,8 @@ impl Trace {
             Some(format!("{} {}", text("method")?, text("route")?))
         });
         let mut groups: Vec<&Vec<Span>> = self.groups.iter().collect();
-        groups.sort_by_key(|group| group.iter().map(|span| span.start).min());
+        // What was waited for before may have begun long ago, for all deliveries of a message at once.
+        groups.sort_by_key(|group| group.first().map(|whole| whole.start));
         let hops: Vec<Hop> = groups.into_iter().flat_map(|group| Hop::of_line(group, start)).collect();
         Some(Booking {
             trace_id: id.to_owned(),

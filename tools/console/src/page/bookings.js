@@ -25,7 +25,8 @@ function kind(hop) {
   return KINDS.some(([name]) => name === hop.service) ? hop.service : "other";
 }
 
-const milliseconds = (value) => (value < 10 ? value.toFixed(1) : value < 10000 ? value.toFixed(0) : `${(value / 1000).toFixed(1)} k`);
+/** A time span: `4.2 ms`, `229 ms`, `35.7 s`. */
+const took = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : ms < 10000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 function bar(hop, x, y, width, height) {
   const classes = [kind(hop), hop.part === "call" ? "inner" : "", hop.level === "ERROR" ? "failed" : ""].filter(Boolean).join(" ");
@@ -37,7 +38,7 @@ function overview(booking) {
   const scale = 100 / Math.max(booking.durationMs, 1);
   const svg = draw("svg", {
     viewBox: "0 0 100 18", preserveAspectRatio: "none", height: 18, role: "img",
-    "aria-label": `${booking.hops.length} hops in ${milliseconds(booking.durationMs)} ms`,
+    "aria-label": `${booking.hops.length} hops in ${took(booking.durationMs)}`,
   });
   const place = { whole: [3, 12], wait: [7, 4], call: [15, 2] };
   for (const hop of booking.hops) {
@@ -63,7 +64,7 @@ function waterfall(booking, width) {
     svg.append(draw("line", { class: "grid", x1: x, x2: x, y1: 14, y2: rows * row + 16 }));
     const anchor = part === 0 ? "start" : "middle";
     const at = draw("text", { class: "dim", x, y: 10, "text-anchor": anchor });
-    at.append(`${milliseconds((booking.durationMs * part) / 4)}${part === 4 ? " ms" : ""}`);
+    at.append(took((booking.durationMs * part) / 4));
     svg.append(at);
   }
   booking.hops.forEach((hop, number) => {
@@ -74,9 +75,9 @@ function waterfall(booking, width) {
     const bottom = narrow ? top + ROW - 3 : top;
     const x = label + hop.offsetMs * scale;
     const wide = Math.max(hop.durationMs * scale, 2);
-    const took = draw("text", { x: Math.min(x + wide + 5, width - 45), y: bottom + 13 });
-    took.append(`${milliseconds(hop.durationMs)} ms`);
-    svg.append(name, bar(hop, x, bottom + 4, wide, 11), took);
+    const duration = draw("text", { x: Math.min(x + wide + 5, width - 45), y: bottom + 13 });
+    duration.append(took(hop.durationMs));
+    svg.append(name, bar(hop, x, bottom + 4, wide, 11), duration);
   });
   return svg;
 }
@@ -84,9 +85,9 @@ function waterfall(booking, width) {
 function hopTable(booking) {
   const rows = booking.hops.map((hop) => make("tr", { class: hop.level === "ERROR" ? "bad" : undefined },
     make("th", { scope: "row" }, hop.service), make("td", {}, hop.name),
-    make("td", { class: "number" }, milliseconds(hop.offsetMs)), make("td", { class: "number" }, milliseconds(hop.durationMs)),
+    make("td", { class: "number" }, took(hop.offsetMs)), make("td", { class: "number" }, took(hop.durationMs)),
     make("td", {}, Object.entries(hop.fields).filter(([, value]) => value !== null && value !== "").map(([name, value]) => `${name}=${value}`).join("  "))));
-  const head = make("tr", {}, ...[["Service"], ["Hop"], ["From, ms", "number"], ["Took, ms", "number"], ["What else the log says"]]
+  const head = make("tr", {}, ...[["Service"], ["Hop"], ["From", "number"], ["Took", "number"], ["What else the log says"]]
     .map(([text, name]) => make("th", { scope: "col", class: name }, text)));
   return make("details", {}, make("summary", {}, "As a table"), make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Hops of the booking" },
     make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows))));
@@ -99,7 +100,7 @@ function card(booking) {
   const summary = make("summary", {},
     make("span", {}, make("strong", {}, `${booking.country ?? ""} ${booking.request?.split(" ")[0] ?? "…"}`), make("span", { class: "when" }, `${clock(booking.start)} · …${about.slice(-8)}`)),
     overview(booking),
-    make("span", { class: "took" }, `${milliseconds(booking.durationMs)} ms`, make("span", { class: `state ${level === "INFO" ? "good" : level}` }, outcome)));
+    make("span", { class: "took" }, took(booking.durationMs), make("span", { class: `state ${level === "INFO" ? "good" : level}` }, outcome)));
   const details = make("details", { class: `card booking ${level === "INFO" ? "" : level.toLowerCase()}`, "data-trace": booking.traceId, open: open.has(booking.traceId) }, summary);
   const show = () => {
     if (!details.open || details.querySelector(".details")) return;
