@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
 use serde_json::{Value, json};
-use tests::{Browser, View, own_stack_with_slots};
+use tests::{Browser, View, own_stack_with_slots, scratch_folder};
 use tokio::sync::OnceCell;
 
 use crate::race::send;
@@ -67,6 +68,7 @@ struct Words {
     languages: &'static str,
     tag: &'static str,
     country: &'static str,
+    specialty: &'static str,
     insured: &'static str,
     person: &'static str,
     choose: &'static str,
@@ -87,6 +89,7 @@ const PERU: Words = Words {
     languages: "es-PE,es",
     tag: "es-PE",
     country: "PE",
+    specialty: "Cardiología",
     insured: "70001",
     person: "¿Para quién es la cita?",
     choose: "Reserve su cita",
@@ -107,6 +110,7 @@ const CHILE: Words = Words {
     languages: "es-CL,es",
     tag: "es-CL",
     country: "CL",
+    specialty: "Cardiología",
     insured: "70002",
     person: "¿Para quién es la hora médica?",
     choose: "Tome su hora médica",
@@ -127,6 +131,7 @@ const ENGLISH: Words = Words {
     languages: "en-GB,en,es",
     tag: "en",
     country: "CL",
+    specialty: "Dermatología",
     insured: "70003",
     person: "Who is the appointment for?",
     choose: "Book an appointment",
@@ -148,19 +153,23 @@ fn plain(text: &str) -> String {
     text.replace(['\u{a0}', '\u{202f}'], " ")
 }
 
-/// Reads the file that the page offers for the calendar.
-async fn calendar(view: &View<'_>) -> String {
-    let script = "const done = arguments[0];
-                  const link = document.querySelector('a[download]');
-                  if (!link.download.endsWith('.ics')) done(link.download);
-                  const request = new XMLHttpRequest();
-                  request.open('GET', link.href);
-                  request.onload = () => done(request.responseText);
-                  request.onerror = () => done('refused');
-                  request.send();";
-    // Its own policy would not let the page read it.
-    view.0.tell("Page.setBypassCSP", json!({"enabled": true})).await;
-    view.run_until_done(script, Vec::new()).await.as_str().unwrap().to_owned()
+/// Downloads the file that the page offers for the calendar, as somebody does who clicks it.
+async fn calendar(view: &View<'_>, name: &str) -> String {
+    let folder = scratch_folder(name).join("downloads");
+    std::fs::create_dir_all(&folder).unwrap();
+    let behavior = json!({"behavior": "allow", "downloadPath": folder.canonicalize().unwrap()});
+    view.0.tell("Browser.setDownloadBehavior", behavior).await;
+    view.click("a[download]").await;
+    let started = Instant::now();
+    loop {
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        // While it is written it has another ending.
+        if let Some(file) = files.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "ics")) {
+            return std::fs::read_to_string(file).unwrap();
+        }
+        assert!(started.elapsed() < PATIENCE, "nothing was downloaded");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
 }
 
 async fn books_moves_and_cancels(words: &Words) {
@@ -184,7 +193,7 @@ async fn books_moves_and_cancels(words: &Words) {
 
     view.heading(words.choose).await;
     view.choose("#country", words.country).await;
-    view.choose("#specialty", "Cardiología").await;
+    view.choose("#specialty", words.specialty).await;
     let first = view.until(".time .hour", |hour| !hour.is_empty()).await;
     assert_eq!(plain(&first), words.hour, "the clinic's hour, wherever the browser is");
     assert!(view.text().await.contains(words.zone), "{}", view.text().await);
@@ -203,7 +212,7 @@ async fn books_moves_and_cancels(words: &Words) {
     assert!(details.contains(words.message) && details.contains(&center), "{details}");
     assert_eq!(listed(stack, words.insured).await, [("completed".to_owned(), None, slot)]);
     view.check(&name("booked")).await;
-    let file = calendar(&view).await;
+    let file = calendar(&view, &format!("page-{}", words.tag)).await;
     let shown = get(stack, &format!("/appointments/{}", words.insured)).await["appointments"][0].clone();
     let instant = |text: &Value| format!("{}Z", text.as_str().unwrap()[..19].replace(['-', ':'], ""));
     for line in [
@@ -439,7 +448,12 @@ async fn the_keyboard_alone_books() {
     let stack = system().await;
     let browser = browser("page-keyboard", "en").await;
     let view = View(&browser);
-    let press = async |key: &str| browser.page().active_element().await.unwrap().send_keys(key).await.unwrap();
+    // Keys as the keyboard sends them, to whatever has the focus.
+    let press = async |keys: &str| {
+        let strokes = keys.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);
+        let actions = strokes.fold(KeyActions::new("keyboard".to_owned()), |actions, stroke| actions.then(stroke));
+        browser.page().perform_actions(actions).await.unwrap();
+    };
     // Goes on with the Tab key to an element.
     let reach = async |selector: &str| {
         for _ in 0..40 {

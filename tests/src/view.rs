@@ -160,6 +160,7 @@ impl View<'_> {
             Ok(axe) => axe,
             Err(error) => panic!("{error}"),
         };
+        self.0.tell("Emulation.setScrollbarsHidden", json!({"hidden": true})).await;
         for (screen, width, height, is_dark) in SCREENS {
             let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
             self.0.tell("Emulation.setDeviceMetricsOverride", metrics).await;
