@@ -83,6 +83,7 @@ struct Words {
     question: &'static str,
     cancelled: &'static str,
     moved_message: &'static str,
+    moved_badge: &'static str,
 }
 
 const PERU: Words = Words {
@@ -104,6 +105,7 @@ const PERU: Words = Words {
     question: "¿Cancelar esta cita?",
     cancelled: "Cancelada",
     moved_message: "Su cita fue reprogramada: la reemplaza otra de su lista.",
+    moved_badge: "Reprogramada",
 };
 
 const CHILE: Words = Words {
@@ -125,6 +127,7 @@ const CHILE: Words = Words {
     question: "¿Anular esta hora?",
     cancelled: "Anulada",
     moved_message: "Su cita fue reprogramada: la reemplaza otra de su lista.",
+    moved_badge: "Reagendada",
 };
 
 const ENGLISH: Words = Words {
@@ -146,6 +149,7 @@ const ENGLISH: Words = Words {
     question: "Cancel this appointment?",
     cancelled: "Cancelled",
     moved_message: "Your appointment has been moved: another one in your list takes its place.",
+    moved_badge: "Moved",
 };
 
 /// Intl writes the space before "AM" as one that does not break.
@@ -246,6 +250,7 @@ async fn books_moves_and_cancels(words: &Words) {
 
     view.click("main a[href='#appointments']").await;
     assert_eq!(view.until("[data-status=cancelled] .message", |text| !text.is_empty()).await, words.moved_message);
+    assert_eq!(view.until("[data-status=cancelled] .badge", |badge| !badge.is_empty()).await, words.moved_badge);
     view.check(&name("list")).await;
     view.click("button[id^=cancel-]").await;
     assert_eq!(view.until("dialog[open] h2", |text| !text.is_empty()).await, words.question);

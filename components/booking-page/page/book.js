@@ -5,7 +5,7 @@ import { calendarText } from "./calendar.js";
 import { forget, prepare, settle } from "./command.js";
 import { alertBox, announce, button, choice, focusHeading, h, show } from "./dom.js";
 import { configuration, insuredId } from "./person.js";
-import { countryName, dayText, language, t, timeText, whenText } from "./texts.js";
+import { countryName, dayText, language, t, timeText, whenText, zoneText } from "./texts.js";
 
 /** How far ahead free times are shown; the API looks at most 62 days ahead. */
 const DAYS_AHEAD = 60;
@@ -183,7 +183,7 @@ function times(slots, legend, moving, choose) {
     missing.replaceChildren(alertBox(t("chooseTime")));
     return event.target.querySelector("input")?.focus();
   };
-  const zones = [...new Set(slots.map(({ utcOffset }) => utcOffset.replace("-", "−")))].join(", ");
+  const zones = [...new Set(slots.map(zoneText))].join(", ");
   return h("form", { class: "card", novalidate: true, onsubmit: submit },
     h("fieldset", { "aria-describedby": "zone" },
       h("legend", {}, legend),
@@ -289,12 +289,11 @@ async function offerNext(box, command, reserve, signal) {
   }
 }
 
-/** When, where and with whom. */
-export function details(slot) {
+/** When, where and with whom; without the time where that is said already. */
+export function details(slot, { isTimed = true } = {}) {
   if (!slot) return null;
-  const zone = slot.utcOffset.replace("-", "−");
   const rows = [
-    [t("when"), [whenText(slot), h("br"), h("small", {}, t("local", zone))]],
+    ...(isTimed ? [[t("when"), [whenText(slot), h("br"), h("small", {}, t("local", zoneText(slot)))]]] : []),
     [t("specialty"), [slot.specialty]],
     [t("practitioner"), [slot.practitioner]],
     [t("center"), [slot.center]],

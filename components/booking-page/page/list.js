@@ -5,7 +5,7 @@ import { calendarLink, details, startMoving } from "./book.js";
 import { cancel, isFinal } from "./command.js";
 import { alertBox, announce, button, focusHeading, h, show } from "./dom.js";
 import { insuredId } from "./person.js";
-import { statusText, t, whenText } from "./texts.js";
+import { statusText, t, whenText, zoneText } from "./texts.js";
 
 /** Statuses from which an appointment can be cancelled. */
 const CANCELLABLE = new Set(["pending", "completed", "failed"]);
@@ -80,9 +80,10 @@ export async function showList(signal) {
     ].filter(Boolean);
     return h("li", { class: "card", id: appointmentId, "data-status": status },
       h("h2", {}, when),
-      h("p", { class: "badge" }, statusText(status)),
+      slot && h("p", { class: "hint" }, t("local", zoneText(slot))),
+      h("p", { class: "badge" }, statusText(appointment)),
       h("p", { class: "message" }, message),
-      details(slot),
+      details(slot, { isTimed: false }),
       actions.length > 0 && h("div", { class: "actions" }, actions));
   };
 

@@ -78,6 +78,7 @@ const spanish = {
     cancelling: "Cancelándose",
     cancelled: "Cancelada",
   },
+  statusMoved: "Reprogramada",
   statusOther: "Otro estado",
   reschedule: "Reprogramar",
   cancel: "Cancelar",
@@ -132,6 +133,7 @@ const chilean = {
   reschedule: "Reagendar",
   cancel: "Anular",
   status: { ...spanish.status, cancelling: "Anulándose", cancelled: "Anulada" },
+  statusMoved: "Reagendada",
   cancelQuestion: "¿Anular esta hora?",
   cancelWhy: (when) => `La hora del ${when} quedará disponible para otra persona.`,
   cancelYes: "Sí, anular la hora",
@@ -216,6 +218,7 @@ const english = {
     cancelling: "Being cancelled",
     cancelled: "Cancelled",
   },
+  statusMoved: "Moved",
   statusOther: "Another status",
   reschedule: "Move",
   cancel: "Cancel",
@@ -253,7 +256,8 @@ export function t(key, ...values) {
 }
 
 /** The word for an appointment's status; also for one of a later version of the API. */
-export function statusText(status) {
+export function statusText({ status, reason }) {
+  if (status === "cancelled" && reason === "moved") return t("statusMoved");
   return t("status")[status] ?? t("statusOther");
 }
 
@@ -294,6 +298,9 @@ export function dayText(start) {
 export function timeText(start) {
   return new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit", timeZone: "UTC" }).format(asWritten(start));
 }
+
+/** The offset of a slot's local time, with a minus sign as people write it. */
+export const zoneText = (slot) => slot.utcOffset.replace("-", "−");
 
 /** Day and hour of a slot, or its number where nothing more is known. */
 export function whenText(slot, scheduleId) {
