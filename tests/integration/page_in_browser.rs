@@ -305,6 +305,18 @@ async fn who_loses_a_race_is_offered_the_next_free_times() {
     let browser = browser("page-race", "es-PE").await;
     let view = View(&browser);
     look(&view, stack, "70010", "PE", "Dermatología").await;
+    // Two practitioners have more times in four weeks than the API gives at once.
+    let days =
+        async || view.run("return [...document.querySelectorAll('#day option')].map((day) => day.value)", vec![]).await;
+    let before = days().await.as_array().unwrap().clone();
+    view.click(".days button").await;
+    let started = Instant::now();
+    while days().await.as_array().unwrap().len() <= before.len() {
+        assert!(started.elapsed() < PATIENCE, "no more days than {before:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert!(days().await.as_array().unwrap().starts_with(&before), "later days come after those that were there");
+    view.choose("#day", before[0].as_str().unwrap()).await;
     let slot = offered(&view, 0).await;
     let body = json!({"insuredId": "70011", "scheduleId": slot, "countryISO": "PE"}).to_string();
     let headers = [("content-type", "application/json"), ("prefer", "wait=10")];

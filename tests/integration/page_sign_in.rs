@@ -232,6 +232,11 @@ async fn a_pasted_token_works_until_it_ends() {
     view.type_into("#insured-id", "77003").await;
     view.click("main .primary").await;
     view.heading("Mis citas").await;
+    // A country whose slots are not imported has no catalogue.
+    view.click("nav a[href='#book']").await;
+    view.choose("#country", "CL").await;
+    let _ = view.until("[role=alert]", |text| text.contains("no publica horarios en línea")).await;
+    view.check("no-catalogue").await;
 }
 
 #[test]

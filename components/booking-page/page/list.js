@@ -10,6 +10,9 @@ import { statusText, t, whenText, zoneText } from "./texts.js";
 /** Statuses from which an appointment can be cancelled. */
 const CANCELLABLE = new Set(["pending", "completed", "failed"]);
 
+/** How many appointments are read at once. */
+const PAGE = 20;
+
 /** The view of the list. It follows what is not settled yet. */
 export async function showList(signal) {
   const items = h("ul", { class: "list", "aria-busy": "true" });
@@ -32,20 +35,21 @@ export async function showList(signal) {
     }
   };
 
-  const page = async (from) => {
-    const query = new URLSearchParams({ limit: 20, ...(from ? { cursor: from } : {}) });
+  const page = async (limit, from) => {
+    const query = new URLSearchParams({ limit, ...(from ? { cursor: from } : {}) });
     return (await call("GET", `/appointments/${insuredId()}?${query}`, { signal })).body;
   };
 
   const load = async () => {
-    const first = await page();
+    // As many as are shown already, of which the API gives a hundred at once.
+    const first = await page(Math.min(Math.max(appointments.length, PAGE), 100));
     appointments = first.appointments;
     cursor = first.pagination.nextCursor;
     draw();
   };
 
   const loadMore = async () => {
-    const next = await page(cursor);
+    const next = await page(PAGE, cursor);
     appointments = appointments.concat(next.appointments);
     cursor = next.pagination.nextCursor;
     draw();
