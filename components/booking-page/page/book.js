@@ -3,7 +3,7 @@
 import { Problem, call, slotsPath } from "./api.js";
 import { calendarText } from "./calendar.js";
 import { forget, prepare, settle } from "./command.js";
-import { alertBox, announce, button, choice, focusHeading, h, show } from "./dom.js";
+import { alertBox, announce, button, choice, focusHeading, guard, h, show } from "./dom.js";
 import { configuration, insuredId } from "./person.js";
 import { countryName, dayText, language, t, timeText, whenText, zoneText } from "./texts.js";
 
@@ -44,16 +44,7 @@ export function showBook(reserve, signal) {
   let cursor;
   let day;
 
-  const guarded = async (work) => {
-    faults.replaceChildren();
-    try {
-      await work();
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof Problem)) throw error;
-      faults.replaceChildren(alertBox(error.title, error.detail, button(t("again"), () => guarded(work))));
-    }
-  };
+  const guarded = (work) => guard(faults, signal, work);
 
   const loadCatalog = async () => {
     catalog = undefined;

@@ -1,9 +1,9 @@
 // The person's appointments: what became of each, and what can be done about it.
 
-import { Problem, call, pause } from "./api.js";
+import { call, pause } from "./api.js";
 import { calendarLink, details, startMoving } from "./book.js";
 import { cancel, isFinal } from "./command.js";
-import { alertBox, announce, button, focusHeading, h, show } from "./dom.js";
+import { announce, button, focusHeading, guard, h, show } from "./dom.js";
 import { insuredId } from "./person.js";
 import { statusText, t, whenText, zoneText } from "./texts.js";
 
@@ -22,18 +22,7 @@ export async function showList(signal) {
   let cursor;
   let opened = [];
 
-  const guarded = async (work) => {
-    faults.replaceChildren();
-    try {
-      await work();
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof Problem)) throw error;
-      faults.replaceChildren(alertBox(error.title, error.detail, button(t("again"), () => guarded(work))));
-    } finally {
-      items.setAttribute("aria-busy", "false");
-    }
-  };
+  const guarded = (work) => guard(faults, signal, work);
 
   const page = async (limit, from) => {
     const query = new URLSearchParams({ limit, ...(from ? { cursor: from } : {}) });
@@ -126,6 +115,7 @@ export async function showList(signal) {
   show(h("h1", {}, t("list")), faults, items, more);
   focusHeading();
   await guarded(load);
+  items.setAttribute("aria-busy", "false");
   for (let seconds = 2; !signal.aborted; seconds = Math.min(seconds * 2, 30)) {
     const unsettled = appointments.some((appointment) => !isFinal(appointment));
     if (!unsettled) return;
