@@ -356,6 +356,7 @@ async fn a_reload_in_the_middle_books_once() {
     view.click(".time").await;
     view.click("form .primary").await;
     view.heading("Booking your appointment…").await;
+    assert!(!view.text().await.contains("You may close this page"), "nobody knows yet that the API has it");
     view.check("on-its-way").await;
     let started = Instant::now();
     while listed(stack, "70020").await.is_empty() {
@@ -393,6 +394,7 @@ async fn what_goes_wrong_is_told_in_words_with_what_to_do() {
     view.click("form .primary").await;
     let _ = view.until("[role=alert]", |text| text.contains("There is no connection")).await;
     assert!(view.text().await.contains("does not book twice"), "{}", view.text().await);
+    view.heading("We do not know yet whether it was booked").await;
     view.check("offline").await;
     assert!(listed(stack, "70030").await.is_empty());
     network(false).await;

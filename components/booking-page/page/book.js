@@ -191,6 +191,7 @@ export async function showOutcome(command, reserve, signal) {
     step.textContent = text;
     announce(text);
   };
+  const canLeave = h("p", { class: "hint", hidden: true }, t("canLeave"));
   const heading = command.moving ? t("movingNow") : t("booking");
   show(
     h("h1", {}, heading),
@@ -198,11 +199,11 @@ export async function showOutcome(command, reserve, signal) {
       details(command.slot),
       h("progress", { "aria-label": heading }),
       step,
-      h("p", { class: "hint" }, t("canLeave"))),
+      canLeave),
   );
   focusHeading();
   try {
-    const appointment = await settle(command, tell, signal);
+    const appointment = await settle(command, tell, () => (canLeave.hidden = false), signal);
     state.moving = undefined;
     await showSettled(appointment, command, reserve, signal);
   } catch (error) {
@@ -225,7 +226,7 @@ function showFailure(error, command, reserve, signal) {
     location.hash = "#appointments";
   };
   show(
-    h("h1", {}, t("notBooked")),
+    h("h1", {}, t(error.isTransient ? "unfinished" : "notBooked")),
     alertBox(error.title, error.detail, error.isTransient && h("p", {}, t("onceOnly"))),
     h("div", { class: "actions" },
       error.isTransient && button(t("again"), again, { class: "primary" }),
