@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
 use serde_json::{Value, json};
-use tests::{Browser, View, own_stack_with_slots};
+use tests::{Browser, View, own_stack_with_slots, scratch_folder};
 use tokio::sync::OnceCell;
 
 use crate::race::send;
@@ -67,6 +68,7 @@ struct Words {
     languages: &'static str,
     tag: &'static str,
     country: &'static str,
+    specialty: &'static str,
     insured: &'static str,
     person: &'static str,
     choose: &'static str,
@@ -81,12 +83,14 @@ struct Words {
     question: &'static str,
     cancelled: &'static str,
     moved_message: &'static str,
+    moved_badge: &'static str,
 }
 
 const PERU: Words = Words {
     languages: "es-PE,es",
     tag: "es-PE",
     country: "PE",
+    specialty: "Cardiología",
     insured: "70001",
     person: "¿Para quién es la cita?",
     choose: "Reserve su cita",
@@ -101,12 +105,14 @@ const PERU: Words = Words {
     question: "¿Cancelar esta cita?",
     cancelled: "Cancelada",
     moved_message: "Su cita fue reprogramada: la reemplaza otra de su lista.",
+    moved_badge: "Reprogramada",
 };
 
 const CHILE: Words = Words {
     languages: "es-CL,es",
     tag: "es-CL",
     country: "CL",
+    specialty: "Cardiología",
     insured: "70002",
     person: "¿Para quién es la hora médica?",
     choose: "Tome su hora médica",
@@ -121,12 +127,14 @@ const CHILE: Words = Words {
     question: "¿Anular esta hora?",
     cancelled: "Anulada",
     moved_message: "Su cita fue reprogramada: la reemplaza otra de su lista.",
+    moved_badge: "Reagendada",
 };
 
 const ENGLISH: Words = Words {
     languages: "en-GB,en,es",
     tag: "en",
     country: "CL",
+    specialty: "Dermatología",
     insured: "70003",
     person: "Who is the appointment for?",
     choose: "Book an appointment",
@@ -141,6 +149,7 @@ const ENGLISH: Words = Words {
     question: "Cancel this appointment?",
     cancelled: "Cancelled",
     moved_message: "Your appointment has been moved: another one in your list takes its place.",
+    moved_badge: "Moved",
 };
 
 /// Intl writes the space before "AM" as one that does not break.
@@ -148,19 +157,23 @@ fn plain(text: &str) -> String {
     text.replace(['\u{a0}', '\u{202f}'], " ")
 }
 
-/// Reads the file that the page offers for the calendar.
-async fn calendar(view: &View<'_>) -> String {
-    let script = "const done = arguments[0];
-                  const link = document.querySelector('a[download]');
-                  if (!link.download.endsWith('.ics')) done(link.download);
-                  const request = new XMLHttpRequest();
-                  request.open('GET', link.href);
-                  request.onload = () => done(request.responseText);
-                  request.onerror = () => done('refused');
-                  request.send();";
-    // Its own policy would not let the page read it.
-    view.0.tell("Page.setBypassCSP", json!({"enabled": true})).await;
-    view.run_until_done(script, Vec::new()).await.as_str().unwrap().to_owned()
+/// Downloads the file that the page offers for the calendar, as somebody does who clicks it.
+async fn calendar(view: &View<'_>, name: &str) -> String {
+    let folder = scratch_folder(name).join("downloads");
+    std::fs::create_dir_all(&folder).unwrap();
+    let behavior = json!({"behavior": "allow", "downloadPath": folder.canonicalize().unwrap()});
+    view.0.tell("Browser.setDownloadBehavior", behavior).await;
+    view.click("a[download]").await;
+    let started = Instant::now();
+    loop {
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        // While it is written it has another ending.
+        if let Some(file) = files.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "ics")) {
+            return std::fs::read_to_string(file).unwrap();
+        }
+        assert!(started.elapsed() < PATIENCE, "nothing was downloaded");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
 }
 
 async fn books_moves_and_cancels(words: &Words) {
@@ -184,7 +197,7 @@ async fn books_moves_and_cancels(words: &Words) {
 
     view.heading(words.choose).await;
     view.choose("#country", words.country).await;
-    view.choose("#specialty", "Cardiología").await;
+    view.choose("#specialty", words.specialty).await;
     let first = view.until(".time .hour", |hour| !hour.is_empty()).await;
     assert_eq!(plain(&first), words.hour, "the clinic's hour, wherever the browser is");
     assert!(view.text().await.contains(words.zone), "{}", view.text().await);
@@ -203,7 +216,7 @@ async fn books_moves_and_cancels(words: &Words) {
     assert!(details.contains(words.message) && details.contains(&center), "{details}");
     assert_eq!(listed(stack, words.insured).await, [("completed".to_owned(), None, slot)]);
     view.check(&name("booked")).await;
-    let file = calendar(&view).await;
+    let file = calendar(&view, &format!("page-{}", words.tag)).await;
     let shown = get(stack, &format!("/appointments/{}", words.insured)).await["appointments"][0].clone();
     let instant = |text: &Value| format!("{}Z", text.as_str().unwrap()[..19].replace(['-', ':'], ""));
     for line in [
@@ -237,6 +250,7 @@ async fn books_moves_and_cancels(words: &Words) {
 
     view.click("main a[href='#appointments']").await;
     assert_eq!(view.until("[data-status=cancelled] .message", |text| !text.is_empty()).await, words.moved_message);
+    assert_eq!(view.until("[data-status=cancelled] .badge", |badge| !badge.is_empty()).await, words.moved_badge);
     view.check(&name("list")).await;
     view.click("button[id^=cancel-]").await;
     assert_eq!(view.until("dialog[open] h2", |text| !text.is_empty()).await, words.question);
@@ -291,6 +305,18 @@ async fn who_loses_a_race_is_offered_the_next_free_times() {
     let browser = browser("page-race", "es-PE").await;
     let view = View(&browser);
     look(&view, stack, "70010", "PE", "Dermatología").await;
+    // Two practitioners have more times in four weeks than the API gives at once.
+    let days =
+        async || view.run("return [...document.querySelectorAll('#day option')].map((day) => day.value)", vec![]).await;
+    let before = days().await.as_array().unwrap().clone();
+    view.click(".days button").await;
+    let started = Instant::now();
+    while days().await.as_array().unwrap().len() <= before.len() {
+        assert!(started.elapsed() < PATIENCE, "no more days than {before:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert!(days().await.as_array().unwrap().starts_with(&before), "later days come after those that were there");
+    view.choose("#day", before[0].as_str().unwrap()).await;
     let slot = offered(&view, 0).await;
     let body = json!({"insuredId": "70011", "scheduleId": slot, "countryISO": "PE"}).to_string();
     let headers = [("content-type", "application/json"), ("prefer", "wait=10")];
@@ -330,6 +356,7 @@ async fn a_reload_in_the_middle_books_once() {
     view.click(".time").await;
     view.click("form .primary").await;
     view.heading("Booking your appointment…").await;
+    assert!(!view.text().await.contains("You may close this page"), "nobody knows yet that the API has it");
     view.check("on-its-way").await;
     let started = Instant::now();
     while listed(stack, "70020").await.is_empty() {
@@ -367,6 +394,7 @@ async fn what_goes_wrong_is_told_in_words_with_what_to_do() {
     view.click("form .primary").await;
     let _ = view.until("[role=alert]", |text| text.contains("There is no connection")).await;
     assert!(view.text().await.contains("does not book twice"), "{}", view.text().await);
+    view.heading("We do not know yet whether it was booked").await;
     view.check("offline").await;
     assert!(listed(stack, "70030").await.is_empty());
     network(false).await;
@@ -439,7 +467,12 @@ async fn the_keyboard_alone_books() {
     let stack = system().await;
     let browser = browser("page-keyboard", "en").await;
     let view = View(&browser);
-    let press = async |key: &str| browser.page().active_element().await.unwrap().send_keys(key).await.unwrap();
+    // Keys as the keyboard sends them, to whatever has the focus.
+    let press = async |keys: &str| {
+        let strokes = keys.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);
+        let actions = strokes.fold(KeyActions::new("keyboard".to_owned()), |actions, stroke| actions.then(stroke));
+        browser.page().perform_actions(actions).await.unwrap();
+    };
     // Goes on with the Tab key to an element.
     let reach = async |selector: &str| {
         for _ in 0..40 {

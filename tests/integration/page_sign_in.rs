@@ -232,6 +232,22 @@ async fn a_pasted_token_works_until_it_ends() {
     view.type_into("#insured-id", "77003").await;
     view.click("main .primary").await;
     view.heading("Mis citas").await;
+    // A country whose slots are not imported has no catalogue.
+    view.click("nav a[href='#book']").await;
+    view.choose("#country", "CL").await;
+    let _ = view.until("[role=alert]", |text| text.contains("no publica horarios en línea")).await;
+    view.check("no-catalogue").await;
+    // axe-core finds what is there to be found.
+    let script = "const image = document.createElement('img');
+                  image.src = '/none.png';
+                  document.querySelector('main').append(image);
+                  document.querySelector('#country').labels[0].remove();
+                  document.querySelector('h1').style.color = '#ddd';";
+    let _ = view.run(script, vec![]).await;
+    let (violations, _) = view.judged().await;
+    for rule in ["image-alt", "select-name", "color-contrast"] {
+        assert!(violations.iter().any(|found| found.starts_with(rule)), "{rule}: {violations:#?}");
+    }
 }
 
 #[test]

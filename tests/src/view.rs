@@ -156,24 +156,15 @@ impl View<'_> {
     ///
     /// Where that is not so.
     pub async fn check(&self, name: &str) {
-        let axe = match &*AXE {
-            Ok(axe) => axe,
-            Err(error) => panic!("{error}"),
-        };
+        self.0.tell("Emulation.setScrollbarsHidden", json!({"hidden": true})).await;
         for (screen, width, height, is_dark) in SCREENS {
             let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
             self.0.tell("Emulation.setDeviceMetricsOverride", metrics).await;
             let scheme = if is_dark { "dark" } else { "light" };
             let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
             self.0.tell("Emulation.setEmulatedMedia", scheme).await;
-            let _ = self.run(&format!("if (!window.axe) {{ {axe} }}"), Vec::new()).await;
-            let script = "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(
-                ({violations, passes}) => done({passed: passes.length, violations: violations.map(
-                    ({id, help, nodes}) => `${id}: ${help}: ${nodes.map((node) => node.html + ' ' + node.failureSummary).join('; ')}`)}),
-                (error) => done({violations: [String(error)]}));";
-            let found = self.run_until_done(script, Vec::new()).await;
-            assert_eq!(found.get("violations"), Some(&json!([])), "axe-core, {name} on {screen}");
-            let passed = found.get("passed").and_then(Value::as_u64).unwrap_or_default();
+            let (violations, passed) = self.judged().await;
+            assert!(violations.is_empty(), "axe-core, {name} on {screen}: {violations:#?}");
             assert!(passed > 15, "axe-core looked at something: {passed} rules passed");
             let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
             assert_eq!(self.run(script, Vec::new()).await, 0, "{name} on {screen} is wider than the screen");
@@ -182,6 +173,28 @@ impl View<'_> {
         }
         self.0.tell("Emulation.clearDeviceMetricsOverride", json!({})).await;
         self.0.tell("Emulation.setEmulatedMedia", json!({"features": []})).await;
+    }
+
+    /// What axe-core finds on the present view, each with the rule's id in front, and how many rules passed.
+    ///
+    /// # Panics
+    ///
+    /// Where axe-core is not there.
+    pub async fn judged(&self) -> (Vec<String>, u64) {
+        let axe = match &*AXE {
+            Ok(axe) => axe,
+            Err(error) => panic!("{error}"),
+        };
+        let _ = self.run(&format!("if (!window.axe) {{ {axe} }}"), Vec::new()).await;
+        let script = "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(
+            ({violations, passes}) => done([passes.length, violations.map(
+                ({id, help, nodes}) => `${id}: ${help}: ${nodes.map((node) => node.html + ' ' + node.failureSummary).join('; ')}`)]),
+            (error) => done([0, [String(error)]]));";
+        let found = self.run_until_done(script, Vec::new()).await;
+        match serde_json::from_value::<(u64, Vec<String>)>(found) {
+            Ok((passed, violations)) => (violations, passed),
+            Err(error) => panic!("axe-core says something else: {error}"),
+        }
     }
 
     async fn screenshot(&self, name: &str) {

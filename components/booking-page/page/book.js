@@ -3,9 +3,9 @@
 import { Problem, call, slotsPath } from "./api.js";
 import { calendarText } from "./calendar.js";
 import { forget, prepare, settle } from "./command.js";
-import { alertBox, announce, button, choice, focusHeading, h, show } from "./dom.js";
+import { alertBox, announce, button, choice, focusHeading, guard, h, show } from "./dom.js";
 import { configuration, insuredId } from "./person.js";
-import { countryName, dayText, language, t, timeText, whenText } from "./texts.js";
+import { countryName, dayText, language, t, timeText, whenText, zoneText } from "./texts.js";
 
 /** How far ahead free times are shown; the API looks at most 62 days ahead. */
 const DAYS_AHEAD = 60;
@@ -44,16 +44,7 @@ export function showBook(reserve, signal) {
   let cursor;
   let day;
 
-  const guarded = async (work) => {
-    faults.replaceChildren();
-    try {
-      await work();
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof Problem)) throw error;
-      faults.replaceChildren(alertBox(error.title, error.detail, button(t("again"), () => guarded(work))));
-    }
-  };
+  const guarded = (work) => guard(faults, signal, work);
 
   const loadCatalog = async () => {
     catalog = undefined;
@@ -183,7 +174,7 @@ function times(slots, legend, moving, choose) {
     missing.replaceChildren(alertBox(t("chooseTime")));
     return event.target.querySelector("input")?.focus();
   };
-  const zones = [...new Set(slots.map(({ utcOffset }) => utcOffset.replace("-", "−")))].join(", ");
+  const zones = [...new Set(slots.map(zoneText))].join(", ");
   return h("form", { class: "card", novalidate: true, onsubmit: submit },
     h("fieldset", { "aria-describedby": "zone" },
       h("legend", {}, legend),
@@ -200,6 +191,7 @@ export async function showOutcome(command, reserve, signal) {
     step.textContent = text;
     announce(text);
   };
+  const canLeave = h("p", { class: "hint", hidden: true }, t("canLeave"));
   const heading = command.moving ? t("movingNow") : t("booking");
   show(
     h("h1", {}, heading),
@@ -207,11 +199,11 @@ export async function showOutcome(command, reserve, signal) {
       details(command.slot),
       h("progress", { "aria-label": heading }),
       step,
-      h("p", { class: "hint" }, t("canLeave"))),
+      canLeave),
   );
   focusHeading();
   try {
-    const appointment = await settle(command, tell, signal);
+    const appointment = await settle(command, tell, () => (canLeave.hidden = false), signal);
     state.moving = undefined;
     await showSettled(appointment, command, reserve, signal);
   } catch (error) {
@@ -234,7 +226,7 @@ function showFailure(error, command, reserve, signal) {
     location.hash = "#appointments";
   };
   show(
-    h("h1", {}, t("notBooked")),
+    h("h1", {}, t(error.isTransient ? "unfinished" : "notBooked")),
     alertBox(error.title, error.detail, error.isTransient && h("p", {}, t("onceOnly"))),
     h("div", { class: "actions" },
       error.isTransient && button(t("again"), again, { class: "primary" }),
@@ -289,12 +281,11 @@ async function offerNext(box, command, reserve, signal) {
   }
 }
 
-/** When, where and with whom. */
-export function details(slot) {
+/** When, where and with whom; without the time where that is said already. */
+export function details(slot, { isTimed = true } = {}) {
   if (!slot) return null;
-  const zone = slot.utcOffset.replace("-", "−");
   const rows = [
-    [t("when"), [whenText(slot), h("br"), h("small", {}, t("local", zone))]],
+    ...(isTimed ? [[t("when"), [whenText(slot), h("br"), h("small", {}, t("local", zoneText(slot)))]]] : []),
     [t("specialty"), [slot.specialty]],
     [t("practitioner"), [slot.practitioner]],
     [t("center"), [slot.center]],

@@ -52,15 +52,16 @@ export function prepare(insuredId, slot, search, moving) {
 }
 
 /**
- * Sends a command and follows it to its outcome; `tell` hears of each step in words. Gives the appointment.
+ * Sends a command and follows it to its outcome; `tell` hears of each step in words, `accepted` when the API has it. Gives the appointment.
  *
  * A refusal is definitive, and forgets the key; what may have had its effect unheard (no connection, 503, …) keeps it.
  */
-export async function settle(command, tell, signal) {
+export async function settle(command, tell, accepted, signal) {
   try {
     const headers = { "Idempotency-Key": command.key, Prefer: WAIT };
     const answer = await insist(() => call("POST", command.path, { body: command.body, headers, signal }), tell, signal);
     sessionStorage.setItem(STORE, JSON.stringify({ ...command, isAccepted: true }));
+    accepted();
     const appointment = await follow(answer, tell, signal);
     forget();
     return appointment;

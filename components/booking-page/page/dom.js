@@ -1,5 +1,8 @@
 // Elements, and what the whole page shares of them.
 
+import { Problem } from "./api.js";
+import { t } from "./texts.js";
+
 /**
  * Makes an element. A property `onclick` is a listener; `true` is an attribute without a value; `false`, `null` and
  * `undefined` leave it out. Children that are `false` or `null` are left out too.
@@ -36,6 +39,18 @@ export function announce(text) {
 /** An error in words: what happened, and what to do about it. */
 export function alertBox(title, detail, ...actions) {
   return h("div", { class: "alert", role: "alert" }, h("p", {}, h("strong", {}, title)), detail && h("p", {}, detail), ...actions);
+}
+
+/** Does something for a view, and says in the box what went wrong, with a button to try it again. A view that is gone says nothing. */
+export async function guard(faults, signal, work) {
+  faults.replaceChildren();
+  try {
+    await work();
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof Problem)) throw error;
+    faults.replaceChildren(alertBox(error.title, error.detail, button(t("again"), () => guard(faults, signal, work))));
+  }
 }
 
 /** A button that does something here. */

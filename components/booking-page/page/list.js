@@ -1,14 +1,17 @@
 // The person's appointments: what became of each, and what can be done about it.
 
-import { Problem, call, pause } from "./api.js";
+import { call, pause } from "./api.js";
 import { calendarLink, details, startMoving } from "./book.js";
 import { cancel, isFinal } from "./command.js";
-import { alertBox, announce, button, focusHeading, h, show } from "./dom.js";
+import { announce, button, focusHeading, guard, h, show } from "./dom.js";
 import { insuredId } from "./person.js";
-import { statusText, t, whenText } from "./texts.js";
+import { statusText, t, whenText, zoneText } from "./texts.js";
 
 /** Statuses from which an appointment can be cancelled. */
 const CANCELLABLE = new Set(["pending", "completed", "failed"]);
+
+/** How many appointments are read at once. */
+const PAGE = 20;
 
 /** The view of the list. It follows what is not settled yet. */
 export async function showList(signal) {
@@ -19,33 +22,23 @@ export async function showList(signal) {
   let cursor;
   let opened = [];
 
-  const guarded = async (work) => {
-    faults.replaceChildren();
-    try {
-      await work();
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof Problem)) throw error;
-      faults.replaceChildren(alertBox(error.title, error.detail, button(t("again"), () => guarded(work))));
-    } finally {
-      items.setAttribute("aria-busy", "false");
-    }
-  };
+  const guarded = (work) => guard(faults, signal, work);
 
-  const page = async (from) => {
-    const query = new URLSearchParams({ limit: 20, ...(from ? { cursor: from } : {}) });
+  const page = async (limit, from) => {
+    const query = new URLSearchParams({ limit, ...(from ? { cursor: from } : {}) });
     return (await call("GET", `/appointments/${insuredId()}?${query}`, { signal })).body;
   };
 
   const load = async () => {
-    const first = await page();
+    // As many as are shown already, of which the API gives a hundred at once.
+    const first = await page(Math.min(Math.max(appointments.length, PAGE), 100));
     appointments = first.appointments;
     cursor = first.pagination.nextCursor;
     draw();
   };
 
   const loadMore = async () => {
-    const next = await page(cursor);
+    const next = await page(PAGE, cursor);
     appointments = appointments.concat(next.appointments);
     cursor = next.pagination.nextCursor;
     draw();
@@ -80,9 +73,10 @@ export async function showList(signal) {
     ].filter(Boolean);
     return h("li", { class: "card", id: appointmentId, "data-status": status },
       h("h2", {}, when),
-      h("p", { class: "badge" }, statusText(status)),
+      slot && h("p", { class: "hint" }, t("local", zoneText(slot))),
+      h("p", { class: "badge" }, statusText(appointment)),
       h("p", { class: "message" }, message),
-      details(slot),
+      details(slot, { isTimed: false }),
       actions.length > 0 && h("div", { class: "actions" }, actions));
   };
 
@@ -121,6 +115,7 @@ export async function showList(signal) {
   show(h("h1", {}, t("list")), faults, items, more);
   focusHeading();
   await guarded(load);
+  items.setAttribute("aria-busy", "false");
   for (let seconds = 2; !signal.aborted; seconds = Math.min(seconds * 2, 30)) {
     const unsettled = appointments.some((appointment) => !isFinal(appointment));
     if (!unsettled) return;

@@ -2,7 +2,7 @@
 
 import { caller } from "./api.js";
 import { showBook, showOutcome, state } from "./book.js";
-import { kept, leave } from "./command.js";
+import { forget, kept, leave } from "./command.js";
 import { alertBox, announce, button, choice, h, show } from "./dom.js";
 import { showList } from "./list.js";
 import { begin, configuration, insuredId, needsSignIn, setInsuredId, showPerson, showSignIn, signOut } from "./person.js";
@@ -30,12 +30,11 @@ function frame() {
     person && h("span", { class: "person" }, t("insured", insuredId())),
     person && button(t("changePerson"), () => {
       setInsuredId();
-      state.moving = undefined;
-      render();
+      beginAnew();
     }, { class: "quiet" }),
     caller.token && button(t("signOut"), () => {
       signOut();
-      render();
+      beginAnew();
     }, { class: "quiet" }),
     choice("language", t("language"), languages, language, (tag) => {
       speak(tag);
@@ -43,6 +42,13 @@ function frame() {
       document.getElementById("language").focus();
     }),
   ].filter(Boolean));
+}
+
+/** For somebody else: nothing of the person before is left in the tab. */
+function beginAnew() {
+  forget();
+  state.moving = undefined;
+  render();
 }
 
 /** Shows what the address, the person and an interrupted command ask for. */

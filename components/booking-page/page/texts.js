@@ -54,6 +54,7 @@ const spanish = {
   booked: "Su cita está confirmada",
   moved: "Su cita fue reprogramada",
   notBooked: "No se pudo reservar este horario",
+  unfinished: "Todavía no sabemos si quedó reservado",
   otherOutcome: "Así está su cita",
   nextFree: "Estos son los próximos horarios libres",
   calendar: "Agregar al calendario (.ics)",
@@ -78,6 +79,7 @@ const spanish = {
     cancelling: "Cancelándose",
     cancelled: "Cancelada",
   },
+  statusMoved: "Reprogramada",
   statusOther: "Otro estado",
   reschedule: "Reprogramar",
   cancel: "Cancelar",
@@ -121,6 +123,7 @@ const chilean = {
   booked: "Su hora está confirmada",
   moved: "Su hora fue reagendada",
   notBooked: "No se pudo tomar esta hora",
+  unfinished: "Todavía no sabemos si quedó tomada",
   otherOutcome: "Así está su hora",
   nextFree: "Estas son las próximas horas disponibles",
   another: "Tomar otra hora",
@@ -132,6 +135,7 @@ const chilean = {
   reschedule: "Reagendar",
   cancel: "Anular",
   status: { ...spanish.status, cancelling: "Anulándose", cancelled: "Anulada" },
+  statusMoved: "Reagendada",
   cancelQuestion: "¿Anular esta hora?",
   cancelWhy: (when) => `La hora del ${when} quedará disponible para otra persona.`,
   cancelYes: "Sí, anular la hora",
@@ -192,6 +196,7 @@ const english = {
   booked: "Your appointment is confirmed",
   moved: "Your appointment has been moved",
   notBooked: "This time could not be booked",
+  unfinished: "We do not know yet whether it was booked",
   otherOutcome: "This is how your appointment is",
   nextFree: "These times are the next free ones",
   calendar: "Add to calendar (.ics)",
@@ -216,6 +221,7 @@ const english = {
     cancelling: "Being cancelled",
     cancelled: "Cancelled",
   },
+  statusMoved: "Moved",
   statusOther: "Another status",
   reschedule: "Move",
   cancel: "Cancel",
@@ -253,7 +259,8 @@ export function t(key, ...values) {
 }
 
 /** The word for an appointment's status; also for one of a later version of the API. */
-export function statusText(status) {
+export function statusText({ status, reason }) {
+  if (status === "cancelled" && reason === "moved") return t("statusMoved");
   return t("status")[status] ?? t("statusOther");
 }
 
@@ -294,6 +301,9 @@ export function dayText(start) {
 export function timeText(start) {
   return new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit", timeZone: "UTC" }).format(asWritten(start));
 }
+
+/** The offset of a slot's local time, with a minus sign as people write it. */
+export const zoneText = (slot) => slot.utcOffset.replace("-", "−");
 
 /** Day and hour of a slot, or its number where nothing more is known. */
 export function whenText(slot, scheduleId) {
