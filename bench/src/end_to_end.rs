@@ -1,6 +1,6 @@
 //! From `202` to `completed` on the local stack, hop by hop, and what the emulator's own hops take.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -169,8 +169,14 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let backplane = Backplane::load(&programs.root)?.with_catalogue(CatalogueKind::External);
     let artifacts =
         if plan.packaged { Artifacts::packaged(&programs.root) } else { Artifacts::build(&programs.root, &backplane)? };
-    let options =
-        Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane, ports: Ports::default() };
+    let telemetry = BTreeMap::new();
+    let options = Options {
+        root: programs.root.clone(),
+        instance: "bench".to_owned(),
+        backplane,
+        ports: Ports::default(),
+        telemetry,
+    };
     let front = Front::new(&programs.root, &artifacts, Host::Embedded);
     let stack = LocalStack::start(options, front, &Progress::silent()).await?;
     step.done(&stack.url());

@@ -43,7 +43,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 2] = [Self::Edge, Self::ApiGateway];
+    pub(crate) const ALL: [Self; 2] = [Self::Edge, Self::ApiGateway];
 
     pub(crate) fn request(self, stack: &LocalStack, path: &str) -> http::request::Builder {
         match self {
@@ -57,7 +57,7 @@ pub(crate) async fn book(stack: &LocalStack, country: &'static str, insured: u32
     book_by(Way::Edge, stack, country, insured, slot).await
 }
 
-async fn book_by(way: Way, stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
+pub(crate) async fn book_by(way: Way, stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
     let (insured, trace) = (format!("{insured:05}"), format!("{:032x}", fastrand::u128(1..)));
     let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country});
     let request = way

@@ -77,6 +77,7 @@ impl<'a> Edge<'a> {
             edge_host: &Artifacts::at(&workspace()).edge_host(),
             port,
             variables: services.variables_by_way_of(intake_endpoint).unwrap(),
+            telemetry: BTreeMap::new(),
             log: services.logs().join("killed-application.log"),
         };
         Application::start(settings).await.unwrap()

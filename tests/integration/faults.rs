@@ -1,6 +1,7 @@
 //! What happens when a hop between the application and AWS fails: the rows of `docs/failures.md`, over the whole system
 //! with a proxy between the components and the emulator.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use appointment::{Command, Outcome, OutcomeEvent};
@@ -132,6 +133,7 @@ async fn intake_that_dies_between_write_and_publication_loses_nothing() {
         edge_host: &Artifacts::at(&workspace()).edge_host(),
         port: None,
         variables: faulty.stack.services().variables_by_way_of(&endpoint).unwrap(),
+        telemetry: BTreeMap::new(),
         log: faulty.stack.services().logs().join("doomed-application.log"),
     })
     .await

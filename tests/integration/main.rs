@@ -55,6 +55,7 @@ mod slots_table;
 mod slots_zones;
 mod states;
 mod texts;
+mod traces;
 mod truth;
 mod waiting;
 mod workers;

@@ -78,6 +78,7 @@ impl Served {
             edge_host: Path::new(""),
             port: None,
             variables,
+            telemetry: BTreeMap::new(),
             log: log.clone(),
         });
         let application = application.await.unwrap();

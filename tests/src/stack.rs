@@ -1,5 +1,6 @@
 //! One local stack for all tests of the pipeline: they keep apart by the people and the slots they book.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
 
@@ -68,6 +69,21 @@ pub async fn stack_with_authentication(issuer: TokenIssuer) -> LocalStack {
 /// Where a part cannot be built or started.
 pub async fn own_stack(name: &'static str) -> LocalStack {
     in_background(async move || start_stack(name, Authentication::None).await).await
+}
+
+/// As [`own_stack`] in the embedded host, whose programs send their spans to the collector at this URL.
+///
+/// # Panics
+///
+/// Where a part cannot be built or started.
+pub async fn stack_with_collector(name: &'static str, collector: String) -> LocalStack {
+    in_background(async move || {
+        let (mut options, artifacts) = prepare(name, CatalogueKind::External)?;
+        options.telemetry.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector);
+        let root = options.root.clone();
+        LocalStack::start(options, Front::new(&root, &artifacts, Host::Embedded), &Progress::silent()).await
+    })
+    .await
 }
 
 /// As [`own_stack`], where each country has the [`sample`](local_stack::sample) of slots, and books nothing else.
@@ -144,7 +160,10 @@ fn prepare(name: &str, catalogue: CatalogueKind) -> anyhow::Result<(Options, Art
     let root = workspace();
     let artifacts = artifacts()?;
     let backplane = Backplane::load(&root)?.shortened()?.with_catalogue(catalogue);
-    Ok((Options { root, instance: instance(name), backplane, ports: Ports::default() }, artifacts))
+    Ok((
+        Options { root, instance: instance(name), backplane, ports: Ports::default(), telemetry: BTreeMap::new() },
+        artifacts,
+    ))
 }
 
 /// What runs the application where a test speaks to it over HTTP: the embedded host, or what `cargo xtask test --host` names.

@@ -34,7 +34,7 @@ pub(crate) fn run(root: &Path, options: &Trace) -> Result<ExitCode> {
     let timelines: Vec<Timeline> = traces.iter().filter_map(|trace| Timeline::of(trace, &lines)).collect();
     if timelines.is_empty() {
         bail!(
-            "no line in {} names {}: is it of another stack (--port)? What functions print is there a second later",
+            "no line in {} names {}: is it of another stack (--port)? The emulator shows what a function printed a second later, or with its next invocation",
             folder.display(),
             options.id
         );

@@ -101,7 +101,13 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
         Ok((artifacts, backplane, progress))
     })
     .await??;
-    let options = Options { root: root.to_owned(), instance: start.port.to_string(), backplane, ports: start.ports() };
+    let options = Options {
+        root: root.to_owned(),
+        instance: start.port.to_string(),
+        backplane,
+        ports: start.ports(),
+        telemetry: local_stack::telemetry(),
+    };
     let issuer = match ways.auth {
         AuthenticationChoice::None => None,
         AuthenticationChoice::Jwt => Some(TokenIssuer::of_repository(root)?),

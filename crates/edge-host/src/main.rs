@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use edge_host::{EdgeHost, Error, Manifest, compile_ahead};
+use edge_host::{EdgeHost, Error, Level, Manifest, compile_ahead, console, host_message};
+use serde_json::json;
+use spans::Exporter;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serve the HTTP components of a Spin application
@@ -18,6 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// Spin variables come from the environment alone, so that no secret shows in the list of processes: the variable
 /// `authentication` is set by SPIN_VARIABLE_AUTHENTICATION.
+///
+/// With OTEL_EXPORTER_OTLP_ENDPOINT set, for example to http://127.0.0.1:4318, the spans of the components' log lines are sent to that
+/// OpenTelemetry collector each second.
 #[derive(Parser)]
 #[command(
     version,
@@ -78,6 +84,9 @@ enum Command {
     },
 }
 
+/// How often spans are sent.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
+
 fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
@@ -135,6 +144,14 @@ async fn run(options: Options) -> Result<(), Error> {
         .listen(options.listen)
         .instances(options.instances)
         .request_timeout(options.request_timeout);
+    let exporter = exporter();
+    if let Some(exporter) = exporter.clone() {
+        let lines = console();
+        builder = builder.log(Arc::new(move |line| {
+            exporter.offer(line.text);
+            lines(line);
+        }));
+    }
     if let Some(threads) = options.threads {
         builder = builder.threads(threads);
     }
@@ -157,6 +174,7 @@ async fn run(options: Options) -> Result<(), Error> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = export(exporter.as_deref()) => {}
     }
     eprintln!("Stopping; requests in flight have 10 s to finish (again to stop at once)");
     tokio::select! {
@@ -168,5 +186,35 @@ async fn run(options: Options) -> Result<(), Error> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    if let Some(exporter) = exporter {
+        flush(&exporter).await;
+    }
     Ok(())
+}
+
+/// What sends spans to the collector that the environment names, if it does.
+fn exporter() -> Option<Arc<Exporter>> {
+    match Exporter::from_environment("edge-host") {
+        Ok(exporter) => exporter.map(Arc::new),
+        Err(fault) => {
+            let fields = json!({ "reason": fault.to_string() });
+            host_message(&console(), Level::Error, "started without an exporter of spans", fields);
+            None
+        }
+    }
+}
+
+/// Sends spans each second, for ever.
+async fn export(exporter: Option<&Exporter>) {
+    let Some(exporter) = exporter else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(EXPORT_INTERVAL).await;
+        flush(exporter).await;
+    }
+}
+
+async fn flush(exporter: &Exporter) {
+    if let Err(error) = exporter.flush().await {
+        host_message(&console(), Level::Warn, "spans were not exported", json!({ "reason": error.to_string() }));
+    }
 }

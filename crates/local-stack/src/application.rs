@@ -97,6 +97,8 @@ pub struct ApplicationSettings<'a> {
     pub port: Option<u16>,
     /// Spin variables by name, as in `spin.toml`.
     pub variables: BTreeMap<&'a str, String>,
+    /// Variables of OpenTelemetry.
+    pub telemetry: BTreeMap<String, String>,
     /// Where the output of the host and the components goes.
     pub log: PathBuf,
 }
@@ -107,7 +109,7 @@ impl Application {
     /// # Errors
     /// When the port is taken, `spin` was asked for and is missing, or the application does not become healthy.
     pub async fn start(settings: ApplicationSettings<'_>) -> Result<Self> {
-        let ApplicationSettings { host, root, edge_host, port, variables, log } = settings;
+        let ApplicationSettings { host, root, edge_host, port, variables, telemetry, log } = settings;
         let port = match port {
             Some(port) => {
                 require_free(port)?;
@@ -135,7 +137,7 @@ impl Application {
             name: host.name(),
             program: &program,
             args,
-            environment: inherited.chain(variables).collect(),
+            environment: inherited.chain(variables).chain(telemetry).collect(),
             clean_environment: true,
             account: None,
             directory: root,

@@ -88,6 +88,8 @@ pub struct Options {
     pub backplane: Backplane,
     /// Where the servers listen.
     pub ports: Ports,
+    /// What every program of ours gets in its environment beside its own settings: where spans go ([`telemetry`]), or nothing.
+    pub telemetry: BTreeMap<String, String>,
 }
 
 /// The ports of the servers behind the application, on 127.0.0.1; a free one where `None`.
@@ -109,6 +111,12 @@ impl Ports {
     }
 }
 
+/// The variables of OpenTelemetry (`OTEL_EXPORTER_OTLP_ENDPOINT`, …) in this program's own environment.
+#[must_use]
+pub fn telemetry() -> BTreeMap<String, String> {
+    std::env::vars().filter(|(name, _)| name.starts_with("OTEL_EXPORTER_OTLP_")).collect()
+}
+
 /// What stands behind the application: the emulator with the provisioned backplane, the databases, and the workers.
 pub struct Services {
     // Fields are dropped in this order, the reverse of their start.
@@ -120,6 +128,7 @@ pub struct Services {
     endpoint: Endpoint,
     provisioned: Provisioned,
     backplane: Backplane,
+    telemetry: BTreeMap<String, String>,
     directory: PathBuf,
 }
 
@@ -129,7 +138,7 @@ impl Services {
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
     pub async fn start(options: Options, artifacts: &Artifacts, progress: &Progress) -> Result<Self> {
-        let Options { root, instance, backplane, ports } = options;
+        let Options { root, instance, backplane, ports, telemetry } = options;
         let directory = fresh_directory(&root, &instance)?;
 
         let step = progress.step("AWS emulator and PostgreSQL");
@@ -155,7 +164,7 @@ impl Services {
             let database = databases.get(country)?;
             Some((country.clone(), WorkerCode { zip, database }))
         });
-        register_workers(&backplane, &endpoint, &provisioned, &code.collect()).await?;
+        register_workers(&backplane, &endpoint, &provisioned, &code.collect(), &telemetry).await?;
         let workers: Vec<_> = backplane.countries().collect();
         let functions =
             workers.iter().flat_map(|country| [&country.function, &country.migration_function, &country.importer]);
@@ -184,6 +193,7 @@ impl Services {
             endpoint,
             provisioned,
             backplane,
+            telemetry,
             directory,
         };
         RunningStack::announce(&services)?;
@@ -402,7 +412,8 @@ impl LocalStack {
                 // Only the function behind the queue uses it.
                 ("RECEIVE_DELAYS_SECONDS", backplane.durations.receive_delays_setting()),
             ];
-            Ok(host.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(variables).collect())
+            let host = host.into_iter().map(|(name, value)| (name.to_owned(), value));
+            Ok(host.chain(variables).chain(services.telemetry.clone()).collect())
         })
         .await?;
         let [intake, page, confirmation] =
@@ -427,6 +438,7 @@ impl LocalStack {
             edge_host: &front.artifacts.edge_host(),
             port: front.port,
             variables,
+            telemetry: services.telemetry.clone(),
             log: services.logs().join("application.log"),
         })
         .await?;

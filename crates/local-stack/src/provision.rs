@@ -74,8 +74,9 @@ pub async fn register_workers(
     endpoint: &Endpoint,
     provisioned: &Provisioned,
     code: &BTreeMap<String, WorkerCode<'_>>,
+    telemetry: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint };
+    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint, telemetry };
     let countries: Vec<Country> = backplane.countries().collect();
     try_join_all(countries.iter().map(|country| async {
         let code = code.get(&country.code).with_context(|| format!("no worker for {}", country.code))?;
@@ -100,7 +101,8 @@ pub async fn register_application(
     zip: &Path,
     environment: impl Fn(&str) -> Result<BTreeMap<String, String>>,
 ) -> Result<Api> {
-    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint };
+    let telemetry = &BTreeMap::new();
+    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint, telemetry };
     let zip = read_zip(zip).await?;
     let Backplane { durations, intake, booking_page, confirmation, .. } = backplane;
     let register = async |principal: &'static str, name: &str, timeout: u64| {
@@ -446,6 +448,8 @@ struct Registrar<'a> {
     aws: Aws,
     backplane: &'a Backplane,
     endpoint: &'a Endpoint,
+    /// What the workers get beside their settings.
+    telemetry: &'a BTreeMap<String, String>,
 }
 
 impl Registrar<'_> {
@@ -536,7 +540,8 @@ impl Registrar<'_> {
     /// The environment of a function that finds AWS at the emulator.
     fn environment<const N: usize>(&self, variables: [(&str, String); N]) -> BTreeMap<String, String> {
         let endpoint = ("AWS_ENDPOINT_URL", self.endpoint.to_string());
-        variables.into_iter().chain([endpoint]).map(|(name, value)| (name.to_owned(), value)).collect()
+        let variables = variables.into_iter().chain([endpoint]).map(|(name, value)| (name.to_owned(), value));
+        variables.chain(self.telemetry.clone()).collect()
     }
 
     /// Creates a function with the role of its principal, its log group, its first version, and the alias of that.

@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use spans::Exporter;
 use sqlx::Connection as _;
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -90,6 +91,9 @@ Environment:
                      when migrating: what the country decides by. `own`: only imported slots can be booked, and one person
                      holds at most so many that have not ended (at first 20); `external` (at first): any number is a
                      slot. What is not set stays as it is
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                     an OpenTelemetry collector that gets the spans of each batch before it is answered (OTLP over HTTP,
+                     protobuf), for example http://127.0.0.1:4318; without it none are sent
   AWS_…              credentials, region and (locally) AWS_ENDPOINT_URL, as Lambda sets them
 
 Examples:
@@ -105,12 +109,12 @@ pub fn run(country: Country) -> ExitCode {
         Ok(arguments) => arguments.mode,
         Err(error) => error.exit(),
     };
-    log::start(name);
+    let exporter = log::start(name);
     let finished = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::from)
-        .and_then(|runtime| runtime.block_on(start(country, mode)));
+        .and_then(|runtime| runtime.block_on(start(country, mode, exporter.as_deref())));
     match finished {
         Ok(code) => code,
         Err(error) => {
@@ -120,7 +124,7 @@ pub fn run(country: Country) -> ExitCode {
     }
 }
 
-async fn start(country: Country, mode: Option<Mode>) -> Result<ExitCode, Error> {
+async fn start(country: Country, mode: Option<Mode>, exporter: Option<&Exporter>) -> Result<ExitCode, Error> {
     let variable = |name: &str| env::var(name).ok();
     match mode {
         Some(Mode::Migrate) => {
@@ -138,7 +142,9 @@ async fn start(country: Country, mode: Option<Mode>) -> Result<ExitCode, Error> 
         );
     }
     match variable("WORKER_MODE").as_deref() {
-        None | Some("") => serve(country, Settings::read(variable)?, SqsQueue::read(variable)?).await?,
+        None | Some("") => {
+            serve(country, Settings::read(variable)?, SqsQueue::read(variable)?, exporter).await?;
+        }
         Some("migrate") => serve_migrations(country, MigrationSettings::read(variable)?).await?,
         Some("import") => serve_imports(country, SlotSettings::read(variable)?, Objects::read(variable)?).await?,
         Some(_) => {
@@ -150,8 +156,14 @@ async fn start(country: Country, mode: Option<Mode>) -> Result<ExitCode, Error> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Processes batches until Lambda stops the execution environment.
-async fn serve(country: Country, settings: Settings, queue: SqsQueue) -> Result<(), Error> {
+/// Processes batches until Lambda stops the execution environment. Spans leave before the answer, after which Lambda freezes the
+/// process.
+async fn serve(
+    country: Country,
+    settings: Settings,
+    queue: SqsQueue,
+    exporter: Option<&Exporter>,
+) -> Result<(), Error> {
     let database = Database::new(settings.database);
     // A function whose start fails is throttled; a batch that fails comes again.
     let (connected, bus) =
@@ -162,7 +174,13 @@ async fn serve(country: Country, settings: Settings, queue: SqsQueue) -> Result<
     let span_id = || fastrand::u64(..).to_be_bytes();
     let worker = &Worker::new(country, settings.receive_delays, database, bus, queue, span_id);
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        worker.process(event.payload).await.map_err(Error::from)
+        let answer = worker.process(event.payload).await.map_err(Error::from);
+        if let Some(exporter) = exporter
+            && let Err(error) = exporter.flush().await
+        {
+            tracing::warn!(error = %error, "spans were not exported");
+        }
+        answer
     }))
     .await
 }

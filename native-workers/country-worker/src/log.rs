@@ -1,9 +1,11 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use appointment::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
+use spans::Exporter;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -17,15 +19,25 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// answers, which hold personal data), to the standard output: one JSON object a line with `timestamp`, `level`,
 /// `service`, `message` and the event's fields beside them. A panic becomes a line with its place; its message may quote
 /// what was being handled, and stays out.
-pub(crate) fn start(service: String) {
+///
+/// Where a collector is set (`OTEL_EXPORTER_OTLP_ENDPOINT`), the lines go to the exporter too, which sends them when it is flushed.
+pub(crate) fn start(service: String) -> Option<Arc<Exporter>> {
     let levels = Targets::new().with_default(Level::WARN).with_target(env!("CARGO_CRATE_NAME"), Level::INFO);
-    let lines = tracing_subscriber::fmt::layer().event_format(Lines { service });
+    let (exporter, fault) = match Exporter::from_environment(&service) {
+        Ok(exporter) => (exporter.map(Arc::new), None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let lines = tracing_subscriber::fmt::layer().event_format(Lines { service, exporter: exporter.clone() });
     // A second call, as by a test that runs two workers in one process, keeps the first one's lines.
     let _ = tracing_subscriber::registry().with(levels).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(location, "panicked");
     }));
+    if let Some(fault) = fault {
+        tracing::error!(error = %fault, "started without an exporter of spans");
+    }
+    exporter
 }
 
 /// The time that something took, in milliseconds with three decimals.
@@ -35,6 +47,7 @@ pub(crate) fn milliseconds(duration: std::time::Duration) -> f64 {
 
 struct Lines {
     service: String,
+    exporter: Option<Arc<Exporter>>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +76,9 @@ where
             fields: fields.others,
         };
         let text = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
+        if let Some(exporter) = &self.exporter {
+            exporter.offer(&text);
+        }
         writeln!(writer, "{text}")
     }
 }

@@ -94,7 +94,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             .collect();
         let commands = fold(&mut messages);
 
-        let places = self.places(&commands);
+        let mut places = Places::default();
         let mut steps = Vec::with_capacity(2);
         let decided = self.decide(&commands, &mut steps).await;
         let mut fates = HashMap::with_capacity(commands.len());
@@ -102,8 +102,9 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         let (mut events, mut purposes) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands.values() {
             let fate = match decided.get(&command.appointment_id) {
-                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, decision, &places)) {
+                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, decision)) {
                     Ok((answer, of_replaced)) => {
+                        places.insert(command, &answer);
                         purposes.push((command.appointment_id, Purpose::Answer));
                         events.push(answer);
                         purposes.extend(of_replaced.iter().map(|_| (command.appointment_id, Purpose::Replaced)));
@@ -119,7 +120,8 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             };
             fates.insert(command.appointment_id, fate);
         }
-        for last_word in self.last_words(&records, &messages, &fates, &places) {
+        for (message, last_word) in self.last_words(&records, &messages, &fates) {
+            places.insert(message, &last_word);
             purposes.push((last_word.detail.appointment_id, Purpose::LastWord));
             events.push(last_word);
         }
@@ -156,15 +158,6 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         answer
     }
 
-    /// Draws each command's place in its trace.
-    fn places(&self, commands: &BTreeMap<AppointmentId, AppointmentMessage>) -> Places {
-        let place = |command: &AppointmentMessage| {
-            let caller = command.traceparent;
-            (command.appointment_id, Place { caller, own: caller.child((self.span_ids)()) })
-        };
-        Places(commands.values().map(place).collect())
-    }
-
     /// The database's answers. A batch that could not be decided has none.
     async fn decide(
         &self,
@@ -184,13 +177,8 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
     }
 
     /// The event that answers `command` with `decision`, and that about the appointment whose place this one took.
-    fn answer(
-        &self,
-        command: &AppointmentMessage,
-        decision: &Decision,
-        places: &Places,
-    ) -> (OutcomeEvent, Option<OutcomeEvent>) {
-        let place = self.place(command, places);
+    fn answer(&self, command: &AppointmentMessage, decision: &Decision) -> (OutcomeEvent, Option<OutcomeEvent>) {
+        let place = self.place(command);
         let of_replaced = decision.replaced.as_deref().map(|Replaced { appointment_id, schedule_id, decision }| {
             let replaced =
                 AppointmentMessage { appointment_id: *appointment_id, schedule_id: *schedule_id, ..command.clone() };
@@ -243,22 +231,21 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         }
     }
 
-    /// A message's place in its trace: that of the command, unless another message of the batch was decided in its stead.
-    fn place(&self, message: &AppointmentMessage, places: &Places) -> TraceContext {
-        places.of(message).unwrap_or_else(|| message.traceparent.child((self.span_ids)()))
+    /// Draws the place of this hop in a message's trace.
+    fn place(&self, message: &AppointmentMessage) -> TraceContext {
+        message.traceparent.child((self.span_ids)())
     }
 
     /// `AppointmentFailed` for each command that the queue delivered for the last time and that is undecided for certain:
     /// the person hears of it, while the message itself moves to the dead-letter queue. About one that may have been
     /// decided nothing is said: the republisher asks for it again. Nor about a question for a decision, whose appointment
     /// has failed already.
-    fn last_words(
+    fn last_words<'a>(
         &self,
         records: &[SqsMessage],
-        messages: &[Result<AppointmentMessage, Unreadable>],
+        messages: &'a [Result<AppointmentMessage, Unreadable>],
         fates: &HashMap<AppointmentId, Fate>,
-        places: &Places,
-    ) -> Vec<OutcomeEvent> {
+    ) -> Vec<(&'a AppointmentMessage, OutcomeEvent)> {
         let now = Timestamp::from(SystemTime::now());
         let undecided = |message: &AppointmentMessage| {
             matches!(fates.get(&message.appointment_id), Some(Fate::ToComeAgain(Failure::Undecided)))
@@ -274,8 +261,9 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
                 asks(message) && undecided(message) && said.insert((message.appointment_id, message.command))
             })
             .filter_map(|message| {
-                let place = self.place(message, places);
-                isolated(|| self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now, place)).ok()
+                let word =
+                    || self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now, self.place(message));
+                isolated(word).ok().map(|word| (message, word))
             })
             .collect()
     }
@@ -351,21 +339,17 @@ fn settle(
     }
 }
 
-/// A command's place in its trace.
-struct Place {
-    /// The hop that sent it.
-    caller: TraceContext,
-    /// The hop that decides about it, and sends its events.
-    own: TraceContext,
-}
-
-struct Places(HashMap<AppointmentId, Place>);
+/// The places of this hop in the traces of the messages that it told of, by what each message says of its trace.
+#[derive(Default)]
+struct Places(HashMap<TraceContext, TraceContext>);
 
 impl Places {
-    /// `None` where another message of the batch was decided in its stead.
+    fn insert(&mut self, message: &AppointmentMessage, event: &OutcomeEvent) {
+        self.0.insert(message.traceparent, event.detail.traceparent);
+    }
+
     fn of(&self, message: &AppointmentMessage) -> Option<TraceContext> {
-        let place = self.0.get(&message.appointment_id).filter(|place| place.caller == message.traceparent);
-        place.map(|place| place.own)
+        self.0.get(&message.traceparent).copied()
     }
 }
 
