@@ -30,6 +30,7 @@ locals {
     slots_queue        = merge(file.slots_queue, { for part in local.queue_names : part => "${var.name_prefix}${file.slots_queue[part]}" })
     worker             = merge(file.worker, { for part in ["function", "migration_function"] : part => "${var.name_prefix}${file.worker[part]}" })
     intake             = merge(file.intake, { function = "${var.name_prefix}${file.intake.function}" })
+    booking_page       = merge(file.booking_page, { function = "${var.name_prefix}${file.booking_page.function}" })
     confirmation = merge(file.confirmation, {
       function  = "${var.name_prefix}${file.confirmation.function}"
       republish = merge(file.confirmation.republish, { rule = "${var.name_prefix}${file.confirmation.republish.rule}" })
@@ -52,8 +53,8 @@ locals {
   durations   = local.backplane.durations_seconds
   catalogues  = { for country in local.file.countries : country.code => { kind = country.catalogue, max_open_bookings = country.max_open_bookings } }
 
-  # The zips have the functions' names without the prefix, so that one build serves every environment. Both of the application's functions
-  # are in one.
+  # The zips have the functions' names without the prefix, so that one build serves every environment. The application's functions are
+  # in one.
   packages = merge(
     { application = local.file.intake.function },
     { for country in local.countries : country => replace(local.file.worker.function, "{country}", lower(country)) },
@@ -83,6 +84,7 @@ locals {
     confirmation_queue     = module.appointments.queues["outcomes"].queue.arn
     slots_queue            = module.appointments.queues["slots"].queue.arn
     intake_log_group       = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["intake"]}:*"
+    booking_page_log_group = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["booking_page"]}:*"
     confirmation_log_group = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["confirmation"]}:*"
     # Lambda makes and removes the interfaces; which ones is not known before:
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
@@ -167,6 +169,15 @@ locals {
         jwt_jwks_origin = try(regex("^(https://[^/]+)(/.*)$", var.authentication.jwks_url)[0], "")
         jwt_jwks_path   = try(regex("^(https://[^/]+)(/.*)$", var.authentication.jwks_url)[1], "")
     })
+    booking_page = merge({
+      authentication       = "jwt"
+      jwt_issuer           = var.authentication.issuer
+      jwt_insured_id_claim = var.authentication.insured_id_claim
+      }, var.authentication.page == null ? {} : {
+      oidc_client_id    = var.authentication.page.client_id
+      oidc_scope        = var.authentication.page.scope
+      oidc_token_origin = var.authentication.page.token_origin
+    })
     confirmation = merge(local.backplane_variables, {
       eventbridge_endpoint   = "https://events.${local.region}.${data.aws_partition.current.dns_suffix}"
       appointments_event_bus = module.appointments.bus.name
@@ -184,7 +195,7 @@ locals {
   environments = {
     for component, variables in local.variables : component => merge(
       { for name, value in variables : "SPIN_VARIABLE_${upper(name)}" => value },
-      { SPIN_COMPONENT = component },
+      { SPIN_COMPONENT = replace(component, "_", "-") },
       # A call that waits holds an environment of the function.
       component == "intake" ? { SPIN_VARIABLE_WAIT_LIMIT_SECONDS = "2" } : {},
       # What passes between the deliveries of a message that the function leaves.

@@ -15,7 +15,7 @@ locals {
   ] }
 
   function_log_groups = merge(
-    { for component in ["intake", "confirmation"] : component => "/aws/lambda/${local.backplane[component].function}" },
+    { for component in ["intake", "booking_page", "confirmation"] : component => "/aws/lambda/${local.backplane[component].function}" },
     [
       for country in local.countries : {
         "worker-${country}"    = "/aws/lambda/${local.per_country[country].worker.function}"
@@ -121,10 +121,10 @@ module "application" {
   package      = "${var.packages.directory}/${local.packages.application}.zip"
   architecture = var.packages.architecture
   alias        = local.backplane.function_alias
-  log_groups   = { for component in ["intake", "confirmation"] : component => module.observability.log_groups[component].name }
+  log_groups   = { for component in ["intake", "booking_page", "confirmation"] : component => module.observability.log_groups[component].name }
 
   functions = {
-    for component, description in { intake = "The public booking API", confirmation = "Applies the countries' outcomes, and publishes again what they left unanswered" } : component => {
+    for component, description in { intake = "The public booking API", booking_page = "The page on which people book", confirmation = "Applies the countries' outcomes, and publishes again what they left unanswered" } : component => {
       name                                 = local.backplane[component].function
       description                          = description
       policy                               = local.policies[component]
@@ -190,6 +190,15 @@ module "api_gateway" {
     alias      = module.application.aliases["intake"].name
     invoke_arn = module.application.aliases["intake"].invoke_arn
   }
+
+  page = {
+    paths = local.backplane.booking_page.paths
+    function = {
+      name       = module.application.functions["booking_page"].function_name
+      alias      = module.application.aliases["booking_page"].name
+      invoke_arn = module.application.aliases["booking_page"].invoke_arn
+    }
+  }
 }
 
 module "observability" {
@@ -209,7 +218,7 @@ module "observability" {
     flatten([for names in local.per_country : [names.country_queue.dead_letter_queue, names.country_queue.delivery_dead_letter_queue]]),
   )
   functions = concat(
-    [local.backplane.intake.function, local.backplane.confirmation.function],
+    [local.backplane.intake.function, local.backplane.booking_page.function, local.backplane.confirmation.function],
     flatten([for names in local.per_country : [names.worker.function, names.worker.migration_function, names.importer.function]]),
   )
   asynchronous_functions     = concat([local.backplane.confirmation.function], [for names in local.per_country : names.importer.function])
@@ -225,7 +234,7 @@ module "observability" {
   log_values = { "${local.backplane.confirmation.function}-oldest-due" = local.oldest_due }
   error_lines = merge(
     {
-      for component in ["intake", "confirmation"] : local.backplane[component].function => {
+      for component in ["intake", "booking_page", "confirmation"] : local.backplane[component].function => {
         log_group = component
         messages  = local.error_messages[component]
       }
@@ -246,7 +255,8 @@ locals {
 
   # Lines of level ERROR that ask for something of their own, by the reason that names the alarm; docs/failures.md says what to do about each.
   error_messages = {
-    intake = {}
+    intake       = {}
+    booking_page = {}
     confirmation = {
       decided-twice         = "a country decided twice: the first decision stands"
       cancellation-failed   = "a cancellation could not be processed: an operator has to look"

@@ -9,8 +9,8 @@ output "api_domain_target" {
 }
 
 output "edge_environment" {
-  description = "Variables of spin.toml with which intake runs elsewhere, by their names: `cargo xtask spin-env` makes the environment file of them. Empty without edge_access_keys."
-  value = length(module.edge_identity) == 0 ? {} : merge(local.variables["intake"], {
+  description = "Variables of spin.toml with which intake and the booking page run elsewhere, by their names: `cargo xtask spin-env` makes the environment file of them. Empty without edge_access_keys."
+  value = length(module.edge_identity) == 0 ? {} : merge(local.variables["booking_page"], local.variables["intake"], {
     intake_access_key_id     = module.edge_identity[0].access_key.id
     intake_secret_access_key = module.edge_identity[0].access_key.secret
   })

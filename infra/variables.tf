@@ -15,7 +15,9 @@ variable "authentication" {
     (`keys`), the https address of one (`jwks_url`), which intake then fetches and keeps for five minutes, or both. RS256, PS256, ES256
     and EdDSA are verified. `token_type` is the `typ` that a token's header must have (empty: at+jwt, JWT or none), and
     `max_lifetime_seconds` how long a token may be valid. `insured_id_claim` is the claim with the five digits of the insured person;
-    `staff_claim` and `staff_value` are the claim, and the value in it, with which staff act for others.
+    `staff_claim` and `staff_value` are the claim, and the value in it, with which staff act for others. `page` is the public client as which
+    the booking page signs people in (authorization code with PKCE), the scope that it asks for, and the origin of the issuer's token endpoint
+    where that is another one; null has people paste a token.
   EOT
   type = object({
     issuer               = string
@@ -27,6 +29,7 @@ variable "authentication" {
     insured_id_claim     = optional(string, "sub")
     staff_claim          = optional(string, "scope")
     staff_value          = optional(string, "appointments:staff")
+    page                 = optional(object({ client_id = string, scope = optional(string, "openid"), token_origin = optional(string, "") }))
   })
 
   validation {
@@ -54,6 +57,10 @@ variable "authentication" {
   validation {
     condition     = alltrue([for name in ["insured_id_claim", "staff_claim", "staff_value"] : length(var.authentication[name]) > 0]) && var.authentication.max_lifetime_seconds > 0
     error_message = "authentication: insured_id_claim, staff_claim and staff_value must not be empty, and max_lifetime_seconds must be positive."
+  }
+  validation {
+    condition     = var.authentication.page == null || try(length(var.authentication.page.client_id) > 0 && can(regex("^(https://[a-z0-9.-]+(:[0-9]+)?)?$", var.authentication.page.token_origin)), false)
+    error_message = "authentication.page: client_id must not be empty, and token_origin must be empty or an https origin without a path, such as https://login.example.org."
   }
 }
 
@@ -129,7 +136,7 @@ variable "packages" {
 
 variable "functions" {
   description = <<-EOT
-    Sizes of the functions: `intake` serves the API, `confirmation` consumes the outcomes and publishes again what a country left
+    Sizes of the functions: `intake` serves the API, `booking_page` the page on which people book, `confirmation` consumes the outcomes and publishes again what a country left
     unanswered, and each country has a `worker`. `reserved_concurrency` is a function's part of the account's concurrency, and its limit.
     -1 reserves nothing: a new account may have too little to give (AWS keeps 100 for functions without a reservation).
     `maximum_concurrency`, how many batches of its queue a function works on at once, must stay below; that of confirmation, and its
@@ -137,7 +144,8 @@ variable "functions" {
     for each.
   EOT
   type = object({
-    intake = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 200) }), {})
+    intake       = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 200) }), {})
+    booking_page = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 20) }), {})
     confirmation = optional(object({
       memory_mib                = optional(number, 256)
       reserved_concurrency      = optional(number, 20)

@@ -20,7 +20,7 @@ use local_stack::backplane::{Backplane, CatalogueKind};
 use local_stack::http::Http;
 use local_stack::progress::Progress;
 use local_stack::provision::{Api, lambda_trust_policy};
-use local_stack::{Front, LocalStack, Options, Services};
+use local_stack::{Front, LocalStack, Options, Ports, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -170,7 +170,13 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let artifacts =
         if plan.packaged { Artifacts::packaged(&programs.root) } else { Artifacts::build(&programs.root, &backplane)? };
     let telemetry = BTreeMap::new();
-    let options = Options { root: programs.root.clone(), instance: "bench".to_owned(), backplane, telemetry };
+    let options = Options {
+        root: programs.root.clone(),
+        instance: "bench".to_owned(),
+        backplane,
+        ports: Ports::default(),
+        telemetry,
+    };
     let front = Front::new(&programs.root, &artifacts, Host::Embedded);
     let stack = LocalStack::start(options, front, &Progress::silent()).await?;
     step.done(&stack.url());

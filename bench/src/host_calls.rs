@@ -52,7 +52,7 @@ pub(crate) async fn measure(programs: &Programs, progress: &Progress) -> Result<
     let stand_in = StandIn::start(programs).await?;
     stand_in.set(Rules { delay_ms: 0, verify_every: 1, unsigned: false }).await?;
     let calls = HostCalls::default();
-    let manifest = Manifest::from_file(programs.root.join("spin.toml"))?.only("intake")?;
+    let manifest = Manifest::from_file(programs.root.join("spin.toml"))?.only(&["intake"])?;
     let mut builder = EdgeHost::builder(manifest).count_host_calls(calls.clone()).log(Arc::new(|_| {}));
     for (name, value) in spin_variables(&stand_in) {
         builder = builder.variable(name, value);

@@ -23,24 +23,27 @@ run "routes" {
       "ANY /appointment/{insuredId}/{appointmentId}/move",
       "ANY /slots", "ANY /slots/{countryISO}/{scheduleId}", "ANY /catalog/{countryISO}",
       "ANY /health", "ANY /openapi.yaml", "$default",
+      "ANY /", "ANY /config.json", "ANY /assets/{version}/{file}",
     ])
     error_message = "The routes are the contract's, and what is none of them goes to the application too, which answers 404."
   }
   # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
   assert {
     condition = alltrue([
-      for route in module.api_gateway.routes : route.integration.integration_type == "AWS_PROXY" && route.integration.payload_format_version == "2.0"
-      && route.integration.integration_uri == module.application.aliases["intake"].invoke_arn
+      for name, route in module.api_gateway.routes : route.integration.integration_type == "AWS_PROXY" && route.integration.payload_format_version == "2.0"
+      && route.integration.integration_uri == module.application.aliases[contains(["ANY /", "ANY /config.json", "ANY /assets/{version}/{file}"], name) ? "booking_page" : "intake"].invoke_arn
     ])
-    error_message = "Each route calls the function that serves the API, at its alias."
+    error_message = "The routes of the page call the function that serves it, and each other one the function that serves the API, at their aliases."
   }
   assert {
     condition = alltrue([
-      for permission in [module.api_gateway.permission] : permission.principal == "apigateway.amazonaws.com" && permission.action == "lambda:InvokeFunction"
-      && permission.function_name == module.application.functions["intake"].function_name && permission.qualifier == module.application.aliases["intake"].name
-      && permission.source_arn == "${module.api_gateway.execution_arn}/*/*"
+      for called, component in { function = "intake", page = "booking_page" } : alltrue([
+        for permission in [module.api_gateway.permissions[called]] : permission.principal == "apigateway.amazonaws.com" && permission.action == "lambda:InvokeFunction"
+        && permission.function_name == module.application.functions[component].function_name && permission.qualifier == module.application.aliases[component].name
+        && permission.source_arn == "${module.api_gateway.execution_arn}/*/*"
+      ])
     ])
-    error_message = "This API, and no other, may call the alias."
+    error_message = "This API, and no other, may call the aliases."
   }
   assert {
     condition     = alltrue([for route in module.api_gateway.routes : route.integration.timeout_milliseconds > 10000 + 4000])
@@ -90,12 +93,12 @@ run "application_elsewhere" {
     condition = alltrue([
       for route, target in module.api_gateway.routes : target.integration.integration_type == "HTTP_PROXY"
       && trimprefix(target.integration.integration_uri, "https://appointments.example.org") == (route == "$default" ? "" : split(" ", route)[1])
-    ]) && length(module.api_gateway.routes) == 14
+    ]) && length(module.api_gateway.routes) == 17
     error_message = "Each route calls the same path of the application elsewhere."
   }
   assert {
-    condition     = module.api_gateway.permission == null
-    error_message = "The gateway may not call the function that it does not call."
+    condition     = length(module.api_gateway.permissions) == 0
+    error_message = "The gateway may not call functions that it does not call."
   }
   assert {
     condition = (
@@ -113,9 +116,10 @@ run "authorizer" {
 
   assert {
     condition = toset([for route, target in module.api_gateway.routes : route if target.authorization == "NONE" && startswith(route, "ANY ")]) == toset([
-      "ANY /slots", "ANY /slots/{countryISO}/{scheduleId}", "ANY /catalog/{countryISO}", "ANY /health", "ANY /openapi.yaml"
+      "ANY /slots", "ANY /slots/{countryISO}/{scheduleId}", "ANY /catalog/{countryISO}", "ANY /health", "ANY /openapi.yaml",
+      "ANY /", "ANY /config.json", "ANY /assets/{version}/{file}"
     ])
-    error_message = "What is free, health and the API's description ask for no token, and everything else does."
+    error_message = "What is free, health, the API's description and the page ask for no token, and everything else does."
   }
   assert {
     condition = alltrue([
@@ -127,7 +131,7 @@ run "authorizer" {
   # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
   assert {
     condition = alltrue([
-      for route in keys(module.api_gateway.routes) : module.api_gateway.routes["OPTIONS ${split(" ", route)[1]}"].authorization == "NONE" if route != "$default"
+      for route in keys(module.api_gateway.routes) : module.api_gateway.routes["OPTIONS ${split(" ", route)[1]}"].authorization == "NONE" if route != "$default" && !contains(local.backplane.booking_page.paths, trimprefix(route, "ANY "))
     ])
     error_message = "A preflight, which has no token, still reaches the application."
   }

@@ -8,10 +8,11 @@ variables {
   package      = "tests/fixtures/appointment.zip"
   architecture = "arm64"
   alias        = "alias"
-  log_groups   = { intake = "/aws/lambda/intake", confirmation = "/aws/lambda/confirmation" }
+  log_groups   = { intake = "/aws/lambda/intake", booking_page = "/aws/lambda/page", confirmation = "/aws/lambda/confirmation" }
   republish    = { interval_seconds = 60, countries = { PE = { rule = "republish-pe", input = "{}" } } }
   functions = {
     intake       = { name = "intake", description = "intake", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 20 }
+    booking_page = { name = "page", description = "page", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 10 }
     confirmation = { name = "confirmation", description = "confirmation", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 60, reserved_concurrency = 15 }
   }
   queues = {
@@ -28,7 +29,7 @@ run "nothing_to_refuse" {
   }
 
   assert {
-    condition     = keys(aws_lambda_function.this) == ["confirmation", "intake"]
+    condition     = keys(aws_lambda_function.this) == ["booking_page", "confirmation", "intake"]
     error_message = "The variables above are good."
   }
 }
@@ -93,6 +94,7 @@ run "an_environment_above_4_kb" {
   variables {
     functions = {
       intake       = { name = "intake", description = "intake", policy = "{}", environment = { KEYS = join("", [for digit in range(1000) : "5,000"]) }, memory_mib = 256, timeout_seconds = 20 }
+      booking_page = { name = "page", description = "page", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 10 }
       confirmation = { name = "confirmation", description = "confirmation", policy = "{}", environment = {}, memory_mib = 256, timeout_seconds = 60 }
     }
   }

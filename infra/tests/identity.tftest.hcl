@@ -29,6 +29,7 @@ run "functions" {
         "logs:CreateLogStream", "logs:PutLogEvents",
         "sns:Publish",
       ]
+      booking_page = ["logs:CreateLogStream", "logs:PutLogEvents"]
       confirmation = [
         "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "events:PutEvents",
         "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
@@ -78,7 +79,7 @@ run "functions" {
   }
   assert {
     condition = alltrue([
-      for component in ["intake", "confirmation"] : alltrue([
+      for component in ["intake", "booking_page", "confirmation"] : alltrue([
         for statement in jsondecode(module.application.role_policies[component]).Statement :
         statement.Resource == ["arn:aws:logs:us-east-1:123456789012:log-group:${module.observability.log_groups[component].name}:*"]
         if contains(statement.Action, "logs:PutLogEvents")

@@ -187,6 +187,7 @@ run "authorizer_without_rsa" {
   variables {
     name                 = "test"
     function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    page                 = { paths = ["/"], function = { name = "page", alias = "alias", invoke_arn = "arn" } }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     jwt                  = { issuer = "https://issuer.example.org", audience = ["appointments"], algorithm = "ES256" }
   }
@@ -204,6 +205,7 @@ run "authorizer_without_audience" {
   variables {
     name                 = "test"
     function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    page                 = { paths = ["/"], function = { name = "page", alias = "alias", invoke_arn = "arn" } }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     jwt                  = { issuer = "https://issuer.example.org", audience = [], algorithm = "RS256" }
   }
@@ -221,11 +223,59 @@ run "greedy_path" {
   variables {
     name                 = "test"
     function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    page                 = { paths = ["/"], function = { name = "page", alias = "alias", invoke_arn = "arn" } }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     paths                = ["/{proxy+}"]
   }
 
   expect_failures = [var.paths]
+}
+
+run "greedy_path_of_the_page" {
+  command = plan
+
+  module {
+    source = "./modules/api-gateway"
+  }
+
+  variables {
+    name                 = "test"
+    function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    page                 = { paths = ["/", "/assets/{proxy+}"], function = { name = "page", alias = "alias", invoke_arn = "arn" } }
+    access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
+  }
+
+  expect_failures = [var.page]
+}
+
+run "a_page_that_is_no_client" {
+  command = plan
+
+  variables {
+    authentication = {
+      issuer   = "https://issuer.example.org"
+      audience = "appointments"
+      jwks_url = "https://issuer.example.org/.well-known/jwks.json"
+      page     = { client_id = "", token_origin = "https://login.example.org" }
+    }
+  }
+
+  expect_failures = [var.authentication]
+}
+
+run "a_token_endpoint_in_place_of_its_origin" {
+  command = plan
+
+  variables {
+    authentication = {
+      issuer   = "https://issuer.example.org"
+      audience = "appointments"
+      jwks_url = "https://issuer.example.org/.well-known/jwks.json"
+      page     = { client_id = "page", token_origin = "https://login.example.org/oauth2/token" }
+    }
+  }
+
+  expect_failures = [var.authentication]
 }
 
 run "one_country" {
@@ -382,6 +432,7 @@ run "throttling_of_an_unknown_route" {
   variables {
     name                 = "test"
     function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    page                 = { paths = ["/"], function = { name = "page", alias = "alias", invoke_arn = "arn" } }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     route_throttling     = { "/elsewhere" = { rate_per_second = 1, burst = 1 } }
   }
@@ -399,6 +450,7 @@ run "certificate_and_hosted_zone" {
   variables {
     name                 = "test"
     function             = { name = "test", alias = "alias", invoke_arn = "arn" }
+    page                 = { paths = ["/"], function = { name = "page", alias = "alias", invoke_arn = "arn" } }
     access_log_group_arn = "arn:aws:logs:us-east-1:123456789012:log-group:test"
     domain               = { name = "citas.example.org", certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1", zone_id = "Z0123456789" }
   }

@@ -271,15 +271,16 @@ run "confirmation" {
       for component, function in module.application.functions : component => [function.function_name, function.runtime, function.timeout, function.publish]
       } == {
       intake       = ["appointment", "provided.al2023", local.durations.intake_timeout, true]
+      booking_page = ["appointment-page", "provided.al2023", local.durations.booking_page_timeout, true]
       confirmation = ["appointment-update", "provided.al2023", local.durations.confirmation_timeout, true]
     }
-    error_message = "There are two native functions, each deployment a version."
+    error_message = "There are three native functions, each deployment a version."
   }
   assert {
-    condition = module.application.functions["intake"].source_code_hash == module.application.functions["confirmation"].source_code_hash && alltrue([
+    condition = length(distinct(values(module.application.functions)[*].source_code_hash)) == 1 && alltrue([
       for component, alias in module.application.aliases : alias.function_version == module.application.functions[component].version && alias.name == local.backplane.function_alias
     ])
-    error_message = "Both are one zip, and are called by an alias that names the version."
+    error_message = "They are one zip, and are called by an alias that names the version."
   }
 }
 

@@ -88,7 +88,12 @@ run "required_at_the_edge" {
 run "environment_of_the_functions" {
   variables {
     cors_allowed_origins = ["https://citas.example.org", "https://staff.example.org"]
-    authentication       = { issuer = "https://issuer.example.org", audience = "appointments", jwks_url = "https://issuer.example.org/.well-known/jwks.json" }
+    authentication = {
+      issuer   = "https://issuer.example.org"
+      audience = "appointments"
+      jwks_url = "https://issuer.example.org/.well-known/jwks.json"
+      page     = { client_id = "booking-page", token_origin = "https://login.example.org" }
+    }
   }
 
   assert {
@@ -112,6 +117,14 @@ run "environment_of_the_functions" {
         SPIN_VARIABLE_JWT_JWKS_PATH          = "/.well-known/jwks.json"
         SPIN_VARIABLE_CORS_ALLOWED_ORIGINS   = "https://citas.example.org,https://staff.example.org"
         SPIN_VARIABLE_WAIT_LIMIT_SECONDS     = "2"
+      }
+      booking_page = {
+        SPIN_COMPONENT                  = "booking-page"
+        SPIN_VARIABLE_AUTHENTICATION    = "jwt"
+        SPIN_VARIABLE_JWT_ISSUER        = "https://issuer.example.org"
+        SPIN_VARIABLE_OIDC_CLIENT_ID    = "booking-page"
+        SPIN_VARIABLE_OIDC_SCOPE        = "openid"
+        SPIN_VARIABLE_OIDC_TOKEN_ORIGIN = "https://login.example.org"
       }
       confirmation = {
         SPIN_COMPONENT                       = "confirmation"

@@ -274,8 +274,11 @@ fn policies_grant_single_actions_on_named_resources() {
         }
     }
     // A function's role has its name.
-    for (name, function) in [("intake", &backplane.intake.function), ("confirmation", &backplane.confirmation.function)]
-    {
+    for (name, function) in [
+        ("intake", &backplane.intake.function),
+        ("booking_page", &backplane.booking_page.function),
+        ("confirmation", &backplane.confirmation.function),
+    ] {
         let principal = backplane.principals.get(name).unwrap();
         assert_eq!((principal.kind, &principal.name), (PrincipalKind::Function, function));
     }
@@ -305,7 +308,7 @@ fn no_name_stands_twice() {
     // A function's role is named as the function; `appointment` is the domain's crate as well.
     let roles = backplane.principals.values().filter(|principal| principal.kind != PrincipalKind::Function);
     names.extend(roles.map(|principal| backplane.principal_name(principal, None)));
-    names.push(backplane.confirmation.function.clone());
+    names.extend([&backplane.booking_page.function, &backplane.confirmation.function].map(Clone::clone));
     let unique: BTreeSet<&String> = names.iter().collect();
     assert_eq!(unique.len(), names.len(), "a name stands twice in {FILE}: {names:?}");
 
@@ -434,6 +437,8 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     let rows: &[(&str, &[&str])] = &[
         ("edge", INTAKE),
         ("intake", INTAKE),
+        // It calls nobody.
+        ("booking_page", &[]),
         (
             "confirmation",
             &[

@@ -190,7 +190,7 @@ async fn one_component_alone_needs_only_its_own_variables_and_source() {
          [component.there]\nsource = 'missing.wasm'\nvariables = {{ name = '{{{{ there }}}}' }}\n",
         component("edge-fixture").display()
     );
-    let only = |name: &str| Manifest::parse(&text, "spin.toml").unwrap().only(name);
+    let only = |name: &str| Manifest::parse(&text, "spin.toml").unwrap().only(&[name]);
     let host = EdgeHost::builder(only("here").unwrap()).cache_folder(cache_folder());
     let host = host.variable("here", "of this one").start().await.unwrap();
     assert_eq!(host.component_for("/there"), None);

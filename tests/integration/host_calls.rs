@@ -27,7 +27,7 @@ impl Counted {
         let _ = component(name);
         let calls = HostCalls::default();
         let mut builder =
-            EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap().only(name).unwrap())
+            EdgeHost::builder(Manifest::from_file(workspace().join("spin.toml")).unwrap().only(&[name]).unwrap())
                 .cache_folder(target_folder().join("edge-host-cache"))
                 .count_host_calls(calls.clone())
                 .log(Arc::new(|_| {}));

@@ -263,7 +263,7 @@ async fn exchange(mut stream: TcpStream, end: &str, requests: mpsc::UnboundedSen
 async fn a_gateway_event_is_answered_as_the_embedded_host_answers_the_request() {
     let mut function = Function::start(&[]).await;
     let text = MANIFEST.replace("missing.wasm", component("edge-fixture").to_str().unwrap());
-    let host = EdgeHost::builder(Manifest::parse(&text, "spin.toml").unwrap().only("fixture").unwrap())
+    let host = EdgeHost::builder(Manifest::parse(&text, "spin.toml").unwrap().only(&["fixture"]).unwrap())
         .variable("fixture_access_key_id", "key of the role")
         .cache_folder(tests::target_folder().join("edge-host-cache"))
         .start()

@@ -40,10 +40,21 @@ impl Served {
 
     /// Starts intake in the embedded host, with a wall clock that runs ahead by so many seconds.
     pub(crate) async fn embedded(variables: BTreeMap<&str, String>, clock_ahead: Arc<AtomicU64>) -> Self {
-        let _ = component("intake");
+        Self::components(&["intake"], variables, clock_ahead).await
+    }
+
+    /// Starts intake in the embedded host, and the page that calls it.
+    pub(crate) async fn with_page(variables: BTreeMap<&str, String>) -> Self {
+        Self::components(&["intake", "booking-page"], variables, Arc::default()).await
+    }
+
+    async fn components(names: &[&str], variables: BTreeMap<&str, String>, clock_ahead: Arc<AtomicU64>) -> Self {
+        for name in names {
+            let _ = component(name);
+        }
         let lines = Lines::default();
         let kept = Arc::clone(&lines);
-        let manifest = Manifest::from_file(workspace().join("spin.toml")).unwrap().only("intake").unwrap();
+        let manifest = Manifest::from_file(workspace().join("spin.toml")).unwrap().only(names).unwrap();
         let mut builder = EdgeHost::builder(manifest)
             .cache_folder(target_folder().join("edge-host-cache"))
             .threads(std::num::NonZero::<usize>::MIN)

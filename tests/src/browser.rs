@@ -5,12 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
+use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use local_stack::process::{Launch, Process, free_port};
 use local_stack::setup;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
+use url::{ParseError, Url};
 
 use crate::{scratch_folder, workspace};
 
@@ -44,13 +47,22 @@ impl Browser {
     ///
     /// Where there is no browser and it cannot be installed, or it does not start.
     pub async fn start(name: &str) -> Self {
-        match Self::try_start(&scratch_folder(name)).await {
+        Self::start_in(name, "en-US,en").await
+    }
+
+    /// As [`Self::start`], for somebody who prefers these languages, such as `es-PE,es`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::start`].
+    pub async fn start_in(name: &str, languages: &str) -> Self {
+        match Self::try_start(&scratch_folder(name), languages).await {
             Ok(browser) => browser,
             Err(error) => panic!("the browser does not start: {error:#}"),
         }
     }
 
-    async fn try_start(folder: &Path) -> Result<Self> {
+    async fn try_start(folder: &Path, languages: &str) -> Result<Self> {
         let chromium = tokio::task::spawn_blocking(|| setup::browser(&workspace())).await??;
         let port = free_port()?;
         let mut driver = Process::start(Launch {
@@ -77,7 +89,9 @@ impl Browser {
             // Root may not use it.
             arguments.push("--no-sandbox");
         }
-        let options = json!({"goog:chromeOptions": {"binary": chromium.browser, "args": arguments}});
+        let preferences = json!({"intl.accept_languages": languages});
+        let options = json!({"binary": chromium.browser, "args": arguments, "prefs": preferences});
+        let options = json!({"goog:chromeOptions": options});
         let capabilities = options.as_object().cloned().unwrap_or_default();
         let page = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&url).await?;
         Ok(Self { page, _driver: driver })
@@ -87,5 +101,32 @@ impl Browser {
     #[must_use]
     pub const fn page(&self) -> &Client {
         &self.page
+    }
+
+    /// A command of the DevTools protocol (<https://chromedevtools.github.io/devtools-protocol/>): what WebDriver has no word for.
+    ///
+    /// # Panics
+    ///
+    /// Where the browser refuses it.
+    pub async fn tell(&self, command: &str, parameters: Value) -> Value {
+        let command = DevTools(json!({"cmd": command, "params": parameters}));
+        match self.page.issue_cmd(command).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("the browser refuses: {error}"),
+        }
+    }
+}
+
+/// ChromeDriver's own endpoint for commands of the DevTools protocol.
+#[derive(Debug)]
+struct DevTools(Value);
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base_url: &Url, session_id: Option<&str>) -> Result<Url, ParseError> {
+        base_url.join(&format!("session/{}/goog/cdp/execute", session_id.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _request_url: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.0.to_string()))
     }
 }

@@ -5,6 +5,7 @@ mod browser;
 mod log;
 mod shared;
 mod stack;
+mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub use stack::{
     artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack, stack_behind,
     stack_with_authentication, stack_with_collector,
 };
+pub use view::View;
 
 /// The workspace's folder.
 #[must_use]

@@ -10,7 +10,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::{Backplane, CatalogueKind, Durations};
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Endpoints, Front, LocalStack, Options, Services, catalogue, setup};
+use local_stack::{Endpoints, Front, LocalStack, Options, Ports, Services, catalogue, setup};
 use tokio::runtime::Runtime;
 
 use crate::shared::{Lease, Shared};
@@ -163,7 +163,10 @@ fn prepare(name: &str, catalogue: CatalogueKind) -> anyhow::Result<(Options, Art
     let root = workspace();
     let artifacts = artifacts()?;
     let backplane = Backplane::load(&root)?.shortened()?.with_catalogue(catalogue);
-    Ok((Options { root, instance: instance(name), backplane, telemetry: BTreeMap::new() }, artifacts))
+    Ok((
+        Options { root, instance: instance(name), backplane, ports: Ports::default(), telemetry: BTreeMap::new() },
+        artifacts,
+    ))
 }
 
 /// What runs the application where a test speaks to it over HTTP: the embedded host, or what `cargo xtask test --host` names.

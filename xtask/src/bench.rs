@@ -22,7 +22,18 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
     // The quick form judges no figure, so that it can do with what the tests have built anyway.
     let (profile, folder) = if quick { ("dev", "debug") } else { ("release", "release") };
     let step = progress.noisy_step("building components, peers and host");
-    let components = ["-p", "intake", "-p", "confirmation", "--target", setup::WASM_TARGET, "--profile", "component"];
+    let components = [
+        "-p",
+        "intake",
+        "-p",
+        "booking-page",
+        "-p",
+        "confirmation",
+        "--target",
+        setup::WASM_TARGET,
+        "--profile",
+        "component",
+    ];
     build(root, "target", &components)?;
     // Of the whole workspace, whose features `cargo test` unites too: else the quick form would compile the dependencies anew.
     let native = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);

@@ -101,6 +101,24 @@ fn a_booking() -> [Use; 12] {
     ]
 }
 
+/// Requests of a visit to the page: the document and its settings each time, and its files where the browser does not have them,
+/// which is every second visit, an assumption.
+const VISIT: f64 = 2.0 + 11.0 / 2.0;
+
+/// What it costs that a booking is made on the page.
+fn a_visit() -> [Standing; 4] {
+    [
+        standing(
+            HTTP_API,
+            VISIT * MILLION,
+            "the document, its settings, and on every second visit its eleven files, an assumption",
+        ),
+        standing(LAMBDA, VISIT * MILLION, "the function of the page, for each request"),
+        standing(LAMBDA_TIME, VISIT * MILLION * 0.25 * 0.002, "256 MiB for 2 ms, an assumption"),
+        standing(LOGS, VISIT * 0.7, "0.7 KB for each: what Lambda adds to a call, and API Gateway's line"),
+    ]
+}
+
 /// What a set-up costs in a month without one booking.
 struct Standing {
     price: Price,
@@ -113,7 +131,7 @@ const fn standing(price: Price, pieces: f64, why: &'static str) -> Standing {
 }
 
 /// The metrics that the alarms for two countries watch: Terraform's tests count them too (`infra/tests/alarms.tftest.hcl`).
-const ALARM_METRICS: f64 = 61.0;
+const ALARM_METRICS: f64 = 64.0;
 
 /// Shards of the index `pending` that a call of the schedule reads.
 const INDEX_QUERIES: f64 = 9.0;
@@ -122,7 +140,7 @@ const INDEX_QUERIES: f64 = 9.0;
 fn for_every_size() -> [Standing; 9] {
     [
         standing(KEY_USE, 0.1 * MILLION, "SQS, SNS and DynamoDB reuse a data key for minutes"),
-        standing(ALARM, ALARM_METRICS, "59 alarms of `infra/modules/observability`, two of them on two metrics"),
+        standing(ALARM, ALARM_METRICS, "62 alarms of `infra/modules/observability`, two of them on two metrics"),
         standing(METRIC, 1.0, "the age of the oldest command that is due, from the republisher's line"),
         standing(DASHBOARD, 1.0, "in the same module"),
         standing(SECRET, 2.0, "the databases' master passwords"),
@@ -162,7 +180,7 @@ fn production() -> [Standing; 6] {
         standing(DATABASE_STORAGE, 2.0 * (100.0 + 20.0), "100 GB for Peru, 20 GB for Chile, in each zone"),
         standing(ENDPOINT, 3.0 * 3.0 * HOURS, "EventBridge, Secrets Manager and SQS, three zones"),
         standing(KEY, 4.0 + 4.0 * 2.0 + 1.0, "as above, and the topic of alarms"),
-        standing(METRIC, 14.0 * 6.0, "`detailed_metrics`: six of each of fourteen routes, where all are called"),
+        standing(METRIC, 17.0 * 6.0, "`detailed_metrics`: six of each of seventeen routes, where all are called"),
     ]
 }
 
@@ -206,10 +224,11 @@ pub(crate) fn page() -> String {
         page,
         "| **together** | | | **{spread:.2}** | **{busy:.2}** | |\n\n\
          A million rows of 1 KB that are kept cost {:.2} USD a month more in the table.\n\n\
-         ## A month without a booking\n\n\
-         Two countries.\n\n",
+         Where each is made on the booking page, a million visits come to that:\n\n",
         TABLE.of(1.0)
     );
+    standing_table(&mut page, &a_visit());
+    page.push_str("\n## A month without a booking\n\nTwo countries.\n\n");
     let every = standing_table(&mut page, &for_every_size());
     page.push_str("\nTo that come, with the defaults of `infra/`:\n\n");
     let defaults = standing_table(&mut page, &defaults());
@@ -304,7 +323,7 @@ mod tests {
                 LARGE.what.contains("db.m7g.large"),
             ),
             ("availability_zone_count = 3", (production()[3].pieces - 3.0 * 3.0 * HOURS).abs() < 1e-9),
-            ("detailed_metrics = true", (production()[5].pieces - 14.0 * 6.0).abs() < 1e-9),
+            ("detailed_metrics = true", (production()[5].pieces - 17.0 * 6.0).abs() < 1e-9),
         ] {
             assert!(example.contains(setting) && priced, "{setting} in infra/examples/production, and its price here");
         }

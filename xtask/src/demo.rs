@@ -30,8 +30,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a hop is held back, so that one that is heard of later but happened earlier comes first.
 const SETTLE: time::Duration = time::Duration::milliseconds(600);
 
-/// The width of a country's column.
-const COLUMN: usize = 56;
+/// How wide a line is at most.
+const WIDTH: usize = 80;
 
 pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCode> {
     let interrupted = up::interruption()?;
@@ -54,6 +54,7 @@ pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCo
     }
     if keep {
         up::explain(&stack, &Ways::DEMO);
+        println!("\nCtrl-C stops everything.");
         up::wait(&mut stack, interrupted).await?;
     }
     Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -71,7 +72,6 @@ async fn book_everywhere(stack: &LocalStack) -> Result<()> {
     let (hops, mut happened) = mpsc::unbounded_channel::<Hop>();
     let began = OffsetDateTime::now_utc();
     println!();
-    print_row("", &countries.iter().map(|country| country.code.as_str()).collect::<Vec<_>>());
 
     let lanes: Vec<_> = countries
         .iter()
@@ -96,11 +96,8 @@ async fn book_everywhere(stack: &LocalStack) -> Result<()> {
             let settled = OffsetDateTime::now_utc() - SETTLE;
             let count = if over { waiting.len() } else { waiting.partition_point(|hop| hop.at < settled) };
             for Hop { lane, at, text } in waiting.drain(..count) {
-                let mut cells = vec![""; countries.len()];
-                if let Some(cell) = cells.get_mut(lane) {
-                    *cell = &text;
-                }
-                print_row(&format!("{:.0} ms", (at - began).as_seconds_f64() * 1000.0), &cells);
+                let country = countries.get(lane).map(|country| country.code.as_str()).unwrap_or_default();
+                print_hop((at - began).as_seconds_f64() * 1000.0, country, &text);
             }
             if over {
                 break;
@@ -119,9 +116,9 @@ async fn book_everywhere(stack: &LocalStack) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-fn print_row(time: &str, cells: &[&str]) {
-    let cells: String = cells.iter().map(|cell| format!("{cell:<COLUMN$}")).collect();
-    println!("{}", format!("{time:>9}  {cells}").trim_end());
+fn print_hop(milliseconds: f64, country: &str, text: &str) {
+    let line = format!("{milliseconds:>6.0} ms  {country}  {text}");
+    println!("{}", line.chars().take(WIDTH).collect::<String>());
 }
 
 /// One booking, observed on its way.
@@ -196,8 +193,9 @@ impl<'a> Booking<'a> {
         );
         self.hop(gone, format!("GET /slots: {schedule_id} is gone"));
         let row = self.row(appointment_id).await?;
-        self.hop(OffsetDateTime::now_utc(), format!("row in {}: {row}", self.country.database));
-        Ok(format!("{}  list: {listed}\n    row:  {row}, {appointment_id}", self.country.code))
+        self.hop(OffsetDateTime::now_utc(), format!("row: {row}"));
+        let list = format!("{}, slot {schedule_id}, {}", text(&listed, "status"), text(shown, "start"));
+        Ok(format!("{}  list: {list}\n    row:  {row}\n    id:   {appointment_id}", self.country.code))
     }
 
     /// Countries take turns: through Spin's manifest at the edge, and through API Gateway and Lambda.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use appointment::InsuredId;
+use console::terminal::counted;
 use local_stack::backplane::Backplane;
 use local_stack::forget::forget;
 
@@ -24,19 +25,22 @@ pub(crate) async fn run(
     let forgotten = forget(&account, &backplane, &urls, insured_id, dry_run).await?;
     let erased = if dry_run { "would be erased" } else { "erased" };
     for (country, rows) in &forgotten.decisions {
-        println!("database {country}: {rows} decisions {erased}");
+        println!("database {country}: {} {erased}", counted(*rows, "decision"));
     }
     println!(
-        "table: {} appointments and {} idempotency keys {erased}",
-        forgotten.appointments, forgotten.idempotency_keys
+        "table: {} and {} {erased}",
+        counted(forgotten.appointments, "appointment"),
+        counted(forgotten.idempotency_keys, "idempotency key"),
     );
     let durations = &backplane.durations;
+    let days = |seconds: u64| counted(seconds / DAY, "day");
+    println!("Messages cannot be picked out, and none brings an appointment back: queues keep");
     println!(
-        "Messages cannot be picked out: queues keep them for up to {} days, dead-letter queues {}, the bus's archive {}. None \
-         brings an appointment back. Backups still hold the data: docs/privacy.md.",
-        durations.queue_retention / DAY,
-        durations.dead_letter_retention / DAY,
-        durations.archive_retention / DAY,
+        "them for up to {}, dead-letter queues {}, the bus's archive {}.",
+        days(durations.queue_retention),
+        days(durations.dead_letter_retention),
+        days(durations.archive_retention),
     );
+    println!("Backups still hold the data: docs/privacy.md.");
     Ok(ExitCode::SUCCESS)
 }

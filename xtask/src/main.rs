@@ -10,6 +10,7 @@ mod reconcile;
 mod redrive;
 mod slots;
 mod spin_env;
+mod status;
 mod terraform;
 mod test;
 mod token;
@@ -23,14 +24,14 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use local_stack::application::Host;
 use local_stack::progress::Progress;
-use local_stack::setup;
+use local_stack::{Ports, setup};
 
 /// Runs the medical appointment backend on this machine, and tests it.
 ///
 /// Everything is real but AWS itself, which is emulated: the WebAssembly components, the countries' workers and
 /// PostgreSQL. `demo` is the place to begin.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -104,6 +105,14 @@ enum Task {
     /// Import a country's slots, announce them anew, or check their time zones, on the local stack that runs.
     #[command(subcommand)]
     Slots(slots::Slots),
+    /// Show where the local stack is: queues, dead letters, what was given up, countries, errors.
+    ///
+    /// The console that `up` starts shows the same, and more, in the browser. In colour on a terminal, unless NO_COLOR is set.
+    Status {
+        /// The port of the local stack's application.
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+    },
     /// Put back what was given up: dead letters to their queues, unanswered commands to the topic.
     ///
     /// Do this once the cause is gone. It is safe to do twice, because a country answers a command that it has decided with
@@ -118,7 +127,7 @@ enum Task {
         /// sqs:StartMessageMoveTask and what it requires, dynamodb:Query, dynamodb:GetItem and sns:Publish.
         #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
         aws: Option<String>,
-        /// Only say how much there is to put back.
+        /// Only say what there is to put back; on the local stack, message by message.
         #[arg(long)]
         dry_run: bool,
     },
@@ -233,6 +242,12 @@ struct Start {
     /// What runs the application; without this, `spin` where it is installed, else the embedded host.
     #[arg(long, value_enum)]
     host: Option<HostChoice>,
+    /// The AWS emulator's port on 127.0.0.1, instead of a free one.
+    #[arg(long, env = "EMULATOR_PORT")]
+    emulator_port: Option<u16>,
+    /// The port of the databases' server on 127.0.0.1, instead of a free one.
+    #[arg(long, env = "DATABASE_PORT")]
+    database_port: Option<u16>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -246,6 +261,10 @@ enum HostChoice {
 impl Start {
     fn host(&self) -> Host {
         self.host.map_or_else(Host::detect, Host::from)
+    }
+
+    const fn ports(&self) -> Ports {
+        Ports { emulator: self.emulator_port, databases: self.database_port }
     }
 }
 
@@ -287,6 +306,7 @@ async fn run(task: Task) -> Result<ExitCode> {
         }
         Task::SpinEnv(options) => spin_env::run(&root, &options),
         Task::Slots(slots) => slots::run(&root, &slots).await,
+        Task::Status { port } => status::run(&root, port).await,
         Task::Redrive { port, aws, dry_run } => redrive::run(&root, port, aws.as_deref(), dry_run).await,
         Task::Forget { insured_id, port, aws, dry_run } => {
             forget::run(&root, port, aws.as_deref(), insured_id, dry_run).await

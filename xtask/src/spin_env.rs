@@ -213,7 +213,7 @@ mod tests {
     fn the_real_manifest_has_public_components_alone() {
         let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml")).unwrap();
         let edge = edge_manifest(&manifest).unwrap();
-        assert_eq!(edge["component"].as_table().unwrap().keys().collect::<Vec<_>>(), ["intake"]);
+        assert_eq!(edge["component"].as_table().unwrap().keys().collect::<Vec<_>>(), ["booking-page", "intake"]);
         let variables = edge["variables"].as_table().unwrap();
         assert!(variables.contains_key("intake_access_key_id"));
         assert!(variables.keys().all(|name| !name.starts_with("confirmation")));

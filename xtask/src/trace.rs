@@ -1,13 +1,12 @@
 //! `cargo xtask trace`: one appointment's way through the system, from the logs of the local stack.
 
-use std::env;
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use console::spans::LogFolder;
+use console::terminal::Colour;
 use console::timeline::{Timeline, traces_of};
 use uuid::Uuid;
 
@@ -22,7 +21,7 @@ pub(crate) struct Trace {
 
 pub(crate) fn run(root: &Path, options: &Trace) -> Result<ExitCode> {
     let id = options.id.to_ascii_lowercase();
-    let folder = root.join("target/local-stack").join(options.port.to_string()).join("logs");
+    let folder = local_stack::logs_of_port(root, options.port);
     let is_trace = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_trace && Uuid::try_parse(&id).is_err() {
         bail!(
@@ -41,7 +40,7 @@ pub(crate) fn run(root: &Path, options: &Trace) -> Result<ExitCode> {
             options.id
         );
     }
-    let colour = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = Colour::of_output() == Colour::On;
     let texts: Vec<String> = timelines.iter().map(|timeline| timeline.text(colour)).collect();
     print!("{}", texts.join("\n"));
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use console::server::Console;
+use console::spans::Level;
+use console::state::Stack;
+use console::terminal::{self, Colour};
+use console::watch::Watch;
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
@@ -29,11 +34,17 @@ pub(crate) struct Ways {
     /// How intake learns who calls.
     #[arg(long, value_enum, default_value = "none")]
     auth: AuthenticationChoice,
+    /// Start no console: the page that shows the bookings, queues and errors of the stack.
+    #[arg(long)]
+    no_console: bool,
+    /// The console's port on 127.0.0.1, instead of a free one.
+    #[arg(long, env = "CONSOLE_PORT", conflicts_with = "no_console")]
+    console_port: Option<u16>,
 }
 
 impl Ways {
     /// As `demo` starts it.
-    pub(crate) const DEMO: Self = Self { auth: AuthenticationChoice::None };
+    pub(crate) const DEMO: Self = Self { auth: AuthenticationChoice::None, no_console: true, console_port: None };
 }
 
 pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitCode> {
@@ -43,9 +54,36 @@ pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitC
         stack = begin(root, start, ways) => stack?,
         () = &mut interrupted => return Ok(stopped_early()),
     };
+    let watch = Watch::start(stack.services().logs());
+    let console = match ways.no_console {
+        true => None,
+        false => {
+            let observed = Stack::on_port(root, start.port).await?;
+            Some(Console::start(observed, &watch, ways.console_port).await?)
+        }
+    };
     explain(&stack, ways);
-    wait(&mut stack, interrupted).await?;
+    if let Some(console) = &console {
+        println!("\nThe console, for you alone: {}", console.url());
+    }
+    println!("\nErrors are shown here as they happen. Ctrl-C stops everything.");
+    tokio::select! {
+        waited = wait(&mut stack, interrupted) => waited?,
+        () = echo_errors(&watch) => {}
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows each error with its trace. Those of the start, which went well, are in the logs.
+async fn echo_errors(watch: &Watch) {
+    let colour = Colour::of_errors();
+    watch
+        .lines(|line| {
+            if line.level == Level::Error {
+                eprint!("{}", terminal::log_line(line, colour));
+            }
+        })
+        .await;
 }
 
 /// Sets up, builds and starts everything.
@@ -67,6 +105,7 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
         root: root.to_owned(),
         instance: start.port.to_string(),
         backplane,
+        ports: start.ports(),
         telemetry: local_stack::telemetry(),
     };
     let issuer = match ways.auth {
@@ -87,33 +126,38 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
 pub(crate) fn explain(stack: &LocalStack, ways: &Ways) {
     let url = stack.url();
     let (token, checked) = match ways.auth {
-        AuthenticationChoice::None => ("", "nothing: anybody acts for anybody (--auth jwt checks tokens)"),
-        AuthenticationChoice::Jwt => {
-            (" -H \"authorization: Bearer $(cargo xtask token 00123)\"", "bearer tokens (`cargo xtask token --help`)")
-        }
+        AuthenticationChoice::None => ("", "nothing: anybody acts for anybody\n    (--auth jwt checks tokens)"),
+        AuthenticationChoice::Jwt => (
+            " \\\n    -H \"authorization: Bearer $(cargo xtask token 00123)\"",
+            "bearer tokens (`cargo xtask token --help`)",
+        ),
     };
     let api = stack.api();
     let (gateway, api_host) = (&api.url, &api.host);
     println!(
         "
+The page on which people book: {url}/
+
 The application answers at {url}. Try:
 
-  curl --get {url}/slots -d countryISO=PE --data-urlencode specialty=Cardiología
-  curl -i {url}/appointments{token} -H 'content-type: application/json' \\
+  curl --get {url}/slots -d countryISO=PE \\
+    --data-urlencode specialty=Cardiología
+  curl -i {url}/appointments{token} \\
+    -H 'content-type: application/json' \\
     -d '{{\"insuredId\":\"00123\",\"scheduleId\":100,\"countryISO\":\"PE\"}}'
   curl {url}/appointments/00123{token}
 
 The same behind API Gateway, in a Lambda function:
 
-  curl {gateway}/appointments/00123{token} -H 'host: {api_host}'
+  curl {gateway}/appointments/00123{token} \\
+    -H 'host: {api_host}'
 
-  Intake checks {checked}"
+Intake checks {checked}"
     );
     let services = stack.services();
-    println!("  Databases     their URLs, with the passwords, are in {}", services.announcement().display());
-    println!("  AWS emulator  {} (root's access key: test / test)", services.emulator_url());
-    println!("  Logs          {}", services.logs().display());
-    println!("\nCtrl-C stops everything.");
+    println!("AWS emulator: {} (root's access key: test / test)", services.emulator_url());
+    println!("The databases' URLs, with the passwords, are in\n  {}", services.announcement().display());
+    println!("Logs:\n  {}", services.logs().display());
 }
 
 /// Waits for Ctrl-C; fails when a part ends by itself.

@@ -93,6 +93,7 @@ impl Report {
         match self {
             Self { not_understood: 1.., .. } => Level::Error,
             Self { error: Some(_), .. } => Level::Warn,
+            Self { published: 0, given_up: 0, oldest_due: None, .. } => Level::Debug,
             _ => Level::Info,
         }
     }

@@ -194,7 +194,10 @@ async fn dispatch(
 ) -> Result<Response, Failure> {
     let (caller, role) = admit(&route, request.headers(), exchange).await?;
     match route {
-        Route::Health => Ok(health()),
+        Route::Health => {
+            exchange.level.get_or_insert(Level::Debug);
+            Ok(health())
+        }
         Route::Describe => Ok(describe()),
         Route::Book => commands::book(request, &caller, chance, exchange).await,
         Route::List(insured_id) => queries::list(insured_id, &role, request.uri().query(), exchange).await,

@@ -12,6 +12,8 @@ const WRITE_LIMIT: usize = 4096;
 /// How much attention a log line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
+    /// A heartbeat that found nothing to do.
+    Debug,
     /// The system did what it should.
     Info,
     /// A dependency failed in a way that heals by itself, or a caller did something wrong.
@@ -56,6 +58,7 @@ impl LogLine {
     #[must_use]
     pub fn new(level: Level, service: &str, message: &str, trace: TraceContext) -> Self {
         let level = match level {
+            Level::Debug => "DEBUG",
             Level::Info => "INFO",
             Level::Warn => "WARN",
             Level::Error => "ERROR",

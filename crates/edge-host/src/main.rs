@@ -38,9 +38,9 @@ struct Options {
     #[arg(long, value_name = "FILE", default_value = "spin.toml")]
     from: PathBuf,
 
-    /// The one component to run, as of `spin up` [default: all]
+    /// A component to run, as of `spin up`; may be repeated [default: all]
     #[arg(short, long = "component-id", value_name = "NAME")]
-    component: Option<String>,
+    components: Vec<String>,
 
     /// The address to serve on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
@@ -136,8 +136,9 @@ async fn run(options: Options) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Worker)?;
 
     let mut manifest = Manifest::from_file(&options.from)?;
-    if let Some(component) = &options.component {
-        manifest = manifest.only(component)?;
+    if !options.components.is_empty() {
+        let components: Vec<&str> = options.components.iter().map(String::as_str).collect();
+        manifest = manifest.only(&components)?;
     }
     let mut builder = EdgeHost::builder(manifest)
         .listen(options.listen)

@@ -203,20 +203,20 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Leaves one component and its routes: of the others neither sources nor values of variables are needed any more.
+    /// Leaves some components and their routes: of the others neither sources nor values of variables are needed any more.
     ///
     /// # Errors
     ///
     /// [`Error::NoComponent`].
-    pub fn only(mut self, component: &str) -> Result<Self, Error> {
-        if !self.components.contains_key(component) {
+    pub fn only(mut self, components: &[&str]) -> Result<Self, Error> {
+        if let Some(unknown) = components.iter().find(|name| !self.components.contains_key(**name)) {
             let names: Vec<String> = self.components.keys().map(|name| format!("`{name}`")).collect();
-            let (path, component) = (self.path, component.to_owned());
+            let (path, component) = (self.path, (*unknown).to_owned());
             return Err(Error::NoComponent { path, component, known: names.join(", ") });
         }
-        self.components.retain(|name, _| name == component);
-        self.routes.retain(|(_, name)| name == component);
-        self.private.retain(|name| name == component);
+        self.components.retain(|name, _| components.contains(&name.as_str()));
+        self.routes.retain(|(_, name)| components.contains(&name.as_str()));
+        self.private.retain(|name| components.contains(&name.as_str()));
         self.is_part = true;
         Ok(self)
     }

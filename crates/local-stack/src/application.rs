@@ -1,4 +1,4 @@
-//! The Spin application as it runs at the edge: its public component, under `spin up` or in the embedded host.
+//! The Spin application as it runs at the edge: its public components, under `spin up` or in the embedded host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use crate::process::{self, Launch, Process, free_port, on_path};
 /// How long the application may take to start; the embedded host compiles the components once.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-/// The component that an application outside of AWS runs; the other one is behind the queue.
-const PUBLIC_COMPONENT: &str = "intake";
+/// The components that an application outside of AWS runs; the other one is behind the queue.
+const PUBLIC_COMPONENTS: [&str; 2] = ["intake", "booking-page"];
 
 /// What runs the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +119,9 @@ impl Application {
         };
         let listen = format!("127.0.0.1:{port}");
         let manifest = root.join("spin.toml");
-        let arguments =
-            ["--from", &manifest.to_string_lossy(), "--component-id", PUBLIC_COMPONENT, "--listen", &listen]
-                .map(ToOwned::to_owned);
+        let mut arguments =
+            ["--from", &manifest.to_string_lossy(), "--listen", &listen].map(ToOwned::to_owned).to_vec();
+        arguments.extend(PUBLIC_COMPONENTS.iter().flat_map(|name| ["--component-id".to_owned(), (*name).to_owned()]));
         let (program, args) = match host {
             Host::Embedded => {
                 let cache = root.join("target/edge-host-cache").to_string_lossy().into_owned();

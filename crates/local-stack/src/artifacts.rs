@@ -19,7 +19,7 @@ const LAMBDA_HOST: &str = "appointment-lambda";
 const EDGE_HOST: &str = "edge-host";
 
 /// The components of `spin.toml`.
-const COMPONENTS: [&str; 2] = ["intake", "confirmation"];
+const COMPONENTS: [&str; 3] = ["intake", "booking-page", "confirmation"];
 
 /// The zip of the application's functions in [`PACKAGES`], without its ending.
 pub const APPLICATION_PACKAGE: &str = "appointment";
@@ -55,11 +55,9 @@ impl Artifacts {
     /// When something does not compile; `cargo` has said why on standard error.
     pub fn build(root: &Path, backplane: &Backplane) -> Result<Self> {
         let artifacts = Self::at(root);
-        artifacts.cargo_build(
-            root,
-            "the components",
-            &["-p", "intake", "-p", "confirmation", "--target", WASM_TARGET, "--profile", "component"],
-        )?;
+        let mut components = vec!["--target", WASM_TARGET, "--profile", "component"];
+        components.extend(COMPONENTS.iter().flat_map(|name| ["-p", name]));
+        artifacts.cargo_build(root, "the components", &components)?;
         let workers: Vec<String> = backplane.countries().map(|country| country.function).collect();
         // Of the whole workspace, whose features `cargo test` unites too: else each would compile the dependencies anew.
         let mut native = vec!["--workspace", "--bin", LAMBDA_HOST, "--bin", EDGE_HOST];
@@ -114,8 +112,8 @@ impl Artifacts {
             return self.deployed_package(APPLICATION_PACKAGE);
         }
         let manifest = root.join("spin.toml");
-        let components =
-            COMPONENTS.map(|name| self.target.join(WASM_TARGET).join("component").join(format!("{name}.wasm")));
+        let folder = self.target.join(WASM_TARGET).join("component");
+        let components = COMPONENTS.map(|name| folder.join(format!("{}.wasm", name.replace('-', "_"))));
         let mut parts = vec![manifest.clone(), self.edge_host()];
         parts.extend(components);
         self.package(LAMBDA_HOST, &parts, || {

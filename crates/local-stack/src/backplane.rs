@@ -9,7 +9,7 @@
 //! - `local.durations_seconds`: what the local stack shortens, so that a retry can be watched. It can override
 //!   durations and nothing else.
 //! - `table`, `slots_table`, `topic`, `country_queue`, `worker`, `importer`, `slots_bucket`, `bus`, `confirmation_queue`,
-//!   `slots_queue`, `function_alias`, `api`, `intake`, `confirmation`: the resources.
+//!   `slots_queue`, `function_alias`, `api`, `intake`, `booking_page`, `confirmation`: the resources.
 //! - `principals`: who acts, and the IAM statements each one gets: its own `statements`, and those of the principal that
 //!   `statements_of` names. A statement names resources by the logical names of [`Resource`], never by ARN or by physical
 //!   name; Terraform and [`provision`](crate::provision) resolve them.
@@ -65,9 +65,11 @@ pub struct Backplane {
     pub api: Api,
     /// The function that runs the component intake.
     pub intake: Intake,
+    /// The function that runs the component booking-page.
+    pub booking_page: BookingPage,
     /// The function that runs the component confirmation, and what invokes it.
     pub confirmation: Confirmation,
-    /// Who acts, by logical name: `edge`, `intake`, `confirmation`, `worker`, `importer`, `migration`.
+    /// Who acts, by logical name: `edge`, `intake`, `booking_page`, `confirmation`, `worker`, `importer`, `migration`.
     pub principals: BTreeMap<String, Principal>,
 }
 
@@ -123,6 +125,8 @@ pub struct Durations {
     /// The time limit of the function that answers the API: longer than intake's own limits, shorter than the 30 s after
     /// which API Gateway gives up.
     pub intake_timeout: u64,
+    /// The time limit of the function that serves the page, which calls nobody.
+    pub booking_page_timeout: u64,
     /// The time limit of the function that applies outcomes, and repeats republishing while there is more.
     pub confirmation_timeout: u64,
     /// How long an event source mapping waits to fill a batch: not at all.
@@ -345,6 +349,16 @@ pub struct Intake {
     pub function: String,
 }
 
+/// The function that serves the page on which people book, behind the API's routes of its paths.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BookingPage {
+    /// Physical name.
+    pub function: String,
+    /// The paths, with path variables in braces: none leads to the API.
+    pub paths: Vec<String>,
+}
+
 /// The function behind the confirmation queue and the republish schedule.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -462,6 +476,8 @@ pub enum Resource {
     SlotsQueue,
     /// The log streams of the function that answers the API.
     IntakeLogGroup,
+    /// The log streams of the function that serves the page.
+    BookingPageLogGroup,
     /// The log streams of the function that applies outcomes.
     ConfirmationLogGroup,
 }
@@ -631,6 +647,14 @@ impl Backplane {
     /// Each country with its names.
     pub fn countries(&self) -> impl Iterator<Item = Country> {
         self.country_entries.iter().map(|entry| self.country(entry))
+    }
+
+    /// Each queue that a function consumes, with its dead-letter queue.
+    #[must_use]
+    pub fn queues(&self) -> Vec<(String, String)> {
+        let countries = self.countries().map(|country| (country.queue, country.dead_letter_queue));
+        let of_bus = [&self.confirmation_queue, &self.slots_queue];
+        countries.chain(of_bus.map(|queue| (queue.name.clone(), queue.dead_letter_queue.clone()))).collect()
     }
 
     /// The code of each country.

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use appointment::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// A log file of one service.
@@ -25,7 +27,11 @@ impl Journal {
     /// Notes what happened, and to what, as a member of its own.
     pub(crate) fn note(&self, level: &str, message: &str, what: Option<(&str, &str)>) {
         let mut line = Map::new();
-        line.extend([("level", level), ("service", self.service), ("message", message)].map(member));
+        let now = Timestamp::from(SystemTime::now()).to_string();
+        line.extend(
+            [("timestamp", now.as_str()), ("level", level), ("service", self.service), ("message", message)]
+                .map(member),
+        );
         line.extend(what.map(member));
         if let Ok(mut file) = self.file.lock() {
             // A log that cannot be written stops nothing.

@@ -17,6 +17,7 @@
 //! | [`tokens`] | an issuer of bearer tokens |
 //! | [`application`] | the Spin application at the edge, under `spin up` or in the embedded host |
 //! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
+//! | [`observation`], [`fault`] | what a stack that runs holds; breaks a hop of it, and heals it |
 //! | [`process`] | child processes that never outlive their program |
 //!
 //! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
@@ -31,11 +32,13 @@ pub mod backplane;
 pub mod catalogue;
 pub mod chromium;
 pub mod database;
+pub mod fault;
 pub mod forget;
 mod function_logs;
 pub mod http;
 mod journal;
 pub mod ministack;
+pub mod observation;
 pub mod postgres;
 pub mod process;
 pub mod progress;
@@ -83,8 +86,29 @@ pub struct Options {
     pub instance: String,
     /// What to provision, usually [`Backplane::shortened`].
     pub backplane: Backplane,
+    /// Where the servers listen.
+    pub ports: Ports,
     /// What every program of ours gets in its environment beside its own settings: where spans go ([`telemetry`]), or nothing.
     pub telemetry: BTreeMap<String, String>,
+}
+
+/// The ports of the servers behind the application, on 127.0.0.1; a free one where `None`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    /// Of the AWS emulator.
+    pub emulator: Option<u16>,
+    /// Of the PostgreSQL server with the countries' databases.
+    pub databases: Option<u16>,
+}
+
+impl Ports {
+    /// Says clearly that a port is taken, before anything was started.
+    fn require_free(self) -> Result<()> {
+        if let Some(port) = self.emulator {
+            ministack::require_free(port)?;
+        }
+        self.databases.map_or(Ok(()), postgres::require_free)
+    }
 }
 
 /// The variables of OpenTelemetry (`OTEL_EXPORTER_OTLP_ENDPOINT`, …) in this program's own environment.
@@ -114,7 +138,7 @@ impl Services {
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
     pub async fn start(options: Options, artifacts: &Artifacts, progress: &Progress) -> Result<Self> {
-        let Options { root, instance, backplane, telemetry } = options;
+        let Options { root, instance, backplane, ports, telemetry } = options;
         let directory = fresh_directory(&root, &instance)?;
 
         let step = progress.step("AWS emulator and PostgreSQL");
@@ -122,9 +146,10 @@ impl Services {
         let program = setup::ministack_program(&root);
         let start_postgres = async {
             let needed = backplane.countries().any(|country| !given.contains_key(&country.code));
-            if needed { Postgres::start(&root, &directory).await.map(Some) } else { Ok(None) }
+            if needed { Postgres::start_on(&root, &directory, ports.databases).await.map(Some) } else { Ok(None) }
         };
-        let (postgres, ministack) = try_join(start_postgres, Ministack::start(&program, None, &directory)).await?;
+        let (postgres, ministack) =
+            try_join(start_postgres, Ministack::start(&program, ports.emulator, &directory)).await?;
         step.done(&ministack.url());
 
         let step = progress.step("backplane and databases");
@@ -353,6 +378,7 @@ impl LocalStack {
         if let Some(port) = front.port {
             application::require_free(port)?;
         }
+        options.ports.require_free()?;
         let services = Services::start(options, front.artifacts, progress).await?;
         Self::over(services, front, progress).await
     }
@@ -373,8 +399,10 @@ impl LocalStack {
         let (artifacts, root) = (front.artifacts.clone(), front.root.to_owned());
         let package = tokio::task::spawn_blocking(move || artifacts.application_package(&root)).await??;
         let api = register_application(backplane, &services.endpoint, &package, |component| {
-            let endpoint = if component == "intake" { &endpoints.intake } else { &endpoints.confirmation };
-            let mut variables = services.shared_variables(endpoint);
+            let endpoint = if component == "confirmation" { &endpoints.confirmation } else { &endpoints.intake };
+            // The page calls nobody.
+            let mut variables =
+                if component == "booking-page" { BTreeMap::new() } else { services.shared_variables(endpoint) };
             variables.insert("authentication", "none".to_owned());
             variables.extend(authentication.clone());
             let variables = variables.into_iter().map(|(name, value)| (application::environment_name(name), value));
@@ -388,9 +416,10 @@ impl LocalStack {
             Ok(host.chain(variables).chain(services.telemetry.clone()).collect())
         })
         .await?;
-        let (intake, confirmation) = (&backplane.intake.function, &backplane.confirmation.function);
+        let [intake, page, confirmation] =
+            [&backplane.intake.function, &backplane.booking_page.function, &backplane.confirmation.function];
         let function_log = services.logs().join("functions.log");
-        let function_logs = FunctionLogs::start(services.aws(), &[intake, confirmation], &function_log)?;
+        let function_logs = FunctionLogs::start(services.aws(), &[intake, page, confirmation], &function_log)?;
         let schedule = Schedule::start(
             services.aws(),
             Function::new(backplane, confirmation),
@@ -398,10 +427,7 @@ impl LocalStack {
             Duration::from_secs(backplane.durations.republish_interval),
             &services.logs().join("schedule.log"),
         )?;
-        step.done(&format!(
-            "{intake} behind {}, {confirmation} behind {}",
-            api.host, backplane.confirmation_queue.name
-        ));
+        step.done(&format!("{intake}, {page}, {confirmation}"));
 
         let step = progress.step("the application at the edge");
         let mut variables = services.variables_by_way_of(&endpoints.intake)?;
@@ -505,6 +531,12 @@ async fn worker_packages(backplane: &Backplane, artifacts: &Artifacts) -> Result
     }))
     .await
     .map(|packages| packages.into_iter().collect())
+}
+
+/// The folder of the logs of the stack whose application has this port.
+#[must_use]
+pub fn logs_of_port(root: &Path, port: u16) -> PathBuf {
+    instance_directory(root, &port.to_string()).join("logs")
 }
 
 /// The folder of an instance.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use aws_http::Endpoint;
 use rustix::process::Signal;
 
-use crate::process::{Launch, Process, TemporaryFolder, free_port, require_free};
+use crate::process::{self, Launch, Process, TemporaryFolder, free_port};
 
 /// The region and the account of the local stack.
 pub const REGION: &str = "us-east-1";
@@ -16,6 +16,11 @@ pub const ACCOUNT: &str = "000000000000";
 
 /// How long the emulator may take to start; it needs about a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Says clearly when the port that was asked for is taken.
+pub(crate) fn require_free(port: u16) -> Result<()> {
+    process::require_free(port, "the AWS emulator", "stop it, or choose another port with --emulator-port")
+}
 
 /// A running emulator: DynamoDB, SNS, SQS, EventBridge, IAM, Lambda and CloudWatch Logs on one port.
 ///
@@ -39,7 +44,7 @@ impl Ministack {
     pub async fn start(program: &Path, port: Option<u16>, directory: &Path) -> Result<Self> {
         let port = match port {
             Some(port) => {
-                require_free(port, "the AWS emulator", "stop that program, or leave the choice of a port to us")?;
+                require_free(port)?;
                 port
             }
             None => free_port()?,

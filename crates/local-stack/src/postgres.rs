@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
 
-use crate::process::{Account, Launch, Process, TemporaryFolder, command_as, free_port, on_path};
+use crate::process::{self, Account, Launch, Process, TemporaryFolder, command_as, free_port, on_path};
 use crate::tools;
 
 /// The superuser of the cluster.
@@ -74,6 +74,21 @@ impl Postgres {
     /// # Errors
     /// When there are no binaries, or the server does not start.
     pub async fn start(root: &Path, directory: &Path) -> Result<Self> {
+        Self::start_on(root, directory, None).await
+    }
+
+    /// As [`Postgres::start`], on `port`, or on a free one.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`], and when the port is taken.
+    pub async fn start_on(root: &Path, directory: &Path, port: Option<u16>) -> Result<Self> {
+        let port = match port {
+            Some(port) => {
+                require_free(port)?;
+                port
+            }
+            None => free_port()?,
+        };
         let account = if rustix::process::getuid().is_root() { Some(server_account()?) } else { None };
         let cluster = TemporaryFolder(place(directory, account)?);
         let path = cluster.0.join("data");
@@ -85,7 +100,6 @@ impl Postgres {
 
         let logs = directory.join("logs");
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-        let port = free_port()?;
         let settings = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -177,6 +191,11 @@ impl Postgres {
     fn url_with(&self, user: &str, password: &str, database: &str) -> String {
         format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
+}
+
+/// Says clearly when the port that was asked for is taken.
+pub(crate) fn require_free(port: u16) -> Result<()> {
+    process::require_free(port, "the databases", "stop it, or choose another port with --database-port")
 }
 
 /// Connects to the database behind a URL.

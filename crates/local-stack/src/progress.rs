@@ -4,7 +4,10 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-/// Numbered steps on standard error, or nothing at all.
+/// How wide a line is at most, where its words allow it.
+const WIDTH: usize = 80;
+
+/// Numbered steps on standard error, each in one line, or nothing at all.
 #[derive(Debug)]
 pub struct Progress {
     total: Option<u32>,
@@ -15,6 +18,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Step {
     label: Option<String>,
+    /// Whether its label was printed when it began.
+    noisy: bool,
     started: Instant,
 }
 
@@ -57,7 +62,7 @@ impl Progress {
             Some(label) if noisy => writeln!(output, "{label} …"),
             _ => Ok(()),
         };
-        Step { label, started: Instant::now() }
+        Step { label, noisy, started: Instant::now() }
     }
 }
 
@@ -66,8 +71,38 @@ impl Step {
     pub fn done(self, detail: &str) {
         if let Some(label) = &self.label {
             let seconds = self.started.elapsed().as_secs_f64();
-            let separator = if detail.is_empty() { "" } else { ": " };
-            let _ = writeln!(std::io::stderr().lock(), "{label}{separator}{detail} … {seconds:.1} s");
+            let text = line(label, self.noisy, detail, &format!("{seconds:.1} s"));
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
         }
+    }
+}
+
+/// The line of a step that is over; two where one would be wider than a terminal.
+fn line(label: &str, label_is_printed: bool, detail: &str, took: &str) -> String {
+    let text = match (label_is_printed, detail) {
+        (true, "") => format!("      … {took}"),
+        (true, detail) => format!("      {detail} … {took}"),
+        (false, "") => format!("{label} … {took}"),
+        (false, detail) => format!("{label}: {detail} … {took}"),
+    };
+    if text.chars().count() <= WIDTH || label_is_printed || detail.is_empty() {
+        return text;
+    }
+    format!("{label} … {took}\n      {detail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_once_and_its_line_fits_a_terminal() {
+        assert_eq!(
+            line("[1/3] PostgreSQL", false, "the machine's", "0.1 s"),
+            "[1/3] PostgreSQL: the machine's … 0.1 s"
+        );
+        assert_eq!(line("[2/3] building", true, "", "9.0 s"), "      … 9.0 s");
+        let long = "x".repeat(70);
+        assert_eq!(line("[3/3] a browser", false, &long, "0.0 s"), format!("[3/3] a browser … 0.0 s\n      {long}"));
     }
 }

@@ -90,8 +90,8 @@ pub async fn register_workers(
     Ok(())
 }
 
-/// Registers the two functions that run the application's components, from one zip: intake behind the API, confirmation
-/// behind its queue. `environment` gives each one its own, by the component's name.
+/// Registers the three functions that run the application's components, from one zip: intake and the booking page behind the API,
+/// confirmation behind its queues. `environment` gives each one its own, by the component's name.
 ///
 /// # Errors
 /// When the zip cannot be read, or the emulator refuses a call.
@@ -104,14 +104,18 @@ pub async fn register_application(
     let telemetry = &BTreeMap::new();
     let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint, telemetry };
     let zip = read_zip(zip).await?;
-    let Backplane { durations, intake, confirmation, .. } = backplane;
+    let Backplane { durations, intake, booking_page, confirmation, .. } = backplane;
     let register = async |principal: &'static str, name: &str, timeout: u64| {
-        let environment = environment(principal)?;
+        let environment = environment(&principal.replace('_', "-"))?;
         registrar.register(NewFunction { principal, country: None, name, zip: &zip, timeout, environment }).await
     };
     let behind_api = async {
-        let function = register("intake", &intake.function, durations.intake_timeout).await?;
-        registrar.create_api(&function).await
+        let (function, page) = try_join(
+            register("intake", &intake.function, durations.intake_timeout),
+            register("booking_page", &booking_page.function, durations.booking_page_timeout),
+        )
+        .await?;
+        registrar.create_api(&function, &page).await
     };
     let behind_queue = async {
         let function = register("confirmation", &confirmation.function, durations.confirmation_timeout).await?;
@@ -567,23 +571,28 @@ impl Registrar<'_> {
         Ok(function)
     }
 
-    /// Creates the HTTP API, whose every request the function answers.
-    async fn create_api(&self, function: &Function) -> Result<Api> {
+    /// Creates the HTTP API: the function answers every request but those of the page's paths.
+    async fn create_api(&self, function: &Function, page: &Function) -> Result<Api> {
         let id_of = |answer: Value, name: &str| {
             let id = answer.get(name).and_then(Value::as_str).map(str::to_owned);
             id.with_context(|| format!("API Gateway answered no {name}"))
         };
         let api = json!({"name": self.backplane.api.name, "protocolType": "HTTP"});
         let api = id_of(self.aws.api_gateway("/v2/apis", &api).await?, "apiId")?;
-        let integration = json!({
-            "integrationType": "AWS_PROXY",
-            "integrationUri": arn("lambda", &format!("function:{}", function.reference())),
-            "payloadFormatVersion": "2.0",
-        });
-        let integration = self.aws.api_gateway(&format!("/v2/apis/{api}/integrations"), &integration).await?;
-        let target = format!("integrations/{}", id_of(integration, "integrationId")?);
-        let route = json!({"routeKey": "$default", "target": target});
-        self.aws.api_gateway(&format!("/v2/apis/{api}/routes"), &route).await?;
+        let paths = self.backplane.booking_page.paths.iter().map(|path| format!("ANY {path}")).collect();
+        for (function, routes) in [(function, vec!["$default".to_owned()]), (page, paths)] {
+            let integration = json!({
+                "integrationType": "AWS_PROXY",
+                "integrationUri": arn("lambda", &format!("function:{}", function.reference())),
+                "payloadFormatVersion": "2.0",
+            });
+            let integration = self.aws.api_gateway(&format!("/v2/apis/{api}/integrations"), &integration).await?;
+            let target = format!("integrations/{}", id_of(integration, "integrationId")?);
+            for route in routes {
+                let route = json!({"routeKey": route, "target": target});
+                self.aws.api_gateway(&format!("/v2/apis/{api}/routes"), &route).await?;
+            }
+        }
         let stage = json!({"stageName": "$default", "autoDeploy": true});
         self.aws.api_gateway(&format!("/v2/apis/{api}/stages"), &stage).await?;
         let url = self.endpoint.to_string();
@@ -651,6 +660,7 @@ impl Arns<'_> {
             (Resource::ConfirmationQueue, _) => arn("sqs", &backplane.confirmation_queue.name),
             (Resource::SlotsQueue, _) => arn("sqs", &backplane.slots_queue.name),
             (Resource::IntakeLogGroup, _) => log_streams(&backplane.intake.function),
+            (Resource::BookingPageLogGroup, _) => log_streams(&backplane.booking_page.function),
             (Resource::ConfirmationLogGroup, _) => log_streams(&backplane.confirmation.function),
             (Resource::NetworkAttachment, _) => arn("ec2", "*/*"),
             (Resource::NetworkDescription, _) => "*".to_owned(),

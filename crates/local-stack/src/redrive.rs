@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use appointment::{Country, Timestamp};
-use backplane::{AppointmentsTable, CommandTopic, PendingShards};
-use futures::stream::{self, StreamExt};
+use appointment::{AppointmentMessage, Country, Status, Timestamp};
+use backplane::{AppointmentsTable, CommandTopic, KeptAppointment, PendingShards};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::backplane::Backplane;
+use crate::observation::DeadLetter;
 
 /// Commands that are published at once.
 const IN_FLIGHT: usize = 16;
@@ -53,6 +54,26 @@ pub enum Moved {
     Refused(String),
 }
 
+/// An appointment that was given up, and what its country would be asked again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GivenUp {
+    /// Where it stands: `failed` or `cancelling`.
+    pub status: Status,
+    /// When its country is asked next.
+    pub next: Timestamp,
+    /// The command that a redrive publishes. It names the person.
+    pub command: AppointmentMessage,
+}
+
+/// What a redrive does with a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is put back into its queue.
+    PutBack,
+    /// It is about an appointment that was erased, and is deleted.
+    Drop,
+}
+
 impl Redriven {
     /// Whether a queue was left out.
     #[must_use]
@@ -69,10 +90,7 @@ impl Account {
     /// harm. A queue that is refused is told in the answer.
     pub async fn redrive(&self, backplane: &Backplane, dry_run: bool) -> Result<Redriven> {
         let mut redriven = Redriven::default();
-        let countries = backplane.countries().map(|country| (country.dead_letter_queue, country.queue));
-        let of_bus = [&backplane.confirmation_queue, &backplane.slots_queue];
-        let queues = countries.chain(of_bus.map(|queue| (queue.dead_letter_queue.clone(), queue.name.clone())));
-        for (dead_letters, queue) in queues {
+        for (queue, dead_letters) in backplane.queues() {
             let moved = match dry_run {
                 true => self.messages_in(&dead_letters).await.map(|messages| Moved::WouldMove { messages }),
                 false => self.put_back(&dead_letters, &queue, backplane).await,
@@ -87,9 +105,26 @@ impl Account {
     /// Puts the messages of a dead-letter queue back into their queue.
     pub(crate) async fn put_back(&self, dead_letters: &str, queue: &str, backplane: &Backplane) -> Result<Moved> {
         match self.emulated {
-            true => self.move_messages(dead_letters, queue, backplane).await,
+            true => self.move_messages(dead_letters, queue, None, backplane).await,
             false => self.start_move_task(dead_letters).await,
         }
+    }
+
+    /// Puts one dead letter of the emulator back into its queue; nothing is done where it is not there any more.
+    ///
+    /// # Errors
+    /// When a call fails. Then it is in one of the two queues, or in both, which does no harm.
+    pub async fn put_back_one(&self, letter: &DeadLetter, backplane: &Backplane) -> Result<Moved> {
+        self.move_messages(&letter.queue, &letter.back_to, Some(&letter.message_id), backplane).await
+    }
+
+    /// What a redrive would do with a dead letter now.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn fate(&self, letter: &DeadLetter, backplane: &Backplane) -> Result<Fate> {
+        let erased = self.is_about_erased(&letter.body, backplane).await?;
+        Ok(if erased { Fate::Drop } else { Fate::PutBack })
     }
 
     /// SQS moves the messages to the queues that they came from, by itself, one task a queue at a time
@@ -101,13 +136,19 @@ impl Account {
     }
 
     /// What the emulator lacks `StartMessageMoveTask` for: receives, sends and deletes as many messages as there are now,
-    /// so that one that comes back at once is not moved for ever.
-    async fn move_messages(&self, dead_letters: &str, queue: &str, backplane: &Backplane) -> Result<Moved> {
+    /// so that one that comes back at once is not moved for ever. Of these, only the one with the id `only`, where there is one.
+    async fn move_messages(
+        &self,
+        dead_letters: &str,
+        queue: &str,
+        only: Option<&str>,
+        backplane: &Backplane,
+    ) -> Result<Moved> {
         let sqs = self.aws("sqs")?;
         let (from, to) = (self.queue_url(dead_letters).await?, self.queue_url(queue).await?);
         let count = self.messages_in(dead_letters).await?;
-        let (mut put_back, mut dropped) = (0, 0);
-        while put_back + dropped < count {
+        let (mut put_back, mut dropped, mut left) = (0, 0, Vec::new());
+        while put_back + dropped + (left.len() as u64) < count && (only.is_none() || put_back + dropped == 0) {
             let receive = json!({
                 "QueueUrl": from,
                 "MaxNumberOfMessages": RECEIVE_LIMIT.min(count - put_back - dropped),
@@ -121,7 +162,11 @@ impl Account {
             }
             for message in messages {
                 let part = |name: &str| message.get(name).cloned().unwrap_or_default();
-                if self.is_about_erased(message, backplane).await? {
+                if only.is_some_and(|only| part("MessageId") != only) {
+                    left.push(part("ReceiptHandle"));
+                    continue;
+                }
+                if self.is_about_erased(part("Body").as_str().unwrap_or_default(), backplane).await? {
                     dropped += 1;
                 } else {
                     let mut send = json!({"QueueUrl": to, "MessageBody": part("Body")});
@@ -135,12 +180,15 @@ impl Account {
                 sqs.sqs("DeleteMessage", &delete).await?;
             }
         }
+        for receipt in left {
+            let show = json!({"QueueUrl": from, "ReceiptHandle": receipt, "VisibilityTimeout": 0});
+            sqs.sqs("ChangeMessageVisibility", &show).await?;
+        }
         Ok(Moved::Done { put_back, dropped })
     }
 
     /// Whether a command, or an outcome, is about an appointment that was erased.
-    async fn is_about_erased(&self, message: &Value, backplane: &Backplane) -> Result<bool> {
-        let body = message.get("Body").and_then(Value::as_str).unwrap_or_default();
+    async fn is_about_erased(&self, body: &str, backplane: &Backplane) -> Result<bool> {
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         let about = body.get("appointmentId").or_else(|| body.pointer("/detail/appointmentId"));
         let Some(appointment) = about.and_then(Value::as_str).and_then(|id| id.parse().ok()) else { return Ok(false) };
@@ -178,41 +226,49 @@ impl Account {
 
     /// Publishes the command of everything that was given up, which the country's answer takes out of the index.
     async fn publish_given_up(&self, backplane: &Backplane, dry_run: bool) -> Result<u64> {
-        let (dynamodb, sns) = (self.endpoint("dynamodb")?, self.endpoint("sns")?);
+        let sns = self.endpoint("sns")?;
+        let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
+        let given_up = self.given_up(backplane).await?;
+        if !dry_run {
+            let publications = given_up.iter().map(|given_up| topic.publish(&given_up.command));
+            stream::iter(publications.collect::<Vec<_>>()).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+        }
+        Ok(given_up.len() as u64)
+    }
+
+    /// Everything that was given up and that its country has not answered since.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn given_up(&self, backplane: &Backplane) -> Result<Vec<GivenUp>> {
+        let dynamodb = self.endpoint("dynamodb")?;
         let table = self.name(&backplane.table.name);
         let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
-        let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
         let shards: PendingShards = backplane.table.index.shards.to_string().parse()?;
         let countries = backplane.codes().map(str::parse).collect::<Result<Vec<Country>, _>>()?;
         // The shard of an earlier version comes with each country.
         let shards: BTreeSet<String> = countries.into_iter().flat_map(|country| shards.given_up(country)).collect();
         let whenever = Timestamp::from_unix_milliseconds(i64::MAX);
-        let mut published = 0;
+        let mut all = Vec::new();
         for shard in shards {
             let mut start = None;
             loop {
                 let page = table.due(&shard, whenever, PAGE, start).await?;
-                let mut outcomes = stream::iter(&page.appointments)
-                    .map(async |given_up| {
-                        // The index tells no slot, and may be older than the table.
-                        let kept = table.get(&given_up.insured_id, given_up.appointment_id).await?;
-                        let Some(message) = kept.and_then(|kept| kept.unanswered_command()) else { return Ok(0) };
-                        if !dry_run {
-                            topic.publish(&message).await?;
-                        }
-                        anyhow::Ok(1)
-                    })
-                    .buffer_unordered(IN_FLIGHT);
-                while let Some(outcome) = outcomes.next().await {
-                    published += outcome?;
-                }
-                drop(outcomes);
+                // The index tells no slot, and may be older than the table.
+                let kept = page.appointments.iter().map(|row| table.get(&row.insured_id, row.appointment_id));
+                let kept: Vec<_> = stream::iter(kept.collect::<Vec<_>>()).buffered(IN_FLIGHT).try_collect().await?;
+                let found = page.appointments.iter().zip(kept).map(|(row, kept): (_, Option<KeptAppointment>)| {
+                    let command = kept.as_ref()?.unanswered_command()?;
+                    Some(GivenUp { status: row.status, next: row.since, command })
+                });
+                all.extend(found.flatten());
                 start = page.next;
                 if start.is_none() {
                     break;
                 }
             }
         }
-        Ok(published)
+        all.sort_by_key(|given_up| given_up.command.appointment_id);
+        Ok(all)
     }
 }

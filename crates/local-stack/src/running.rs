@@ -68,6 +68,11 @@ impl RunningStack {
         Endpoint::parse(&self.emulator).context("the emulator's endpoint")
     }
 
+    /// The URLs of the databases that the stack started itself, by the country's code.
+    pub(crate) const fn own_databases(&self) -> &BTreeMap<String, String> {
+        &self.databases
+    }
+
     /// The URL of each country's database, by the country's code, as the user that owns it.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ impl Schedule {
                 ticks.tick().await;
                 join_all(rules.iter().map(async |(rule, input)| {
                     if let Err(error) = function.invoke(&aws, input).await {
-                        journal.note("warn", &format!("{error:#}"), Some(("rule", rule)));
+                        journal.note("WARN", &format!("{error:#}"), Some(("rule", rule)));
                     }
                 }))
                 .await;

@@ -2,17 +2,21 @@ locals {
   # Each path by itself, any method: so the application answers 405 with `Allow` where a method is wrong, and the access log tells the
   # routes apart. What is no path of the API goes to the application too, which says so (404) in its own words.
   routes = merge(
-    { "$default" = { path = "$default", guarded = false } },
-    { for path in var.paths : "ANY ${path}" => { path = path, guarded = var.jwt != null && !contains(var.open_paths, path) } },
+    { "$default" = { path = "$default", guarded = false, calls = "function" } },
+    { for path in var.paths : "ANY ${path}" => { path = path, guarded = var.jwt != null && !contains(var.open_paths, path), calls = "function" } },
+    # The page holds nothing of anybody.
+    { for path in var.page.paths : "ANY ${path}" => { path = path, guarded = false, calls = "page" } },
     # A browser asks without a token whether it may ask (CORS preflight). The more specific route wins, so that the authorizer does not
     # refuse that: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
-    var.jwt == null ? {} : { for path in var.paths : "OPTIONS ${path}" => { path = path, guarded = false } },
+    var.jwt == null ? {} : { for path in var.paths : "OPTIONS ${path}" => { path = path, guarded = false, calls = "function" } },
   )
 
-  # The function is one integration; another host is one for each path, which is part of its address.
-  integrations = var.application_url == null ? { function = null } : merge(
-    { "$default" = var.application_url },
-    { for path in var.paths : path => "${var.application_url}${path}" },
+  # A function is one integration; another host is one for each path, which is part of its address.
+  functions = var.application_url == null ? { function = var.function, page = var.page.function } : {}
+  integrations = merge(
+    { for calls, function in local.functions : calls => function.invoke_arn },
+    var.application_url == null ? {} : { "$default" = var.application_url },
+    { for path in setunion(var.paths, var.page.paths) : path => "${var.application_url}${path}" if var.application_url != null },
   )
 }
 
@@ -29,24 +33,29 @@ resource "aws_apigatewayv2_integration" "application" {
   for_each = local.integrations
 
   api_id                 = aws_apigatewayv2_api.this.id
-  description            = each.value == null ? "The function" : "The application at ${each.key}"
-  integration_type       = each.value == null ? "AWS_PROXY" : "HTTP_PROXY"
-  integration_method     = each.value == null ? "POST" : "ANY"
-  integration_uri        = each.value == null ? var.function.invoke_arn : each.value
-  payload_format_version = each.value == null ? "2.0" : "1.0"
+  description            = var.application_url == null ? "The ${each.key}" : "The application at ${each.key}"
+  integration_type       = var.application_url == null ? "AWS_PROXY" : "HTTP_PROXY"
+  integration_method     = var.application_url == null ? "POST" : "ANY"
+  integration_uri        = each.value
+  payload_format_version = var.application_url == null ? "2.0" : "1.0"
   timeout_milliseconds   = var.timeout_milliseconds
 }
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 resource "aws_lambda_permission" "api" {
-  count = var.application_url == null ? 1 : 0
+  for_each = local.functions
 
   statement_id  = var.name
-  function_name = var.function.name
-  qualifier     = var.function.alias
+  function_name = each.value.name
+  qualifier     = each.value.alias
   action        = "lambda:InvokeFunction"
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*/*"
+}
+
+moved {
+  from = aws_lambda_permission.api[0]
+  to   = aws_lambda_permission.api["function"]
 }
 
 resource "aws_apigatewayv2_route" "this" {
@@ -55,7 +64,7 @@ resource "aws_apigatewayv2_route" "this" {
 
   api_id             = aws_apigatewayv2_api.this.id
   route_key          = each.key
-  target             = "integrations/${aws_apigatewayv2_integration.application[var.application_url == null ? "function" : each.value.path].id}"
+  target             = "integrations/${aws_apigatewayv2_integration.application[var.application_url == null ? each.value.calls : each.value.path].id}"
   authorization_type = each.value.guarded ? "JWT" : "NONE"
   authorizer_id      = each.value.guarded ? aws_apigatewayv2_authorizer.jwt[0].id : null
 }

@@ -34,15 +34,15 @@ output "routes" {
   description = "Each route with what it calls and its authorization."
   value = {
     for route, settings in local.routes : route => {
-      integration   = aws_apigatewayv2_integration.application[var.application_url == null ? "function" : settings.path]
+      integration   = aws_apigatewayv2_integration.application[var.application_url == null ? settings.calls : settings.path]
       authorization = aws_apigatewayv2_route.this[route].authorization_type
     }
   }
 }
 
-output "permission" {
-  description = "What lets the gateway call the function; null where it calls another host."
-  value       = one(aws_lambda_permission.api)
+output "permissions" {
+  description = "What lets the gateway call each function; none where it calls another host."
+  value       = aws_lambda_permission.api
 }
 
 output "execution_arn" {

@@ -8,8 +8,21 @@ variable "function" {
   type        = object({ name = string, alias = string, invoke_arn = string })
 }
 
+variable "page" {
+  description = "The page on which people book: its paths, with path variables in braces, and the function that serves it, as `function`."
+  type = object({
+    paths    = set(string)
+    function = object({ name = string, alias = string, invoke_arn = string })
+  })
+
+  validation {
+    condition     = alltrue([for path in var.page.paths : startswith(path, "/") && !strcontains(path, "+}")])
+    error_message = "page.paths must begin with /, and must not be greedy ({proxy+})."
+  }
+}
+
 variable "application_url" {
-  description = "HTTPS URL, without a path, of a Spin application that is called in place of the function; null calls the function."
+  description = "HTTPS URL, without a path, of a Spin application that is called in place of the functions; null calls the functions."
   type        = string
   default     = null
 
@@ -84,7 +97,7 @@ variable "route_throttling" {
   default = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.route_throttling), setunion(var.paths, ["$default"]))) == 0
+    condition     = length(setsubtract(keys(var.route_throttling), setunion(var.paths, var.page.paths, ["$default"]))) == 0
     error_message = "route_throttling must be keyed by paths of the API, such as /appointments, or $default."
   }
   validation {

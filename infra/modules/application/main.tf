@@ -4,7 +4,7 @@ locals {
   built_architecture_file = "${trimsuffix(var.package, ".zip")}.architecture"
 }
 
-# Two functions from one zip; each runs one component of spin.toml.
+# Three functions from one zip; each runs one component of spin.toml.
 resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_50:A traceparent goes with each message into every log line; X-Ray would be a second trace beside it
   #checkov:skip=CKV_AWS_115:Reserved concurrency is a variable, with a default; a new account has none to give

@@ -1,6 +1,6 @@
 variable "functions" {
   description = <<-EOT
-    The two functions by the component that each runs, `intake` and `confirmation`: the name of function and role, the role's policy as
+    The three functions by the component that each runs, `intake`, `booking_page` and `confirmation`: the name of function and role, the role's policy as
     JSON, the environment, and the sizes. `reserved_concurrency` is the function's part of the account's concurrency, and its limit; null
     reserves nothing. A paused function does nothing: intake answers no request, confirmation is called by neither queues nor schedule.
   EOT
@@ -16,8 +16,8 @@ variable "functions" {
   }))
 
   validation {
-    condition     = toset(keys(var.functions)) == toset(["intake", "confirmation"])
-    error_message = "functions must have exactly the keys intake and confirmation."
+    condition     = toset(keys(var.functions)) == toset(["intake", "booking_page", "confirmation"])
+    error_message = "functions must have exactly the keys intake, booking_page and confirmation."
   }
   validation {
     condition     = alltrue([for function in var.functions : function.memory_mib >= 128 && function.memory_mib <= 10240])

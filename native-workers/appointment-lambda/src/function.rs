@@ -53,7 +53,7 @@ impl Function {
         let program = std::env::current_exe()?;
         let package = program.parent().unwrap_or(&program);
         let component = settings::component(environment)?;
-        let manifest = Manifest::from_file(package.join("spin.toml"))?.only(&component)?;
+        let manifest = Manifest::from_file(package.join("spin.toml"))?.only(&[&component])?;
         let queue = settings::queue(environment)?.map(|settings| SourceQueue::new(settings, log.clone()));
         let variables = settings::variables(&manifest, &component, environment)?;
         let engine = WasmEngine::without_compiler(INSTANCES)?;

@@ -293,14 +293,14 @@ async fn serve_imports(country: Country, settings: SlotSettings, objects: Object
         }
         let drained = drain(&mut connection, country, bus).await?;
         let _ = connection.close().await;
-        tracing::info!(
-            country = country.code(),
-            objects = event.payload.records.len(),
-            sent = drained.sent,
-            left = drained.left,
-            "told the event bus"
-        );
-        Ok::<_, Error>(Imported { objects: event.payload.records.len(), drained })
+        let (country, objects) = (country.code(), event.payload.records.len());
+        let Drained { sent, left } = drained;
+        match (objects, sent, left) {
+            // The schedule asks every few seconds.
+            (0, 0, 0) => tracing::debug!(country, "nothing to tell the event bus"),
+            _ => tracing::info!(country, objects, sent, left, "told the event bus"),
+        }
+        Ok::<_, Error>(Imported { objects, drained })
     }))
     .await
 }

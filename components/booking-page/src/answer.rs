@@ -1,0 +1,164 @@
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::SystemTime;
+
+use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
+use http::header::{
+    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use crate::assets::{Asset, DOCUMENT, Encoding, VERSION};
+use crate::policy;
+use crate::settings::Configuration;
+
+const SERVICE: &str = "booking-page";
+
+/// The methods of every path.
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// What may be kept, and must be asked about each time.
+const REVALIDATED: &str = "no-cache";
+
+/// What never changes under its name.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What a path names.
+enum Resource {
+    /// `/`
+    Document,
+    /// `/config.json`
+    Configuration,
+    /// `/assets/{version}/{file}`
+    Asset(&'static Asset),
+}
+
+impl Resource {
+    fn find(path: &str) -> Option<Self> {
+        match path {
+            "/" => Some(Self::Document),
+            "/config.json" => Some(Self::Configuration),
+            _ => {
+                let (version, name) = path.strip_prefix("/assets/")?.split_once('/')?;
+                if version == VERSION { Asset::find(name).map(Self::Asset) } else { None }
+            }
+        }
+    }
+}
+
+/// Answers a request. What was served is in the host's own log; a line of the component's own tells of what failed.
+pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
+    let headers = request.headers();
+    let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
+    let answered = match Resource::find(request.uri().path()) {
+        None => Ok(refuse(Problem::new(ProblemCode::NotFound), headers)),
+        Some(_) if *request.method() == Method::OPTIONS => Ok(options()),
+        Some(_) if !is_read => Ok(refuse(Problem::method_not_allowed(METHODS), headers)),
+        Some(Resource::Document) => document(headers),
+        Some(Resource::Configuration) => configuration(headers),
+        Some(Resource::Asset(asset)) => Ok(file(asset, IMMUTABLE, asset.hash, headers)),
+    };
+    let mut response = answered.unwrap_or_else(|error| fail(&error, headers, arrived));
+    policy::protect(response.headers_mut());
+    response
+}
+
+/// The document, with the policy that its settings ask for. Its entity tag is of both: a browser keeps the policy with the document.
+fn document(headers: &HeaderMap) -> Result<Response, SettingError> {
+    let policy = policy::content_security_policy(Configuration::read()?.origins());
+    let mut response =
+        file(&DOCUMENT, REVALIDATED, &format!("{}-{:x}", DOCUMENT.hash, hash(policy.as_bytes())), headers);
+    // Origins are printable ASCII, as what a URI holds.
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
+
+fn configuration(headers: &HeaderMap) -> Result<Response, SettingError> {
+    // Strings always serialise.
+    let body = serde_json::to_vec(&Configuration::read()?).unwrap_or_default();
+    let tag = format!("\"{:x}\"", hash(&body));
+    let mut response = validated(&tag, headers).unwrap_or_else(|| {
+        let mut response = Response::new(body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    });
+    keep(response.headers_mut(), REVALIDATED, tag);
+    Ok(response)
+}
+
+/// A file in the encoding that the client takes, or `304` where the client has it. `name` names its content.
+fn file(asset: &Asset, lifetime: &'static str, name: &str, headers: &HeaderMap) -> Response {
+    let encoding = Encoding::preferred(headers);
+    let tag = format!("\"{name}{}\"", encoding.suffix());
+    let mut response = validated(&tag, headers).unwrap_or_else(|| {
+        let mut response = Response::new(asset.body(encoding).to_vec());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+        if let Some(encoding) = encoding.name() {
+            response.headers_mut().insert(CONTENT_ENCODING, encoding);
+        }
+        response
+    });
+    keep(response.headers_mut(), lifetime, tag);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    response
+}
+
+/// `304` where `If-None-Match` names the tag (RFC 9110, section 13.1.2).
+fn validated(tag: &str, headers: &HeaderMap) -> Option<Response> {
+    let mut lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
+    let has_it = lists.any(|list| {
+        list.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+    });
+    if !has_it {
+        return None;
+    }
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    Some(response)
+}
+
+fn keep(headers: &mut HeaderMap, lifetime: &'static str, tag: String) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(lifetime));
+    // Hexadecimal digits and quotation marks.
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(ETAG, tag);
+    }
+}
+
+/// The same for the same bytes in every instance.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn options() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+    response
+}
+
+fn refuse(problem: Problem, headers: &HeaderMap) -> Response {
+    let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let mut response = problem.into_response(Language::preferred(language));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-language"));
+    response
+}
+
+/// `500`, and a line for the operator, whose setting is at fault.
+fn fail(error: &SettingError, headers: &HeaderMap, arrived: SystemTime) -> Response {
+    let trace = Chance::draw().trace(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok()));
+    LogLine::new(Level::Error, SERVICE, "request refused", trace)
+        .with("request_id", trace.span_id())
+        .with("status", StatusCode::INTERNAL_SERVER_ERROR.as_u16())
+        .with("error", error.to_string())
+        .with_duration_since(arrived)
+        .write();
+    let instance = format!("urn:medical-appointments:request:{}", trace.span_id());
+    refuse(Problem::new(ProblemCode::Internal).with_instance(instance), headers)
+}

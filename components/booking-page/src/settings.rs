@@ -1,0 +1,99 @@
+use appointment::Country;
+use edge_component::{Setting, SettingError, settings};
+use http::Uri;
+use serde::Serialize;
+
+settings! {
+    AUTHENTICATION = "authentication";
+    JWT_ISSUER = "jwt_issuer";
+    JWT_INSURED_ID_CLAIM = "jwt_insured_id_claim";
+    OIDC_CLIENT_ID = "oidc_client_id";
+    OIDC_SCOPE = "oidc_scope";
+    OIDC_TOKEN_ORIGIN = "oidc_token_origin";
+}
+
+/// What the page needs to know, as `/config.json` tells it. Nothing of it is secret.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Configuration {
+    authentication: Authentication,
+    /// ISO 3166-1 alpha-2 codes.
+    countries: [&'static str; Country::ALL.len()],
+    /// The claim of an access token that holds the five digits of the insured person.
+    insured_id_claim: String,
+    /// How people sign in; without it they paste a token.
+    open_id: Option<OpenId>,
+}
+
+/// How the API knows who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Authentication {
+    None,
+    Jwt,
+}
+
+/// The client of an OpenID provider that the page is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenId {
+    issuer: String,
+    client_id: String,
+    scope: String,
+    /// What the page connects to, for its policy.
+    #[serde(skip)]
+    origins: Vec<String>,
+}
+
+impl Configuration {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    ///
+    /// When a setting cannot be read or does not have its form.
+    pub(crate) fn read() -> Result<Self, SettingError> {
+        let authentication = match AUTHENTICATION.text()?.as_str() {
+            "none" => Authentication::None,
+            "jwt" => Authentication::Jwt,
+            _ => return Err(AUTHENTICATION.invalid("it is `none` or `jwt`")),
+        };
+        let client_id = OIDC_CLIENT_ID.optional_text()?;
+        let open_id = match client_id.filter(|_| authentication == Authentication::Jwt) {
+            Some(client_id) => Some(OpenId::read(client_id)?),
+            None => None,
+        };
+        Ok(Self {
+            authentication,
+            countries: Country::ALL.map(Country::code),
+            insured_id_claim: JWT_INSURED_ID_CLAIM.text()?,
+            open_id,
+        })
+    }
+
+    /// The origins, besides the page's own, that it connects to.
+    pub(crate) fn origins(&self) -> &[String] {
+        self.open_id.as_ref().map_or(&[], |open_id| &open_id.origins)
+    }
+}
+
+impl OpenId {
+    fn read(client_id: String) -> Result<Self, SettingError> {
+        let issuer = JWT_ISSUER.required_text()?;
+        let mut origins = vec![origin(&issuer, JWT_ISSUER)?];
+        if let Some(other) = OIDC_TOKEN_ORIGIN.optional_text()? {
+            let other = origin(&other, OIDC_TOKEN_ORIGIN)?;
+            if !origins.contains(&other) {
+                origins.push(other);
+            }
+        }
+        Ok(Self { issuer, client_id, scope: OIDC_SCOPE.required_text()?, origins })
+    }
+}
+
+/// The origin of a URL.
+fn origin(url: &str, setting: Setting) -> Result<String, SettingError> {
+    let parsed = url.parse::<Uri>().ok();
+    let origin = parsed.and_then(|uri| Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?)));
+    let origin = origin.filter(|origin| origin.starts_with("http") && !origin.contains(['@', ';', ',', '\'']));
+    origin.ok_or_else(|| setting.invalid("it is no URL such as https://issuer.example: the page signs people in there"))
+}
