@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tests::{Browser, View, own_stack_with_slots, scratch_folder};
 use tokio::sync::OnceCell;
 
+use crate::components::{Double, EVENT_ID, row, variables_with};
 use crate::race::send;
+use crate::served::Served;
 
 /// What a first visit may bring over the wire.
 const WEIGHT_LIMIT: u64 = 100_000;
@@ -374,6 +376,44 @@ async fn a_reload_in_the_middle_books_once() {
     browser.page().refresh().await.unwrap();
     view.heading("Book an appointment").await;
     assert_eq!(listed(stack, "70020").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_takes_long_is_asked_for_also_after_a_reload() {
+    let rows = ["pending", "failed", "failed", "failed", "completed"];
+    let rows = rows.map(|status| ("GetItem", 200, json!({"Item": row(status, EVENT_ID)}).to_string()));
+    let aws = Double::start(&rows).await;
+    // A host that lets nobody wait answers `202` at once.
+    let host = Served::with_page(variables_with(&aws.url, &aws.url, &[("wait_limit_seconds", "0")])).await;
+    let browser = browser("page-slow", "en").await;
+    let view = View(&browser);
+    browser.page().goto(&host.url()).await.unwrap();
+    view.heading("Who is the appointment for?").await;
+    let slot = json!({
+        "scheduleId": 100, "countryISO": "PE", "specialty": "Cardiología", "center": "Clínica Miraflores",
+        "practitioner": "Dra. Quispe", "start": "2098-12-01T09:00:00-05:00", "utcOffset": "-05:00",
+        "startsAt": "2098-12-01T14:00:00.000Z", "endsAt": "2098-12-01T14:30:00.000Z",
+    });
+    let command = json!({
+        "key": "a key of the page", "insuredId": "00123", "path": "/appointments", "search": {}, "slot": slot,
+        "body": {"insuredId": "00123", "scheduleId": 100, "countryISO": "PE"},
+    });
+    let script = "sessionStorage.insuredId = '00123'; sessionStorage.command = arguments[0]";
+    let _ = view.run(script, vec![json!(command.to_string())]).await;
+    browser.page().refresh().await.unwrap();
+    view.heading("Booking your appointment…").await;
+    let _ = view.until("main .card", |text| text.contains("We are processing your appointment.")).await;
+    assert!(view.text().await.contains("You may close this page"), "the API has it");
+    let _ = view.until("main .card", |text| text.contains("your appointment is not confirmed yet")).await;
+    view.check("delayed").await;
+    browser.page().refresh().await.unwrap();
+    view.heading("Your appointment is confirmed").await;
+    assert_eq!(view.run("return sessionStorage.command ?? null", vec![]).await, Value::Null);
+    let sent = aws.sent.lock().unwrap();
+    let written: Vec<&str> =
+        sent.iter().filter(|sent| sent.operation == "TransactWriteItems").map(|sent| sent.body.as_str()).collect();
+    assert_eq!(written.len(), 2, "once for each time that the page was loaded");
+    assert!(written.iter().all(|body| body.contains("idempotency#a key of the page")), "{written:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
