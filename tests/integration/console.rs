@@ -44,7 +44,8 @@ async fn book(stack: &LocalStack, person: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_answers_who_knows_its_address_and_nobody_else() {
-    let (console, _watch) = console_of(stack().await).await;
+    let stack = &*stack().await;
+    let (console, _watch) = console_of(stack).await;
     let url = console.url();
     let (origin, token) = url.trim_end_matches('/').rsplit_once('/').unwrap();
     assert_eq!(token.len(), 32, "{url}");
@@ -91,7 +92,7 @@ async fn the_console_answers_who_knows_its_address_and_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bookings_are_found_by_appointment_trace_and_person_and_tables_are_shown_by_pages() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let (console, _watch) = console_of(stack).await;
     let url = console.url();
     let get = async |path: &str| ask(Method::GET, &format!("{url}api/{path}"), &[]).await;

@@ -248,7 +248,7 @@ async fn a_setting_without_its_form_is_named_and_nothing_is_served_by_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_the_same_at_the_edge_and_through_api_gateway() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     let get = async |way: Way, path: &str, headers: &[(&str, &str)]| {
         let mut request = way.request(stack, path);
         for (name, value) in headers {

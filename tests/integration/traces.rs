@@ -34,7 +34,7 @@ const NEXT_INVOCATION: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_bookings_time_is_explained_by_spans() {
-    let stack = stack().await;
+    let stack = &*stack().await;
     for (way, country) in Way::ALL.into_iter().flat_map(|way| [(way, "PE"), (way, "CL")]) {
         let booking = book_by(way, stack, country, fastrand::u32(0..100_000), fresh_slot()).await;
         assert_eq!(decided(stack, &booking).await["status"], "completed");
