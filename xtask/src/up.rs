@@ -64,7 +64,7 @@ pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitC
     };
     explain(&stack, ways);
     if let Some(console) = &console {
-        println!("\nThe console, for you alone: {}", console.url());
+        println!("\nThe console, for you alone:\n  {}", console.url());
     }
     println!("\nErrors are shown here as they happen. Ctrl-C stops everything.");
     tokio::select! {

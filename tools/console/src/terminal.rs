@@ -117,8 +117,12 @@ pub fn log_line(line: &LogLine, colour: Colour) -> String {
     if let Some(reason) = reason(line) {
         text += &wrapped(&format!("    {reason}"), 4);
     }
+    let message_id = line.fields.get("message_id").and_then(|id| id.as_str());
     if let Some(trace) = &line.trace_id {
         text += &colour.dim(&format!("    trace {trace}"));
+        text.push('\n');
+    } else if let Some(message_id) = message_id {
+        text += &colour.dim(&format!("    message {message_id}"));
         text.push('\n');
     }
     if let Some(appointment) = &line.appointment_id {
@@ -351,6 +355,7 @@ Errors: 2
     trace f44af53fcfacf9aa38d2748c17b35542
 03:41:05 ERROR appointment-pe: message is no command for this country
     expected value at line 1 column 1
+    message m1
 ";
         let shown = status(&state(), &history(), Colour::Off);
         assert_eq!(shown, expected);
