@@ -86,10 +86,10 @@ impl Client {
     pub(crate) async fn book(&mut self) -> Result<()> {
         let mut booking = booking()?;
         booking.headers_mut().extend(self.headers.clone());
-        // Whoever prefers to wait is told the outcome, everybody else that there will be one.
-        let expected = if self.headers.contains_key(PREFER) { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+        // Whoever prefers to wait is told the outcome where one of the places to wait is free, everybody else that there will be one.
+        let waits = self.headers.contains_key(PREFER);
         let answer = self.send(booking).await?;
-        if answer.status() != expected {
+        if !(answer.status() == StatusCode::ACCEPTED || waits && answer.status() == StatusCode::CREATED) {
             bail!("a booking was answered {}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
         }
         Ok(())
