@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One system for the tests of this file: they keep apart by the people.
 async fn system() -> &'static LocalStack {
     static SYSTEM: OnceCell<LocalStack> = OnceCell::const_new();
-    SYSTEM.get_or_init(|| own_stack_with_slots("page")).await
+    SYSTEM.get_or_init(|| own_stack_with_slots("page", local_stack::sample::DAYS)).await
 }
 
 /// A browser in Tokyo, where no clinic is: what it shows are the clinics' times all the same.

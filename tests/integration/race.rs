@@ -14,7 +14,7 @@ use local_stack::http::Http;
 use local_stack::postgres::connect;
 use local_stack::sample;
 use serde_json::{Value, json};
-use tests::own_stack_with_slots;
+use tests::{SAMPLE_DAYS, own_stack_with_slots};
 
 const PEOPLE: u32 = 500;
 const SLOTS: u32 = 50;
@@ -218,7 +218,7 @@ fn held(row: &Value) -> Option<(&str, &str)> {
 
 #[tokio::test]
 async fn five_hundred_people_want_fifty_slots() {
-    let stack = own_stack_with_slots("race").await;
+    let stack = own_stack_with_slots("race", SAMPLE_DAYS).await;
     let people: Vec<Person> = (0..PEOPLE).map(Person::new).collect();
     let started = Instant::now();
     let acts = people.iter().enumerate().map(async |(number, person)| (number, person.acts(&stack).await));

@@ -10,7 +10,7 @@ use http::{Method, Request, Version};
 use local_stack::http::Http;
 use regex::{Captures, Regex, escape};
 use serde_json::Value;
-use tests::{own_stack_with_slots, workspace};
+use tests::{SAMPLE_DAYS, own_stack_with_slots, workspace};
 
 use crate::application::PATIENCE;
 use crate::openapi::DOCUMENT;
@@ -163,7 +163,7 @@ fn readme() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_curl_sessions_print_what_the_readme_shows() {
     // Its own, with the slots that the sessions name.
-    let stack = own_stack_with_slots("readme").await;
+    let stack = own_stack_with_slots("readme", SAMPLE_DAYS).await;
     let steps = steps(&readme());
     assert!(steps.len() >= 10, "the README has a session for every route");
     let url = stack.url();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
 use serde_json::{Value, json};
-use tests::own_stack_with_slots;
+use tests::{SAMPLE_DAYS, own_stack_with_slots};
 
 use crate::race::send;
 
@@ -48,7 +48,7 @@ async fn get(stack: &LocalStack, path: &str) -> Value {
 
 #[tokio::test]
 async fn a_file_in_the_bucket_is_imported_shown_booked_and_withdrawn() {
-    let stack = own_stack_with_slots("slots").await;
+    let stack = own_stack_with_slots("slots", SAMPLE_DAYS).await;
     let slot = "5000,Oftalmología,Clínica Miraflores,Dra. Vega,2098-12-01T09:00,30,America/Lima";
     let lines = format!("{slot},open\n5001,,Clínica Miraflores,Dra. Vega,2098-12-01T10:00,30,America/Lima,open\n");
     let report = import(&stack, "vega.csv", &lines).await;

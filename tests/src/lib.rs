@@ -15,8 +15,8 @@ pub use browser::Browser;
 pub use log::lines_that_name;
 pub use shared::{Lease, Shared};
 pub use stack::{
-    artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack, stack_behind,
-    stack_with_authentication, stack_with_collector,
+    SAMPLE_DAYS, artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack,
+    stack_behind, stack_with_authentication, stack_with_collector,
 };
 pub use view::View;
 

@@ -17,7 +17,7 @@ use crate::shared::{Lease, Shared};
 use crate::workspace;
 
 /// A quarter of what people get: to project a slot costs the emulator about as much as to book it.
-const SAMPLE_DAYS: i64 = 7;
+pub const SAMPLE_DAYS: i64 = 7;
 
 /// Runs what a shared stack does in the background; the runtime of a single test ends with that test.
 pub(crate) static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
@@ -89,18 +89,18 @@ pub async fn stack_with_collector(name: &'static str, collector: String) -> Loca
     .await
 }
 
-/// As [`own_stack`], where each country has the [`sample`](local_stack::sample) of slots, and books nothing else.
+/// As [`own_stack`], where each country has the [`sample`](local_stack::sample) of so many days, and books nothing else.
 ///
 /// # Panics
 ///
 /// Where a part cannot be built or started.
-pub async fn own_stack_with_slots(name: &'static str) -> LocalStack {
+pub async fn own_stack_with_slots(name: &'static str, days: i64) -> LocalStack {
     in_background(async move || {
         let (options, artifacts) = prepare(name, CatalogueKind::Own)?;
         let root = options.root.clone();
         let front = Front::new(&root, &artifacts, host());
         let stack = LocalStack::start(options, front, &Progress::silent()).await?;
-        catalogue::import_sample(stack.services(), &artifacts, SAMPLE_DAYS).await?;
+        catalogue::import_sample(stack.services(), &artifacts, days).await?;
         catalogue::until_projected(stack.services()).await?;
         Ok(stack)
     })
