@@ -169,9 +169,12 @@ async fn calendar(view: &View<'_>, name: &str) -> String {
     let started = Instant::now();
     loop {
         let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        // While it is written it has another ending.
-        if let Some(file) = files.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "ics")) {
-            return std::fs::read_to_string(file).unwrap();
+        // The name may be there before what it holds.
+        if let Some(file) = files.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "ics"))
+            && let Ok(text) = std::fs::read_to_string(file)
+            && !text.is_empty()
+        {
+            return text;
         }
         assert!(started.elapsed() < PATIENCE, "nothing was downloaded");
         tokio::time::sleep(Duration::from_millis(25)).await;
