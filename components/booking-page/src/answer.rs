@@ -1,12 +1,13 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::SystemTime;
 
-use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
-use http::header::{
-    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, VARY,
+use edge_component::{
+    Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError, caller, has_tag,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{
+    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::assets::{Asset, DOCUMENT, Encoding, VERSION};
 use crate::policy;
@@ -22,8 +23,6 @@ const REVALIDATED: &str = "no-cache";
 
 /// What never changes under its name.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What a path names.
 enum Resource {
@@ -109,11 +108,7 @@ fn file(asset: &Asset, lifetime: &'static str, name: &str, headers: &HeaderMap) 
 
 /// `304` where `If-None-Match` names the tag (RFC 9110, section 13.1.2).
 fn validated(tag: &str, headers: &HeaderMap) -> Option<Response> {
-    let mut lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
-    let has_it = lists.any(|list| {
-        list.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
-    });
-    if !has_it {
+    if !has_tag(headers, tag) {
         return None;
     }
     let mut response = Response::default();
@@ -152,7 +147,7 @@ fn refuse(problem: Problem, headers: &HeaderMap) -> Response {
 
 /// `500`, and a line for the operator, whose setting is at fault.
 fn fail(error: &SettingError, headers: &HeaderMap, arrived: SystemTime) -> Response {
-    let trace = Chance::draw().trace(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok()));
+    let trace = Chance::draw().trace(caller(headers));
     LogLine::new(Level::Error, SERVICE, "request refused", trace)
         .with("request_id", trace.span_id())
         .with("status", StatusCode::INTERNAL_SERVER_ERROR.as_u16())

@@ -11,7 +11,7 @@ use backplane::{
     RepublishSchedule, TURN, TURNS_AT_ONCE, not_processed_event_id,
 };
 use edge_component::{
-    Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError,
+    Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError, caller,
 };
 use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
@@ -121,8 +121,7 @@ struct Republisher {
 
 /// Answers a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
 pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
-    let trace =
-        Chance::draw().trace(request.headers().get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok()));
+    let trace = Chance::draw().trace(caller(request.headers()));
     let mut country = None;
     let result = match order(&request) {
         Ok(order) => {

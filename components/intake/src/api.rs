@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use appointment::{Appointment, AppointmentId, KeptCountry, TraceContext};
 use aws_http::CallLog;
 use backplane::{KeptAppointment, StoreError};
-use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError};
+use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError, caller};
 use http::header::{
     ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -19,8 +19,6 @@ const SERVICE: &str = "intake";
 
 /// What a request's id follows in the `instance` of its problem.
 const REQUEST_URN: &str = "urn:medical-appointments:request:";
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// One request on its way to an answer, and what its log line will say.
 pub(crate) struct Exchange {
@@ -107,7 +105,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     let chance = Chance::draw();
     let headers = request.headers();
     let allowed_origin = cors::allowed_origin(headers);
-    let caller = text_of(headers, &TRACEPARENT).and_then(|text| text.parse::<TraceContext>().ok());
+    let caller = caller(headers);
     let mut exchange = Exchange {
         arrived,
         trace: chance.trace(caller),

@@ -2,8 +2,8 @@ use appointment::{AppointmentId, InsuredId};
 use backplane::AppointmentsTable;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_component::{Problem, ProblemCode, Request, Response};
-use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use edge_component::{Problem, ProblemCode, Request, Response, has_tag};
+use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -85,14 +85,4 @@ pub(crate) fn tagged(mut response: Response, headers: &HeaderMap) -> Response {
 fn entity_tag(body: &[u8]) -> String {
     let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _] = <[u8; 32]>::from(Sha256::digest(body));
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(head))
-}
-
-/// Whether `If-None-Match` names this tag, or any (RFC 9110, section 13.1.2: weakly compared).
-fn has_tag(headers: &HeaderMap, tag: &str) -> bool {
-    let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    // Our tags hold no comma.
-    listed
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|listed| listed == "*" || listed.strip_prefix("W/").unwrap_or(listed) == tag)
 }

@@ -3,6 +3,7 @@
 //! - `serve` turns one call of the host into an [`http::Request`] and the answer back into one write.
 //! - [`Problem`] is an error as a client sees it (RFC 9457), and [`status_text`] an appointment's status, in Spanish or English.
 //! - [`Setting`] reads the application's variables, most of which come as one document; [`LogLine`] writes one JSON line for each outcome.
+//! - [`caller`] and [`has_tag`] read headers that every component heeds.
 //! - [`Chance`] draws the random bytes of a request in one host call.
 //!
 //! Moving to WASI 0.3 touches this crate, the transport of `aws-http` and nothing else
@@ -10,6 +11,7 @@
 
 mod chance;
 mod exchange;
+mod headers;
 mod language;
 mod log;
 mod problem;
@@ -22,6 +24,7 @@ mod status_text;
 pub use aws_http::wasi::run;
 pub use chance::Chance;
 pub use exchange::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response};
+pub use headers::{caller, has_tag};
 pub use language::Language;
 pub use log::{Hop, Level, LogLine};
 pub use problem::{InvalidMember, Problem, ProblemCode};
