@@ -1,7 +1,7 @@
 //! Amazon SQS, JSON 1.0: when a message that a function leaves is delivered again.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,60 @@ struct WireInput<'a> {
 /// The answer holds nothing.
 #[derive(Deserialize)]
 struct WireOutput {}
+
+/// What SQS tells of a delivery of a message, in the message's system attributes
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryTimes {
+    /// How often the queue has delivered it, this delivery included: `ApproximateReceiveCount`; 1 where it does not say.
+    pub receive_count: u32,
+    /// When the queue got it: `SentTimestamp`.
+    pub sent: Option<SystemTime>,
+    /// When the queue first delivered it: `ApproximateFirstReceiveTimestamp`.
+    pub first_received: Option<SystemTime>,
+}
+
+/// A time that a message waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// For what, such as `sqs.wait`.
+    pub name: &'static str,
+    /// When it began.
+    pub started: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+}
+
+impl DeliveryTimes {
+    /// The attributes that it is read from.
+    pub const ATTRIBUTES: [&str; 3] = [Self::SENT, Self::FIRST_RECEIVED, Self::RECEIVE_COUNT];
+
+    const RECEIVE_COUNT: &str = "ApproximateReceiveCount";
+    const SENT: &str = "SentTimestamp";
+    const FIRST_RECEIVED: &str = "ApproximateFirstReceiveTimestamp";
+
+    /// From the attributes, each by its name.
+    #[must_use]
+    pub fn read<'a>(attribute: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let instant = |name| {
+            let milliseconds = attribute(name)?.parse().ok()?;
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds))
+        };
+        Self {
+            receive_count: attribute(Self::RECEIVE_COUNT).and_then(|count| count.parse().ok()).unwrap_or(1),
+            sent: instant(Self::SENT),
+            first_received: instant(Self::FIRST_RECEIVED),
+        }
+    }
+
+    /// What the message waited for before it `arrived` at its function: its queue, and then the function or, after a delivery that
+    /// failed, this one.
+    pub fn waits(self, arrived: SystemTime) -> impl Iterator<Item = Wait> {
+        let again = if self.receive_count > 1 { "sqs.redelivery" } else { "lambda.invoke" };
+        let waits = [("sqs.wait", self.sent, self.first_received), (again, self.first_received, Some(arrived))];
+        waits.into_iter().filter_map(|(name, started, ended)| Some(Wait { name, started: started?, ended: ended? }))
+    }
+}
 
 /// What passes between the deliveries of a message that a function leaves: seconds first, minutes later.
 ///

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_http::native::NativeTransport;
-use aws_http::sqs::{ReceiveDelays, Sqs};
+use aws_http::sqs::{DeliveryTimes, ReceiveDelays, Sqs};
 use aws_http::{Client, Endpoint, RetryPolicy};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use edge_host::{
@@ -21,9 +21,6 @@ use crate::settings;
 
 /// How long setting a message's visibility may take. An instance ends so much earlier.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Attributes of SQS itself that a component gets beside the sender's: how long the message was on its way.
-const ATTRIBUTES: [&str; 3] = ["SentTimestamp", "ApproximateFirstReceiveTimestamp", "ApproximateReceiveCount"];
 
 /// The answer that `ReportBatchItemFailures` asks for.
 #[derive(Debug, Serialize)]
@@ -113,15 +110,16 @@ pub(crate) async fn handle(
 
 /// A record as a delivery of the queue, and as a message as Spin's SQS trigger has it.
 fn parts(record: SqsMessage) -> (Delivery, Message) {
-    let receive_count = record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+    let times = DeliveryTimes::read(|name| record.attributes.get(name).map(String::as_str));
     let delivery = Delivery {
         message_id: record.message_id.clone(),
         queue_arn: record.event_source_arn,
         receipt_handle: record.receipt_handle,
-        receive_count: receive_count.unwrap_or(1),
+        receive_count: times.receive_count,
     };
     let mut message_attributes = attributes(record.message_attributes);
-    message_attributes.extend(ATTRIBUTES.into_iter().filter_map(|name| {
+    // Beside the sender's: how long the message was on its way.
+    message_attributes.extend(DeliveryTimes::ATTRIBUTES.into_iter().filter_map(|name| {
         let value = MessageAttributeValue::Str(record.attributes.get(name)?.clone());
         Some(MessageAttribute { name: name.to_owned(), data_type: Some("Number".to_owned()), value })
     }));

@@ -1,8 +1,8 @@
 //! What a line tells of time beside its own duration.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use aws_http::sqs::{DeliveryTimes, Wait};
 use aws_lambda_events::event::sqs::SqsMessage;
 use serde::Serialize;
 
@@ -40,43 +40,39 @@ impl Beginning {
     /// A message's field `spans`, as JSON: what it waited for before the batch began, as its queue tells, and what was done for the
     /// batch.
     pub(crate) fn spans(&self, record: &SqsMessage, steps: &[Step]) -> String {
-        let sent = self.before(&record.attributes, "SentTimestamp");
-        let first = self.before(&record.attributes, "ApproximateFirstReceiveTimestamp");
-        // What came before is the delivery's own, or that of earlier ones, which failed.
-        let again = if receive_count(record) > 1 { "sqs.redelivery" } else { "lambda.invoke" };
-        let mut spans = Vec::with_capacity(steps.len() + 2);
-        if let (Some(sent), Some(first)) = (sent, first) {
-            spans.push(Span { name: "sqs.wait", start_offset_ms: sent, duration_ms: (first - sent).max(0.0) });
-        }
-        if let Some(first) = first {
-            spans.push(Span { name: again, start_offset_ms: first, duration_ms: (-first).max(0.0) });
-        }
-        spans.extend(steps.iter().map(|step| Span {
+        let waits = delivery(record).waits(self.time).map(|Wait { name, started, ended }| Span {
+            name,
+            start_offset_ms: self.offset(started),
+            duration_ms: milliseconds(ended.duration_since(started).unwrap_or_default()),
+        });
+        let steps = steps.iter().map(|step| Span {
             name: step.name,
             start_offset_ms: milliseconds(step.started.saturating_duration_since(self.instant)),
             duration_ms: milliseconds(step.duration),
-        }));
+        });
+        let spans: Vec<Span> = waits.chain(steps).collect();
         // Names and numbers always serialise.
         serde_json::to_string(&spans).unwrap_or_default()
     }
 
     /// An instant of the queue, in milliseconds from the beginning of the batch: negative, as a rule.
-    fn before(&self, attributes: &HashMap<String, String>, name: &str) -> Option<f64> {
-        let at = UNIX_EPOCH.checked_add(Duration::from_millis(attributes.get(name)?.parse().ok()?))?;
-        Some(match at.duration_since(self.time) {
+    fn offset(&self, at: SystemTime) -> f64 {
+        match at.duration_since(self.time) {
             Ok(after) => milliseconds(after),
             Err(before) => -milliseconds(before.duration()),
-        })
+        }
     }
 }
 
-/// How often the queue has delivered the message, this delivery included.
-pub(crate) fn receive_count(record: &SqsMessage) -> u32 {
-    record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+/// What the queue tells of this delivery.
+pub(crate) fn delivery(record: &SqsMessage) -> DeliveryTimes {
+    DeliveryTimes::read(|name| record.attributes.get(name).map(String::as_str))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use serde_json::{Value, json};
 
     use super::*;

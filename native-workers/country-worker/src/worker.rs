@@ -12,7 +12,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;
-use crate::span::{Beginning, Step, receive_count};
+use crate::span::{Beginning, Step, delivery};
 use crate::{Answer, Decision, Decisions, EventBus, Left, NotAccepted, Replaced, SourceQueue, Verdict};
 
 /// Draws the random bytes of a span id (W3C Trace Context).
@@ -255,7 +255,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         records
             .iter()
             .zip(messages)
-            .filter(|(record, _)| receive_count(record) >= self.delays.max_receive_count())
+            .filter(|(record, _)| delivery(record).receive_count >= self.delays.max_receive_count())
             .filter_map(|(_, message)| message.as_ref().ok())
             .filter(|message| {
                 asks(message) && undecided(message) && said.insert((message.appointment_id, message.command))
@@ -389,8 +389,8 @@ fn respond(
             continue;
         };
         let delay = match failure {
-            Failure::Unreadable(_) => report.delays.after_poison(receive_count(record)),
-            _ => report.delays.after(receive_count(record)),
+            Failure::Unreadable(_) => report.delays.after_poison(delivery(record).receive_count),
+            _ => report.delays.after(delivery(record).receive_count),
         };
         left.push(Left { queue_arn: queue_arn.clone(), receipt_handle: receipt_handle.clone(), delay });
     }
@@ -408,7 +408,7 @@ impl Report<'_> {
         let message_id = record.message_id.as_deref().unwrap_or_default();
         let country = self.country.code();
         let duration_ms = milliseconds(self.began.instant.elapsed());
-        let receive_count = receive_count(record);
+        let receive_count = delivery(record).receive_count;
         let spans = self.began.spans(record, &self.steps);
         let span_id = message.and_then(|message| self.places.of(message)).map(TraceContext::span_id);
         let span_id = span_id.as_deref();
