@@ -39,6 +39,7 @@
 //! | `inbound`, [`server`](RunningHost) | connections of clients, worker threads |
 //! | `outbound` | requests of components over pooled connections |
 //! | `logs` | lines of components and of the host |
+//! | `export` | what lines tell of time, to an OpenTelemetry collector |
 
 mod application;
 mod builder;
@@ -47,6 +48,7 @@ mod compile;
 mod engine;
 mod error;
 mod executor;
+mod export;
 mod guest;
 mod host_calls;
 mod inbound;
@@ -66,6 +68,7 @@ pub use crate::compile::compile_ahead;
 pub use crate::engine::{CodeOrigin, WasmEngine};
 pub use crate::error::{Error, ManifestError, Trigger};
 pub use crate::executor::{Executor, Failure, MessageFailure};
+pub use crate::export::SpanExport;
 pub use crate::guest::{Message, MessageAction, MessageAttribute, MessageAttributeValue};
 pub use crate::host_calls::HostCalls;
 pub use crate::logs::{Level, LogLine, LogSink, Origin, console, host_message};

@@ -5,13 +5,10 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use edge_host::{EdgeHost, Error, Level, Manifest, compile_ahead, console, host_message};
-use serde_json::json;
-use spans::Exporter;
+use edge_host::{EdgeHost, Error, Manifest, SpanExport, compile_ahead, console};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serve the HTTP components of a Spin application
@@ -144,14 +141,8 @@ async fn run(options: Options) -> Result<(), Error> {
         .listen(options.listen)
         .instances(options.instances)
         .request_timeout(options.request_timeout);
-    let exporter = exporter();
-    if let Some(exporter) = exporter.clone() {
-        let lines = console();
-        builder = builder.log(Arc::new(move |line| {
-            exporter.offer(line.text);
-            lines(line);
-        }));
-    }
+    let (log, spans) = SpanExport::from_environment("edge-host", console());
+    builder = builder.log(log);
     if let Some(threads) = options.threads {
         builder = builder.threads(threads);
     }
@@ -174,7 +165,7 @@ async fn run(options: Options) -> Result<(), Error> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        () = export(exporter.as_deref()) => {}
+        () = export(spans.as_ref()) => {}
     }
     eprintln!("Stopping; requests in flight have 10 s to finish (again to stop at once)");
     tokio::select! {
@@ -186,35 +177,17 @@ async fn run(options: Options) -> Result<(), Error> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    if let Some(exporter) = exporter {
-        flush(&exporter).await;
+    if let Some(spans) = spans {
+        spans.flush().await;
     }
     Ok(())
 }
 
-/// What sends spans to the collector that the environment names, if it does.
-fn exporter() -> Option<Arc<Exporter>> {
-    match Exporter::from_environment("edge-host") {
-        Ok(exporter) => exporter.map(Arc::new),
-        Err(fault) => {
-            let fields = json!({ "reason": fault.to_string() });
-            host_message(&console(), Level::Error, "started without an exporter of spans", fields);
-            None
-        }
-    }
-}
-
 /// Sends spans each second, for ever.
-async fn export(exporter: Option<&Exporter>) {
-    let Some(exporter) = exporter else { return std::future::pending().await };
+async fn export(spans: Option<&SpanExport>) {
+    let Some(spans) = spans else { return std::future::pending().await };
     loop {
         tokio::time::sleep(EXPORT_INTERVAL).await;
-        flush(exporter).await;
-    }
-}
-
-async fn flush(exporter: &Exporter) {
-    if let Err(error) = exporter.flush().await {
-        host_message(&console(), Level::Warn, "spans were not exported", json!({ "reason": error.to_string() }));
+        spans.flush().await;
     }
 }

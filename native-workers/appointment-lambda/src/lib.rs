@@ -26,10 +26,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use edge_host::{Level, LogSink, host_message};
+use edge_host::{Level, LogSink, SpanExport, host_message};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
-use spans::Exporter;
 
 use crate::event::Deadline;
 use crate::function::Function;
@@ -59,27 +58,13 @@ pub fn run() -> ExitCode {
 }
 
 /// Where a collector is set (`OTEL_EXPORTER_OTLP_ENDPOINT`), it gets what the lines tell of each event before the event is answered.
-async fn serve(mut log: LogSink) -> Result<(), Error> {
+async fn serve(log: LogSink) -> Result<(), Error> {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Err("AWS_LAMBDA_RUNTIME_API is not set: this is a Lambda function, which only Lambda starts".into());
     }
-    let exporter = match Exporter::from_environment(&std::env::var("SPIN_COMPONENT").unwrap_or_default()) {
-        Ok(exporter) => exporter.map(Arc::new),
-        Err(fault) => {
-            let fields = json!({ "reason": fault.to_string() });
-            host_message(&log, Level::Error, "started without an exporter of spans", fields);
-            None
-        }
-    };
-    if let Some(exporter) = &exporter {
-        let (exporter, lines) = (exporter.clone(), log);
-        log = Arc::new(move |line| {
-            exporter.offer(line.text);
-            lines(line);
-        });
-    }
+    let (log, spans) = SpanExport::from_environment(&std::env::var("SPIN_COMPONENT").unwrap_or_default(), log);
     let function = &Function::of_package(log.clone())?;
-    let (log, exporter) = (&log, &exporter);
+    let (log, spans) = (&log, &spans);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = Deadline::at(event.context.deadline);
         let answer = function.handle(event.payload, deadline).await;
@@ -87,10 +72,8 @@ async fn serve(mut log: LogSink) -> Result<(), Error> {
             let fields = json!({ "reason": error.to_string(), "aws_request_id": event.context.request_id });
             host_message(log, Level::Error, "an event failed", fields);
         }
-        if let Some(exporter) = exporter
-            && let Err(error) = exporter.flush().await
-        {
-            host_message(log, Level::Warn, "spans were not exported", json!({ "reason": error.to_string() }));
+        if let Some(spans) = spans {
+            spans.flush().await;
         }
         answer.map_err(Diagnostic::from)
     }))
