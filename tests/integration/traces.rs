@@ -63,7 +63,7 @@ async fn a_bookings_time_is_explained_by_spans() {
             }
         };
         let explained = timeline.explained().expect("from 202 to completed");
-        let text = timeline.text(false);
+        let text = timeline.text(console::terminal::Colour::Off);
         println!("{way:?}\n{text}");
         assert!(explained.percent() >= EXPLAINED_PERCENT, "{} % in {explained:#?}\n{text}", explained.percent());
         assert_eq!(traces_of(&booking.id, &lines), [booking.trace.as_str()]);

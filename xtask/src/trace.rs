@@ -40,7 +40,7 @@ pub(crate) fn run(root: &Path, options: &Trace) -> Result<ExitCode> {
             options.id
         );
     }
-    let colour = Colour::of_output() == Colour::On;
+    let colour = Colour::of_output();
     let texts: Vec<String> = timelines.iter().map(|timeline| timeline.text(colour)).collect();
     print!("{}", texts.join("\n"));
     Ok(ExitCode::SUCCESS)

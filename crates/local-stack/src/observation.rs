@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use appointment::{AppointmentId, InsuredId};
+use appointment::{AppointmentId, InsuredId, TraceContext};
 use aws_http::Endpoint;
 use backplane::{AppointmentsTable, PageRequest};
 use serde::{Deserialize, Serialize};
@@ -177,14 +177,14 @@ impl DeadLetter {
         // A command, or the envelope of an event.
         let detail = body.get("detail").unwrap_or(&body);
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let traceparent = text(detail.get("traceparent"));
+        let traceparent = detail.get("traceparent").and_then(Value::as_str);
         Self {
             queue: queue.to_owned(),
             back_to: back_to.to_owned(),
             message_id: shown.message_id,
             age_seconds,
             appointment_id: text(detail.get("appointmentId")),
-            trace_id: traceparent.and_then(|traceparent| Some(traceparent.split('-').nth(1)?.to_owned())),
+            trace_id: traceparent.and_then(|text| Some(text.parse::<TraceContext>().ok()?.trace_id().to_string())),
             kind: text(body.get("type").or_else(|| body.get("detail-type"))),
             body: shown.body,
         }

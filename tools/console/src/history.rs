@@ -132,6 +132,22 @@ impl Line {
     }
 }
 
+/// Whether a line is about a request that only reads.
+pub(crate) fn is_look(line: &LogLine) -> bool {
+    line.fields.get("method").is_some_and(|method| method == "GET" || method == "HEAD")
+}
+
+/// The spans of a line in the order in which they are shown: what was waited for before, the whole, and the calls within it.
+pub(crate) fn in_order(spans: &[Span]) -> Vec<(Part, &Span)> {
+    let Some((whole, parts)) = spans.split_first() else { return Vec::new() };
+    let mut parts: Vec<&Span> = parts.iter().collect();
+    parts.sort_by_key(|part| part.start);
+    let (waits, calls): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.start < whole.start);
+    let waits = waits.into_iter().map(|wait| (Part::Wait, wait));
+    let calls = calls.into_iter().map(|call| (Part::Call, call));
+    waits.chain([(Part::Whole, whole)]).chain(calls).collect()
+}
+
 /// Why something failed, as a line says it.
 pub(crate) fn reason(line: &LogLine) -> Option<&str> {
     ["failure", "error", "reason"].into_iter().find_map(|name| line.fields.get(name)?.as_str())
@@ -221,7 +237,6 @@ impl History {
 
 impl Trace {
     fn booking(&self, id: &str) -> Option<Booking> {
-        let is_look = |line: &LogLine| line.fields.get("method").is_some_and(|method| method == "GET");
         if !self.lines.iter().any(|line| line.appointment_id.is_some() && !is_look(line)) {
             return None;
         }
@@ -238,7 +253,11 @@ impl Trace {
         let mut groups: Vec<&Vec<Span>> = self.groups.iter().collect();
         // What was waited for before may have begun long ago, for all deliveries of a message at once.
         groups.sort_by_key(|group| group.first().map(|whole| whole.start));
-        let hops: Vec<Hop> = groups.into_iter().flat_map(|group| Hop::of_line(group, start)).collect();
+        let hops: Vec<Hop> = groups
+            .into_iter()
+            .flat_map(|group| in_order(group))
+            .map(|(part, span)| Hop::new(span, part, start))
+            .collect();
         Some(Booking {
             trace_id: id.to_owned(),
             appointments: self.lines.iter().filter_map(|line| line.appointment_id.clone()).collect(),
@@ -254,17 +273,6 @@ impl Trace {
 }
 
 impl Hop {
-    /// The spans of a line: waits, the whole, and calls.
-    fn of_line(spans: &[Span], start: Timestamp) -> Vec<Self> {
-        let Some((whole, parts)) = spans.split_first() else { return Vec::new() };
-        let mut parts: Vec<&Span> = parts.iter().collect();
-        parts.sort_by_key(|part| part.start);
-        let (waits, calls): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.start < whole.start);
-        let waits = waits.into_iter().map(|wait| Self::new(wait, Part::Wait, start));
-        let calls = calls.into_iter().map(|call| Self::new(call, Part::Call, start));
-        waits.chain([Self::new(whole, Part::Whole, start)]).chain(calls).collect()
-    }
-
     fn new(span: &Span, part: Part, start: Timestamp) -> Self {
         Self {
             service: span.service.clone(),

@@ -201,15 +201,6 @@ impl Desk {
             let _ = tokio::time::timeout(LOOK, self.look.notified()).await;
         }
     }
-
-    /// The dead letter that a request names, or all.
-    async fn chosen(&self, message_id: Option<&str>) -> Result<Vec<DeadLetter>, Refusal> {
-        let letters = self.stack.dead_letters(message_id).await?;
-        if message_id.is_some() && letters.is_empty() {
-            return Err(Refusal::new(StatusCode::NOT_FOUND, "this dead letter is not there any more"));
-        }
-        Ok(letters)
-    }
 }
 
 /// The state as the page gets it: each dead letter with its reason and its lines.
@@ -270,6 +261,10 @@ struct Refusal {
 impl Refusal {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into() }
+    }
+
+    fn gone() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "this dead letter is not there any more")
     }
 }
 
@@ -378,8 +373,10 @@ async fn table(
 async fn preview(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Response, Refusal> {
     let query = query(raw);
     let message_id = query.get("message").map(String::as_str);
-    desk.chosen(message_id).await?;
     let steps = desk.stack.redrive_steps(message_id).await?;
+    if message_id.is_some() && steps.is_empty() {
+        return Err(Refusal::gone());
+    }
     Ok(answer(&json!({"steps": steps})))
 }
 
@@ -393,8 +390,11 @@ async fn redrive(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Respo
     let Stack { account, backplane, .. } = &desk.stack;
     let mut steps = Vec::new();
     if let Some(message_id) = query.get("message") {
-        for letter in desk.chosen(Some(message_id)).await? {
+        for letter in desk.stack.dead_letters(Some(message_id)).await? {
             steps.push(done(&letter.queue, &account.put_back_one(&letter, backplane).await?));
+        }
+        if steps.is_empty() {
+            return Err(Refusal::gone());
         }
     } else {
         let redriven = account.redrive(backplane, false).await?;

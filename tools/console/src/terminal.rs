@@ -42,14 +42,14 @@ impl Colour {
         if is_terminal && !unwanted { Self::On } else { Self::Off }
     }
 
-    fn paint(self, code: &str, text: &str) -> String {
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
         match self {
             Self::On => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
             Self::Off => text.to_owned(),
         }
     }
 
-    fn heading(self, text: &str) -> String {
+    pub(crate) fn heading(self, text: &str) -> String {
         self.paint("1", text)
     }
 
@@ -61,11 +61,17 @@ impl Colour {
         self.paint("2", text)
     }
 
-    fn level(self, level: Level) -> String {
+    /// What tells of something at this level.
+    pub(crate) fn of_level(self, level: Level, text: &str) -> String {
+        Self::code(level).map_or_else(|| text.to_owned(), |code| self.paint(code, text))
+    }
+
+    /// The colour of a level that asks for attention.
+    pub(crate) const fn code(level: Level) -> Option<&'static str> {
         match level {
-            Level::Error => self.bad(level.as_str()),
-            Level::Warn => self.paint("33", level.as_str()),
-            Level::Info | Level::Debug => level.as_str().to_owned(),
+            Level::Error => Some("31"),
+            Level::Warn => Some("33"),
+            Level::Info | Level::Debug => None,
         }
     }
 }
@@ -130,7 +136,7 @@ pub fn log_line(line: &LogLine, colour: Colour) -> String {
         text.push('\n');
     }
     // Coloured after it was wrapped: escape sequences have no width.
-    text.replacen(line.level.as_str(), &colour.level(line.level), 1)
+    text.replacen(line.level.as_str(), &colour.of_level(line.level, line.level.as_str()), 1)
 }
 
 fn queues(queues: &[QueueState], colour: Colour) -> String {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::history::{Part, in_order, is_look, reason};
 use crate::spans::{Level, LogLine, Span};
+use crate::terminal::{Colour, WIDTH};
 
-/// The columns of a terminal that are used, and how they are shared out.
-const WIDTH: usize = 80;
+/// How the columns are shared out.
 const NAME: usize = 38;
 const TIME: usize = 10;
 const BAR: usize = WIDTH - NAME - TIME - 2;
@@ -57,8 +58,7 @@ impl Explained {
 pub fn traces_of(appointment_id: &str, lines: &[LogLine]) -> Vec<String> {
     let mut traces: Vec<String> = Vec::new();
     for line in lines {
-        let reads = line.fields.get("method").is_some_and(|method| method == "GET" || method == "HEAD");
-        if line.appointment_id.as_deref() != Some(appointment_id) || reads {
+        if line.appointment_id.as_deref() != Some(appointment_id) || is_look(line) {
             continue;
         }
         if let Some(trace_id) = line.trace_id.as_ref().filter(|trace_id| !traces.contains(trace_id)) {
@@ -121,13 +121,9 @@ impl Timeline {
         Explained { total, told: total.saturating_sub(missing), gaps }
     }
 
-    /// The trace as lines of at most 80 columns, each with its end; with colours of the terminal where `colour` says that it has them.
+    /// The trace as lines of at most 80 columns, each with its end.
     #[must_use]
-    pub fn text(&self, colour: bool) -> String {
-        let paint = |code: &str, text: &str| match colour {
-            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-            false => text.to_owned(),
-        };
+    pub fn text(&self, colour: Colour) -> String {
         let mut text = String::new();
         let ids: Vec<&str> = self.appointments();
         let about =
@@ -140,34 +136,24 @@ impl Timeline {
             let scale = format!("{:>width$}", milliseconds(total), width = BAR - 4);
             let _ = writeln!(text, "{:NAME$} 0 ms{scale}", format!("{} UTC", shortened(from)));
             for group in &self.groups {
-                let Some((own, parts)) = group.split_first() else { continue };
-                let mut parts: Vec<&Span> = parts.iter().collect();
-                parts.sort_by_key(|part| part.start);
-                let (before, within): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.start < own.start);
-                let rows = before.iter().map(|wait| (*wait, format!("  ({})", wait.name), '░'));
-                let rows = rows.chain([(own, format!("{}: {}", own.service, own.name), '█')]);
-                let rows = rows.chain(within.iter().map(|call| (*call, format!("  {}", call.name), '▒')));
-                for (span, name, mark) in rows {
-                    let code = match (span.level, mark) {
-                        (Level::Error, _) => "31",
-                        (Level::Warn, _) => "33",
-                        (_, '█') => "32",
-                        (_, '▒') => "36",
-                        _ => "2",
+                for (part, span) in in_order(group) {
+                    let (name, mark, code) = match part {
+                        Part::Wait => (format!("  ({})", span.name), '░', "2"),
+                        Part::Whole => (format!("{}: {}", span.service, span.name), '█', "32"),
+                        Part::Call => (format!("  {}", span.name), '▒', "36"),
                     };
+                    let code = Colour::code(span.level).unwrap_or(code);
                     let name = format!("{:NAME$}", cut(&name, NAME));
-                    let name = if mark == '█' { paint("1", &name) } else { name };
-                    let bar = paint(code, &bar(between(from, span.start), span.duration, total, mark));
+                    let name = if part == Part::Whole { colour.heading(&name) } else { name };
+                    let bar = colour.paint(code, &bar(between(from, span.start), span.duration, total, mark));
                     let _ = writeln!(text, "{name} {bar} {:>TIME$}", milliseconds(span.duration));
                 }
             }
         }
         for line in &self.troubles {
-            let code = if line.level == Level::Error { "31" } else { "33" };
-            let why = ["error", "reason", "failure"].iter().find_map(|field| line.fields.get(*field)?.as_str());
-            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let why = reason(line).map(|why| format!(": {why}")).unwrap_or_default();
             let told = format!("{} {} {}{why}", line.level.as_str(), line.service, line.message);
-            let _ = writeln!(text, "{}", paint(code, &cut(&told, WIDTH)));
+            let _ = writeln!(text, "{}", colour.of_level(line.level, &cut(&told, WIDTH)));
         }
         if let Some(explained) = self.explained() {
             let Explained { total, gaps, .. } = &explained;
@@ -305,7 +291,7 @@ mod tests {
     #[test]
     fn a_trace_is_bars_of_eighty_columns() {
         let timeline = Timeline::of(TRACE, &booking()).unwrap();
-        let text = timeline.text(false);
+        let text = timeline.text(Colour::Off);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
         assert!(!text.contains('\u{1b}'));
         let rows: Vec<&str> = text.lines().collect();
@@ -314,7 +300,7 @@ mod tests {
         assert!(text.contains("  (sqs.wait)"), "{text}");
         assert!(text.contains("WARN confirmation outcome applied: slow"), "{text}");
         assert!(text.contains("100.0 ms from 202 to completed, 96.0 % of it in spans\n  4.0 ms after"), "{text}");
-        let coloured = timeline.text(true);
+        let coloured = timeline.text(Colour::On);
         assert!(coloured.contains("\u{1b}[32m"), "{coloured}");
         assert_eq!(Timeline::of("another", &booking()), None);
     }

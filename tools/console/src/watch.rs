@@ -8,8 +8,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use crate::history::History;
-use crate::spans::LogFolder;
-use crate::spans::LogLine;
+use crate::spans::{LogFolder, LogLine};
 
 /// What passes between two looks at the logs.
 const LOOK: Duration = Duration::from_millis(200);
