@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
+use local_stack::artifacts::COMPONENTS;
 use local_stack::progress::Progress;
 use local_stack::setup;
 
@@ -22,19 +23,9 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
     // The quick form judges no figure, so that it can do with what the tests have built anyway.
     let (profile, folder) = if quick { ("dev", "debug") } else { ("release", "release") };
     let step = progress.noisy_step("building components, peers and host");
-    let components = [
-        "-p",
-        "intake",
-        "-p",
-        "booking-page",
-        "-p",
-        "confirmation",
-        "--target",
-        setup::WASM_TARGET,
-        "--profile",
-        "component",
-    ];
-    build(root, "target", &components)?;
+    let packages = COMPONENTS.iter().flat_map(|name| ["-p", name]);
+    let components = packages.chain(["--target", setup::WASM_TARGET, "--profile", "component"]);
+    build(root, "target", &components.collect::<Vec<_>>())?;
     // Of the whole workspace, whose features `cargo test` unites too: else the quick form would compile the dependencies anew.
     let native = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
     build(root, "target", &["--workspace", "--profile", profile].into_iter().chain(native).collect::<Vec<_>>())?;

@@ -19,7 +19,7 @@ const LAMBDA_HOST: &str = "appointment-lambda";
 const EDGE_HOST: &str = "edge-host";
 
 /// The components of `spin.toml`.
-const COMPONENTS: [&str; 3] = ["intake", "booking-page", "confirmation"];
+pub const COMPONENTS: [&str; 3] = ["intake", "booking-page", "confirmation"];
 
 /// The zip of the application's functions in [`PACKAGES`], without its ending.
 pub const APPLICATION_PACKAGE: &str = "appointment";
