@@ -7,8 +7,7 @@ use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
 use serde_json::{Value, json};
-use tests::{Browser, View, own_stack_with_slots, scratch_folder};
-use tokio::sync::OnceCell;
+use tests::{Browser, Lease, Shared, View, own_stack_with_slots, scratch_folder};
 
 use crate::components::{Double, EVENT_ID, row, variables_with};
 use crate::race::send;
@@ -21,9 +20,9 @@ const WEIGHT_LIMIT: u64 = 100_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One system for the tests of this file: they keep apart by the people.
-async fn system() -> &'static LocalStack {
-    static SYSTEM: OnceCell<LocalStack> = OnceCell::const_new();
-    SYSTEM.get_or_init(|| own_stack_with_slots("page", local_stack::sample::DAYS)).await
+async fn system() -> Lease<LocalStack> {
+    static SYSTEM: Shared<LocalStack> = Shared::new();
+    SYSTEM.get(async || own_stack_with_slots("page", local_stack::sample::DAYS).await).await
 }
 
 /// A browser in Tokyo, where no clinic is: what it shows are the clinics' times all the same.
@@ -182,7 +181,7 @@ async fn calendar(view: &View<'_>, name: &str) -> String {
 }
 
 async fn books_moves_and_cancels(words: &Words) {
-    let stack = system().await;
+    let stack = &*system().await;
     let browser = browser(&format!("page-{}", words.tag), words.languages).await;
     let view = View(&browser);
     let name = |what: &str| format!("{}-{what}", words.tag);
@@ -306,7 +305,7 @@ async fn a_person_books_moves_and_cancels_in_english() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_loses_a_race_is_offered_the_next_free_times() {
-    let stack = system().await;
+    let stack = &*system().await;
     let browser = browser("page-race", "es-PE").await;
     let view = View(&browser);
     look(&view, stack, "70010", "PE", "Dermatología").await;
@@ -345,7 +344,7 @@ async fn who_loses_a_race_is_offered_the_next_free_times() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_in_the_middle_books_once() {
-    let stack = system().await;
+    let stack = &*system().await;
     let browser = browser("page-reload", "en").await;
     let view = View(&browser);
     look(&view, stack, "70020", "CL", "Pediatría").await;
@@ -421,7 +420,7 @@ async fn an_outcome_that_takes_long_is_asked_for_also_after_a_reload() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_is_told_in_words_with_what_to_do() {
-    let stack = system().await;
+    let stack = &*system().await;
     let browser = browser("page-errors", "en").await;
     let view = View(&browser);
     look(&view, stack, "70030", "PE", "Pediatría").await;
@@ -507,7 +506,7 @@ async fn the_keyboard_alone_books() {
     const TAB: &str = "\u{e004}";
     const ENTER: &str = "\u{e007}";
     const DOWN: &str = "\u{e015}";
-    let stack = system().await;
+    let stack = &*system().await;
     let browser = browser("page-keyboard", "en").await;
     let view = View(&browser);
     // Keys as the keyboard sends them, to whatever has the focus.
@@ -573,7 +572,7 @@ async fn the_keyboard_alone_books() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_light_and_asks_nobody_else() {
-    let stack = system().await;
+    let stack = &*system().await;
     let browser = browser("page-weight", "es-CL").await;
     let view = View(&browser);
     browser.page().goto(&stack.url()).await.unwrap();
