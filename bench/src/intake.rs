@@ -231,6 +231,10 @@ impl Bench {
             "{}: {bookings} bookings made {calls:?} calls of PutItem and Publish",
             kind.name()
         );
+        // Who finds no free place to wait reads nothing.
+        let read = seen.calls("GetItem");
+        let most_waited = kind != Kind::ComponentWaiting || read * 2 >= bookings;
+        ensure!(most_waited, "{}: of {bookings} bookings only {read} looked for their outcome", kind.name());
         subject.bookings += bookings;
         let cpu_us_per_booking = micros(cpu) / bookings.max(1) as f64;
         self.rounds.push(Round { subject: kind, setting, cpu_us_per_booking, outcome });
