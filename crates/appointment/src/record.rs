@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::unknown::passed_on_as_text;
-use crate::{AppointmentId, InsuredId, KeptCountry, ScheduleId, Slot, Status, Timestamp, UnknownValue};
+use crate::{AppointmentId, InsuredId, ScheduleId, Slot, Status, StoredCountry, Timestamp, UnknownValue};
 
 /// Why an appointment was rejected, failed or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,7 +117,7 @@ pub struct Appointment {
     pub schedule_id: ScheduleId,
     /// The country whose system decides.
     #[serde(rename = "countryISO")]
-    pub country: KeptCountry,
+    pub country: StoredCountry,
     /// Where it stands.
     pub status: Status,
     /// When it was accepted.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, KeptCountry, Original, Reason,
-    ScheduleId, Status, StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
+    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Original, Reason, ScheduleId,
+    Status, StatusChanged, StoredCountry, Timestamp, TraceContext, UnknownValue, Version1,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub(crate) const IDEMPOTENCY_PREFIX: &str = "idempotency#";
 
 /// An appointment with what the table keeps beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAppointment {
+pub struct StoredAppointment {
     /// The appointment as the person sees it.
     pub appointment: Appointment,
     /// Its steps so far, oldest first; empty where a list was read.
@@ -91,7 +91,7 @@ pub struct InvalidItem {
     pub attribute: &'static str,
 }
 
-impl KeptAppointment {
+impl StoredAppointment {
     /// Reads an item.
     ///
     /// # Errors
@@ -157,8 +157,8 @@ impl KeptAppointment {
     /// `trace` what stands in for the trace of its first delivery.
     #[must_use]
     pub fn change_by(&self, event_id: Uuid, target: Status, trace: TraceContext) -> Option<StatusChanged> {
-        let kept = self.events.iter().find(|event| event.id == event_id);
-        let (position, trace) = match kept {
+        let stored = self.events.iter().find(|event| event.id == event_id);
+        let (position, trace) = match stored {
             Some(event) => (event.position, event.trace),
             None if self.last_event_id == Some(event_id) => {
                 (self.history.iter().rposition(|entry| entry.status == target)?, trace)
@@ -187,7 +187,7 @@ impl KeptAppointment {
     #[must_use]
     pub fn unknown_value(&self) -> Option<UnknownField> {
         let Appointment { status, reason, country, .. } = self.appointment;
-        if let KeptCountry::Unknown(value) = country {
+        if let StoredCountry::Unknown(value) = country {
             return Some(UnknownField { field: attribute::COUNTRY, value });
         }
         let steps = self.history.iter().map(|entry| (entry.status, entry.reason));
@@ -238,8 +238,8 @@ pub(crate) fn status_of(item: &Item<'_>) -> Result<Status, InvalidItem> {
 }
 
 /// The country of an item, of a later version too.
-pub(crate) fn country_of(item: &Item<'_>) -> Result<KeptCountry, InvalidItem> {
-    item.s(attribute::COUNTRY).and_then(KeptCountry::from_stored).ok_or(InvalidItem { attribute: attribute::COUNTRY })
+pub(crate) fn country_of(item: &Item<'_>) -> Result<StoredCountry, InvalidItem> {
+    item.s(attribute::COUNTRY).and_then(StoredCountry::from_stored).ok_or(InvalidItem { attribute: attribute::COUNTRY })
 }
 
 fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
