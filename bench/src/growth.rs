@@ -338,19 +338,13 @@ fn insured(population: Population, number: usize) -> Result<InsuredId> {
 }
 
 fn appointment(insured_id: InsuredId, number: usize, at: Timestamp) -> Result<Appointment> {
-    Ok(Appointment {
-        appointment_id: AppointmentId::new(at, std::array::from_fn(|_| fastrand::u8(..))),
+    Ok(Appointment::requested(
+        AppointmentId::new(at, std::array::from_fn(|_| fastrand::u8(..))),
         insured_id,
-        schedule_id: ScheduleId::try_from(number as u64 + 1)?,
-        country: Country::Peru.into(),
-        status: Status::Pending,
-        created_at: at,
-        updated_at: at,
-        reason: None,
-        slot: None,
-        replaces: None,
-        replaced_by: None,
-    })
+        ScheduleId::try_from(number as u64 + 1)?,
+        Country::Peru,
+        at,
+    ))
 }
 
 fn completed(appointment: &Appointment, trace: TraceContext) -> OutcomeEvent {

@@ -100,19 +100,8 @@ pub(crate) async fn book(
     }
     let backend = Backend::read(context)?;
     let now = Timestamp::from(context.arrived);
-    let appointment = Appointment {
-        appointment_id: entropy.appointment_id(now),
-        insured_id: wanted.insured_id,
-        schedule_id: wanted.schedule_id,
-        country: wanted.country.into(),
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-        slot: None,
-        replaces: None,
-        replaced_by: None,
-    };
+    let appointment =
+        Appointment::requested(entropy.appointment_id(now), wanted.insured_id, wanted.schedule_id, wanted.country, now);
     keep(appointment, &asked, &backend, entropy, context).await
 }
 

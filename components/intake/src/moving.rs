@@ -30,17 +30,8 @@ pub(crate) async fn move_to(
 
     let now = Timestamp::from(context.arrived);
     let appointment = Appointment {
-        appointment_id: entropy.appointment_id(now),
-        insured_id,
-        schedule_id: wanted.schedule_id,
-        country: original.country,
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-        slot: None,
         replaces: Some(Original { appointment_id: original_id, schedule_id: original.schedule_id }),
-        replaced_by: None,
+        ..Appointment::requested(entropy.appointment_id(now), insured_id, wanted.schedule_id, original.country, now)
     };
     let Some(obstacle) = obstacle(&original, wanted.schedule_id, now) else {
         return keep(appointment, &asked, &backend, entropy, context).await;

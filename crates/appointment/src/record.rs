@@ -138,6 +138,39 @@ pub struct Appointment {
     pub replaced_by: Option<AppointmentId>,
 }
 
+impl Appointment {
+    /// An appointment as it is when a person asks for it at an instant: `pending`, with nothing decided and nothing optional.
+    #[must_use]
+    pub fn requested(
+        appointment_id: AppointmentId,
+        insured_id: InsuredId,
+        schedule_id: ScheduleId,
+        country: impl Into<StoredCountry>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            appointment_id,
+            insured_id,
+            schedule_id,
+            country: country.into(),
+            status: Status::Pending,
+            created_at: at,
+            updated_at: at,
+            reason: None,
+            slot: None,
+            replaces: None,
+            replaced_by: None,
+        }
+    }
+
+    /// Whether `other` is the same request, made at another time: only the id and the instants may differ.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let Self { appointment_id, created_at, updated_at, .. } = *self;
+        *self == Self { appointment_id, created_at, updated_at, ..other.clone() }
+    }
+}
+
 /// An appointment whose place another one takes, and its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

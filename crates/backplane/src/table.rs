@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::item::{
     APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, StoredAppointment, appointment_id_of, appointment_key,
-    attribute, country_of, history_value, original_map, original_of, parsed, pending_item, schedule_id_of,
+    attribute, history_value, parsed, pending_item, requested_of, with_request,
 };
 use crate::republish::{PendingShards, RepublishSchedule};
 use crate::slots::slot_map;
@@ -171,16 +171,10 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
     ) -> Result<Booked, StoreError> {
         let id = appointment.appointment_id.to_string();
         let now = appointment.created_at;
-        let mut key_item = key_of(&appointment.insured_id, idempotency_key)
+        let key_item = with_request(key_of(&appointment.insured_id, idempotency_key), appointment)
             .with(attribute::OPERATION, operation(appointment))
             .with(attribute::APPOINTMENT_ID, &id)
-            .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
-            .with(attribute::COUNTRY, appointment.country.as_str())
-            .with(attribute::CREATED_AT, now.to_string())
             .with(attribute::EXPIRES_AT, (now + IDEMPOTENCY_PERIOD).unix_seconds());
-        if let Some(original) = appointment.replaces {
-            key_item.insert(attribute::REPLACES, original_map(original));
-        }
         let transaction = TransactWriteItems {
             transact_items: vec![
                 TransactWriteItem::Put(PutItem {
@@ -239,31 +233,13 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         if item.s(attribute::OPERATION).unwrap_or(BOOKING) != operation(appointment) {
             return Ok(Booked::KeyReused);
         }
-        let first: Appointment = Self::accepted_under_key(item, appointment.insured_id)?;
+        let first = requested_of(item, parsed(item, attribute::APPOINTMENT_ID)?, appointment.insured_id)?;
         Ok(if first.appointment_id == appointment.appointment_id {
             Booked::New
-        } else if first.schedule_id == appointment.schedule_id && first.country == appointment.country {
+        } else if first.asks_the_same(appointment) {
             Booked::Replayed(Box::new(first))
         } else {
             Booked::KeyReused
-        })
-    }
-
-    /// The appointment as it was accepted with an idempotency key, from the key's item.
-    fn accepted_under_key(item: &Item<'_>, insured_id: InsuredId) -> Result<Appointment, InvalidItem> {
-        let created_at = parsed(item, attribute::CREATED_AT)?;
-        Ok(Appointment {
-            appointment_id: parsed(item, attribute::APPOINTMENT_ID)?,
-            insured_id,
-            schedule_id: schedule_id_of(item)?,
-            country: country_of(item)?,
-            status: Status::Pending,
-            created_at,
-            updated_at: created_at,
-            reason: None,
-            slot: None,
-            replaces: original_of(item)?,
-            replaced_by: None,
         })
     }
 
