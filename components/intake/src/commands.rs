@@ -100,8 +100,7 @@ pub(crate) async fn book(
     }
     let backend = Backend::read(context)?;
     let now = Timestamp::from(context.arrived);
-    let appointment =
-        Appointment::requested(entropy.appointment_id(now), wanted.insured_id, wanted.schedule_id, wanted.country, now);
+    let appointment = wanted.into_appointment(entropy.appointment_id(now), now);
     keep(appointment, &asked, &backend, entropy, context).await
 }
 

@@ -1,6 +1,6 @@
 //! `POST …/move`: a new appointment that takes the place of another of the same person.
 
-use appointment::{Appointment, AppointmentId, InsuredId, MoveRequest, Original, ScheduleId, Status, Timestamp};
+use appointment::{Appointment, AppointmentId, InsuredId, MoveRequest, ScheduleId, Status, Timestamp};
 use edge_component::{Problem, ProblemCode, Request, RequestEntropy, Response};
 
 use crate::api::{RequestContext, RequestError};
@@ -29,10 +29,7 @@ pub(crate) async fn move_to(
     let original = stored.appointment;
 
     let now = Timestamp::from(context.arrived);
-    let appointment = Appointment {
-        replaces: Some(Original { appointment_id: original_id, schedule_id: original.schedule_id }),
-        ..Appointment::requested(entropy.appointment_id(now), insured_id, wanted.schedule_id, original.country, now)
-    };
+    let appointment = original.moved_to(wanted.schedule_id, entropy.appointment_id(now), now);
     let Some(obstacle) = obstacle(&original, wanted.schedule_id, now) else {
         return keep(appointment, &asked, &backend, entropy, context).await;
     };

@@ -163,6 +163,13 @@ impl Appointment {
         }
     }
 
+    /// The appointment that is asked for when this one is to be moved to another slot at an instant.
+    #[must_use]
+    pub fn moved_to(&self, schedule_id: ScheduleId, appointment_id: AppointmentId, at: Timestamp) -> Self {
+        let replaces = Some(Original { appointment_id: self.appointment_id, schedule_id: self.schedule_id });
+        Self { replaces, ..Self::requested(appointment_id, self.insured_id, schedule_id, self.country, at) }
+    }
+
     /// Whether `other` is the same request, made at another time: only the id and the instants may differ.
     #[must_use]
     pub fn asks_the_same(&self, other: &Self) -> bool {

@@ -38,6 +38,9 @@ pub(crate) mod attribute {
     pub(crate) const REPLACED_BY: &str = "replacedBy";
 }
 
+/// The attributes of a list's entries: everything but the history. `status` is a reserved word in expressions.
+pub(crate) const LIST_PROJECTION: &str = "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent, slot, replaces, replacedBy";
+
 pub(crate) const APPOINTMENT_PREFIX: &str = "appointment#";
 pub(crate) const IDEMPOTENCY_PREFIX: &str = "idempotency#";
 

@@ -13,8 +13,8 @@ use aws_http::{Client, Endpoint, Error, ErrorKind, Retry, Transport};
 use uuid::Uuid;
 
 use crate::item::{
-    APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, StoredAppointment, appointment_id_of, appointment_key,
-    attribute, history_value, parsed, pending_item, requested_of, with_request,
+    APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, LIST_PROJECTION, StoredAppointment, appointment_id_of,
+    appointment_key, attribute, history_value, parsed, pending_item, requested_of, with_request,
 };
 use crate::republish::{PendingShards, RepublishSchedule};
 use crate::slots::slot_map;
@@ -27,9 +27,6 @@ const BOOKING: &str = "POST /appointments";
 
 /// How many pages of the table one page of a filtered list may read, because DynamoDB applies its limit before a filter.
 pub const MAX_READS_PER_PAGE: u32 = 4;
-
-/// The attributes of a list's entries: everything but the history. `status` is a reserved word in expressions.
-const LIST_PROJECTION: &str = "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent, slot, replaces, replacedBy";
 
 pub(crate) const STATUS_NAME: &[(&str, &str)] = &[("#status", attribute::STATUS)];
 

@@ -172,13 +172,7 @@ impl Intake {
         }
         let wanted = AppointmentRequest::from_json(body).map_err(Problem::from)?;
         let now = Timestamp::from(SystemTime::now());
-        let appointment = Appointment::requested(
-            AppointmentId::new(now, random),
-            wanted.insured_id,
-            wanted.schedule_id,
-            wanted.country,
-            now,
-        );
+        let appointment = wanted.into_appointment(AppointmentId::new(now, random), now);
         self.write(&appointment, trace).await?;
         self.publish(&appointment, trace).await;
         Ok(appointment)
