@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::end_to_end::{self, Deliveries, Logged, Way};
+use crate::end_to_end::{self, Deliveries, EntryPoint, Logged};
 
 /// Connections that send the burst, each the next booking as soon as the one before is answered.
 const CONNECTIONS: usize = 16;
@@ -59,7 +59,7 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
     let next = Arc::new(AtomicU32::new(0));
     let mut connections = JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let (next, way) = (next.clone(), Way::Edge.target(stack));
+        let (next, entry_point) = (next.clone(), EntryPoint::Edge.target(stack));
         connections.spawn(async move {
             let mut booked = Vec::new();
             loop {
@@ -67,7 +67,7 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
                 if number >= bookings {
                     return anyhow::Ok(booked);
                 }
-                let one = end_to_end::book(&way, first_slot + u64::from(number)).await?;
+                let one = end_to_end::book(&entry_point, first_slot + u64::from(number)).await?;
                 booked.push(one.context("a booking of the burst was answered 503")?);
             }
         });

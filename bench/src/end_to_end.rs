@@ -20,7 +20,7 @@ use local_stack::backplane::{Backplane, CatalogueKind};
 use local_stack::http::Http;
 use local_stack::progress::Progress;
 use local_stack::provision::{Api, lambda_trust_policy};
-use local_stack::{Front, LocalStack, Options, Ports, Services};
+use local_stack::{ApplicationOptions, LocalStack, Options, Ports, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -56,14 +56,14 @@ impl Plan {
 /// How bookings reach intake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Way {
+pub(crate) enum EntryPoint {
     /// API Gateway, and the function behind it.
     ApiGateway,
     /// The embedded host.
     Edge,
 }
 
-impl Way {
+impl EntryPoint {
     const ALL: [Self; 2] = [Self::ApiGateway, Self::Edge];
 
     pub(crate) const fn label(self) -> &'static str {
@@ -124,7 +124,7 @@ pub(crate) struct Share {
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
-    pub(crate) way: Way,
+    pub(crate) entry_point: EntryPoint,
     pub(crate) bookings_per_second: u32,
     /// Those that were accepted, which are timed.
     pub(crate) bookings: usize,
@@ -161,8 +161,8 @@ pub(crate) struct Emulator {
 
 impl EndToEnd {
     /// The bookings of one way at a rate.
-    pub(crate) fn find(&self, way: Way, bookings_per_second: u32) -> Option<&Row> {
-        self.rows.iter().find(|row| row.way == way && row.bookings_per_second == bookings_per_second)
+    pub(crate) fn find(&self, entry_point: EntryPoint, bookings_per_second: u32) -> Option<&Row> {
+        self.rows.iter().find(|row| row.entry_point == entry_point && row.bookings_per_second == bookings_per_second)
     }
 }
 
@@ -180,19 +180,19 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
         ports: Ports::default(),
         telemetry,
     };
-    let front = Front::new(&programs.root, &artifacts, Host::Embedded);
-    let stack = LocalStack::start(options, front, &Progress::silent()).await?;
+    let application_options = ApplicationOptions::new(&programs.root, &artifacts, Host::Embedded);
+    let stack = LocalStack::start(options, application_options, &Progress::silent()).await?;
     step.done(&stack.url());
 
     let step = progress.step("end to end: bookings");
     let mut rows = Vec::new();
     let mut slots = (0..).map(|series: u64| series * 1_000_000 + 1);
     let mut first_slot = || slots.next().context("a series of slots");
-    for way in Way::ALL {
+    for entry_point in EntryPoint::ALL {
         for &(rate, seconds) in plan.rates {
             // The first second of a rate is not counted: functions start as many processes in it as they need.
-            bookings(&stack, way, rate, rate, first_slot()?).await?;
-            rows.push(bookings(&stack, way, rate, rate * seconds, first_slot()?).await?);
+            bookings(&stack, entry_point, rate, rate, first_slot()?).await?;
+            rows.push(bookings(&stack, entry_point, rate, rate * seconds, first_slot()?).await?);
         }
     }
     let burst = burst::measure(&stack, plan.burst, first_slot()?).await?;
@@ -218,9 +218,9 @@ pub(crate) struct Booked {
 }
 
 /// Books `count` slots from `first_slot` on at a rate, waits until all are completed, and times the hops.
-async fn bookings(stack: &LocalStack, way: Way, rate: u32, count: u32, first_slot: u64) -> Result<Row> {
+async fn bookings(stack: &LocalStack, entry_point: EntryPoint, rate: u32, count: u32, first_slot: u64) -> Result<Row> {
     let began = Instant::now();
-    let target = way.target(stack);
+    let target = entry_point.target(stack);
     let mut tasks = JoinSet::new();
     for number in 0..count {
         sleep_until((began + Duration::from_secs(1) * number / rate).into()).await;
@@ -257,7 +257,7 @@ async fn bookings(stack: &LocalStack, way: Way, rate: u32, count: u32, first_slo
         hop("confirmation", |steps| steps.delivered, |steps| steps.completed)?,
     ];
     Ok(Row {
-        way,
+        entry_point,
         bookings_per_second: rate,
         bookings: booked.len(),
         refused,

@@ -17,8 +17,8 @@ use appointment::{
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Transport, TransportError};
 use backplane::{
-    Applied, AppointmentsTable, PageRequest, PendingShards, RepublishSchedule, SLOT_RETENTION, SlotSearch, SlotsTable,
-    TURN,
+    Applied, AppointmentsTable, CLAIM_DURATION, PageRequest, PendingShards, RepublishSchedule, SLOT_RETENTION,
+    SlotSearch, SlotsTable,
 };
 use bytes::Bytes;
 use local_stack::backplane::Backplane;
@@ -62,7 +62,7 @@ impl Plan {
 /// What fills the table: whose appointments, or slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Whose {
+pub(crate) enum Population {
     /// All are one person's, in one partition.
     One,
     /// They are spread over up to 100,000 persons.
@@ -74,7 +74,7 @@ pub(crate) enum Whose {
 /// What one operation costs in a table of a size.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
-    pub(crate) whose: Whose,
+    pub(crate) population: Population,
     /// How many appointments, or slots, there are.
     pub(crate) appointments: usize,
     pub(crate) operation: &'static str,
@@ -101,9 +101,9 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     }
     let dynalite = npm::install(programs, &programs.root.join("bench/dynalite"), "dynalite")?;
     let mut rows = Vec::new();
-    for whose in [Whose::One, Whose::Many] {
+    for population in [Population::One, Population::Many] {
         for &appointments in plan.sizes {
-            rows.extend(table(programs, &dynalite, whose, appointments, plan.operations, progress).await?);
+            rows.extend(table(programs, &dynalite, population, appointments, plan.operations, progress).await?);
         }
     }
     for &slots in plan.sizes {
@@ -117,22 +117,22 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 async fn table(
     programs: &Programs,
     dynalite: &Path,
-    whose: Whose,
+    population: Population,
     appointments: usize,
     operations: usize,
     progress: &Progress,
 ) -> Result<Vec<Row>> {
-    let folder = programs.scratch.join("growth").join(format!("{whose:?}-{appointments}").to_lowercase());
+    let folder = programs.scratch.join("growth").join(format!("{population:?}-{appointments}").to_lowercase());
     let table = Backplane::load(&programs.root)?.table;
     let store = Store::start(programs, dynalite, folder, table.name.clone(), table.definition()).await?;
     // A table of another definition was removed at the start.
     if !store.loaded.is_file() {
-        progress.note(&format!("loading {appointments} appointments of {whose:?}").to_lowercase());
+        progress.note(&format!("loading {appointments} appointments of {population:?}").to_lowercase());
         let began: i64 = 1_700_000_000_000;
         // Appointments that were completed long ago stand in no index.
         let items = (0..appointments).map(|number| {
             let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
-            Ok(item(&appointment(insured(whose, number)?, number, at)?))
+            Ok(item(&appointment(insured(population, number)?, number, at)?))
         });
         store.load(items).await?;
     }
@@ -143,12 +143,20 @@ async fn table(
     let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
         let milliseconds = Spread::of(times).context("an operation was measured no time")?;
         let Cost { items_read, items_returned, capacity_units } = cost;
-        rows.push(Row { whose, appointments, operation, items_read, items_returned, capacity_units, milliseconds });
+        rows.push(Row {
+            population,
+            appointments,
+            operation,
+            items_read,
+            items_returned,
+            capacity_units,
+            milliseconds,
+        });
         Ok(())
     };
 
     // One person's page is the same person's each time; of many, it is another's.
-    let person = |number: usize| insured(whose, number.wrapping_mul(7919) % appointments);
+    let person = |number: usize| insured(population, number.wrapping_mul(7919) % appointments);
     let mut times = Vec::new();
     for number in 0..operations {
         let began = Instant::now();
@@ -168,30 +176,30 @@ async fn table(
     }
     summed_up(BOOKING, times, store.cost())?;
 
-    // The republisher's look at the index before anything's turn has come, and when that of the new bookings has.
+    // The republisher's look at the index before anything is due, and when the new bookings are.
     let (long_ago, later) = (SystemTime::UNIX_EPOCH.into(), schedule.first(SystemTime::now().into()));
-    let mut turns = Vec::new();
+    let mut pending = Vec::new();
     for (operation, at) in [(NOTHING_DUE, long_ago), (DUE, later)] {
         let mut times = Vec::new();
-        turns.clear();
+        pending.clear();
         for shard in PendingShards::default().waiting(Country::Peru) {
             let began = Instant::now();
             let due = table.due(&shard, at, PAGE, None).await?;
             times.push(milliseconds(began));
-            turns.extend(due.appointments);
+            pending.extend(due.appointments);
         }
         summed_up(operation, times, store.cost())?;
-        ensure!(turns.is_empty() == (operation == NOTHING_DUE), "{operation}: {} were due", turns.len());
+        ensure!(pending.is_empty() == (operation == NOTHING_DUE), "{operation}: {} were due", pending.len());
     }
     let next = schedule.first(later);
     let mut times = Vec::new();
-    for turn in &turns {
+    for row in &pending {
         let began = Instant::now();
-        let until = later + TURN;
-        let taken = table.take_turn(turn, until).await?.is_some()
-            && table.set_turn(&turn.clone().after_turn(until), turn.attempt + 1, next).await?;
+        let until = later + CLAIM_DURATION;
+        let claimed = table.claim(row, until).await?.is_some()
+            && table.reschedule(&row.clone().claimed_until(until), row.attempt + 1, next).await?;
         times.push(milliseconds(began));
-        ensure!(taken, "a command that was due was not to be had");
+        ensure!(claimed, "a command that was due was not to be had");
     }
     summed_up(REPUBLICATION, times, store.cost())?;
 
@@ -227,8 +235,16 @@ async fn slots_table(
     let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
         let milliseconds = Spread::of(times).context("an operation was measured no time")?;
         let Cost { items_read, items_returned, capacity_units } = cost;
-        let (whose, appointments) = (Whose::Slots, slots);
-        rows.push(Row { whose, appointments, operation, items_read, items_returned, capacity_units, milliseconds });
+        let (population, appointments) = (Population::Slots, slots);
+        rows.push(Row {
+            population,
+            appointments,
+            operation,
+            items_read,
+            items_returned,
+            capacity_units,
+            milliseconds,
+        });
         Ok(())
     };
     for (operation, center) in [(FREE_SLOTS, None), (FREE_SLOTS_OF_CENTER, Some("Center 1"))] {
@@ -313,28 +329,22 @@ fn milliseconds(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-fn insured(whose: Whose, number: usize) -> Result<InsuredId> {
-    let person = match whose {
-        Whose::One => 1,
-        Whose::Many | Whose::Slots => number % PERSONS,
+fn insured(population: Population, number: usize) -> Result<InsuredId> {
+    let person = match population {
+        Population::One => 1,
+        Population::Many | Population::Slots => number % PERSONS,
     };
     Ok(format!("{person:05}").parse()?)
 }
 
 fn appointment(insured_id: InsuredId, number: usize, at: Timestamp) -> Result<Appointment> {
-    Ok(Appointment {
-        appointment_id: AppointmentId::new(at, std::array::from_fn(|_| fastrand::u8(..))),
+    Ok(Appointment::requested(
+        AppointmentId::new(at, std::array::from_fn(|_| fastrand::u8(..))),
         insured_id,
-        schedule_id: ScheduleId::try_from(number as u64 + 1)?,
-        country: Country::Peru.into(),
-        status: Status::Pending,
-        created_at: at,
-        updated_at: at,
-        reason: None,
-        slot: None,
-        replaces: None,
-        replaced_by: None,
-    })
+        ScheduleId::try_from(number as u64 + 1)?,
+        Country::Peru,
+        at,
+    ))
 }
 
 fn completed(appointment: &Appointment, trace: TraceContext) -> OutcomeEvent {

@@ -74,7 +74,7 @@ impl Row {
 
 /// What a subject needs besides CPU.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Standing {
+pub(crate) struct Footprint {
     pub(crate) subject: Kind,
     /// From the process's start to the answer to its first booking.
     pub(crate) first_answer_ms: Spread,
@@ -90,7 +90,7 @@ pub(crate) struct Intake {
     pub(crate) equal_answers: usize,
     pub(crate) sizes: Sizes,
     pub(crate) rows: Vec<Row>,
-    pub(crate) standings: Vec<Standing>,
+    pub(crate) footprints: Vec<Footprint>,
 }
 
 impl Intake {
@@ -120,7 +120,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     drop(component);
     kinds.push(Kind::BareHyper);
     let mut subjects = Vec::new();
-    let mut standings = Vec::new();
+    let mut footprints = Vec::new();
     for kind in kinds {
         let mut starts = Vec::new();
         let mut subject = None;
@@ -136,7 +136,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
         }
         subjects.push(subject);
         let first_answer_ms = Spread::of(starts).context("a plan without a start")?;
-        standings.push(Standing { subject: kind, first_answer_ms, resident_mb: Vec::new() });
+        footprints.push(Footprint { subject: kind, first_answer_ms, resident_mb: Vec::new() });
     }
     step.done(&format!("{} requests, {} subjects", expected.cases(), subjects.len()));
 
@@ -178,16 +178,16 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 
     let step = progress.step("intake: memory");
     // Of fresh processes: those of the rounds have answered more than the first marks.
-    for standing in &mut standings {
-        let mut subject = Subject::start(standing.subject, programs, &bench.stand_in, Some(sizes)).await?;
+    for footprint in &mut footprints {
+        let mut subject = Subject::start(footprint.subject, programs, &bench.stand_in, Some(sizes)).await?;
         for &mark in plan.memory_at {
             let missing = mark.saturating_sub(subject.bookings);
             bench.round(&mut subject, saturated, Length::Bookings(missing)).await?;
-            standing.resident_mb.push((subject.bookings, resident_mb(subject.process_id())?));
+            footprint.resident_mb.push((subject.bookings, resident_mb(subject.process_id())?));
         }
     }
     step.done("");
-    Ok(Intake { left_out, equal_answers: expected.cases(), sizes, rows, standings })
+    Ok(Intake { left_out, equal_answers: expected.cases(), sizes, rows, footprints })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

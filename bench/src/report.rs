@@ -8,11 +8,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cold_start::ColdStart;
-use crate::end_to_end::{EndToEnd, Hop, Way};
+use crate::end_to_end::{EndToEnd, EntryPoint, Hop};
 use crate::function_start::{self, FunctionStart};
-use crate::growth::{self, Growth, Whose};
+use crate::growth::{self, Growth, Population};
 use crate::host_calls::Counted;
-use crate::intake::{Intake, Row, Standing};
+use crate::intake::{Footprint, Intake, Row};
 use crate::machine::Machine;
 use crate::plots;
 use crate::subjects::Kind;
@@ -36,8 +36,8 @@ pub(crate) struct Results {
 }
 
 /// The resident memory after so many bookings.
-fn after(standing: &Standing, bookings: u64) -> Option<f64> {
-    standing.resident_mb.iter().find(|(so_far, _)| *so_far == bookings).map(|(_, resident)| *resident)
+fn after(footprint: &Footprint, bookings: u64) -> Option<f64> {
+    footprint.resident_mb.iter().find(|(so_far, _)| *so_far == bookings).map(|(_, resident)| *resident)
 }
 
 fn kibibytes(bytes: u64) -> f64 {
@@ -84,9 +84,9 @@ impl Results {
             Some(of(row(Kind::Component, connections, 0)?) / of(row(peer, connections, 0)?))
         };
         let cpu = |row: &Row| row.cpu_us_per_booking.median;
-        let standing = intake.and_then(|intake| intake.standings.iter().find(|each| each.subject == Kind::Component));
-        let memory = standing.and_then(|standing| after(standing, 100_000));
-        let growth_of_memory = standing.and_then(|standing| Some(memory? / after(standing, 50_000)?));
+        let footprint = intake.and_then(|intake| intake.footprints.iter().find(|each| each.subject == Kind::Component));
+        let memory = footprint.and_then(|footprint| after(footprint, 100_000));
+        let growth_of_memory = footprint.and_then(|footprint| Some(memory? / after(footprint, 50_000)?));
         let component = self.cold_start.as_ref().and_then(|cold| cold.components.first());
         let rate = |subject, batch| {
             let rows = &self.workers.as_ref()?.rows;
@@ -95,7 +95,8 @@ impl Results {
         };
         let page = |largest: bool| {
             let rows = &self.growth.as_ref()?.rows;
-            let mut pages = rows.iter().filter(|row| row.whose == Whose::One && row.operation == growth::LIST);
+            let mut pages =
+                rows.iter().filter(|row| row.population == Population::One && row.operation == growth::LIST);
             let found = if largest { pages.next_back() } else { pages.next() };
             found.map(|row| row.capacity_units)
         };
@@ -156,7 +157,7 @@ impl Results {
                 300.0,
                 " ms",
                 0,
-                self.end_to_end.as_ref().and_then(|all| Some(all.find(Way::ApiGateway, 50)?.whole.p50)),
+                self.end_to_end.as_ref().and_then(|all| Some(all.find(EntryPoint::ApiGateway, 50)?.whole.p50)),
             ),
             Target::at_most(
                 "a page's read units in the largest table against the smallest",
@@ -318,15 +319,15 @@ impl Page {
             "From the start of the process to the answer to its first booking, and resident memory after so many:",
         );
         self.line("");
-        let marks = intake.standings.first().map(|standing| standing.resident_mb.len()).unwrap_or_default();
+        let marks = intake.footprints.first().map(|footprint| footprint.resident_mb.len()).unwrap_or_default();
         let mut head = vec!["subject".to_owned(), "first answer ms".to_owned()];
         for mark in 0..marks {
-            let bookings = intake.standings.first().and_then(|standing| standing.resident_mb.get(mark));
+            let bookings = intake.footprints.first().and_then(|footprint| footprint.resident_mb.get(mark));
             head.push(bookings.map_or_else(String::new, |(bookings, _)| format!("MB after {bookings}")));
         }
-        let rows = intake.standings.iter().map(|standing| {
-            let mut row = vec![standing.subject.label().to_owned(), standing.first_answer_ms.text(0)];
-            row.extend(standing.resident_mb.iter().map(|(_, resident)| format!("{resident:.1}")));
+        let rows = intake.footprints.iter().map(|footprint| {
+            let mut row = vec![footprint.subject.label().to_owned(), footprint.first_answer_ms.text(0)];
+            row.extend(footprint.resident_mb.iter().map(|(_, resident)| format!("{resident:.1}")));
             row
         });
         self.table(&head.iter().map(String::as_str).collect::<Vec<_>>(), rows);
@@ -369,7 +370,7 @@ impl Page {
             ]
         });
         self.table(&["component", "KiB", "compile ms", "from cache ms", "instantiation p50 µs", "p99 µs"], rows);
-        let node = intake.and_then(|intake| intake.standings.iter().find(|each| each.subject == Kind::NodeAwsSdk));
+        let node = intake.and_then(|intake| intake.footprints.iter().find(|each| each.subject == Kind::NodeAwsSdk));
         if let Some(node) = node {
             self.line(&format!(
                 "What a fresh instance is to the component, a new process is to the Node.js peer: {} ms to its first answer.",
@@ -448,7 +449,7 @@ impl Page {
             .collect();
         let rows = end_to_end.rows.iter().map(|row| {
             let all = [
-                row.way.label().to_owned(),
+                row.entry_point.label().to_owned(),
                 row.bookings_per_second.to_string(),
                 row.bookings.to_string(),
                 row.refused.to_string(),
@@ -493,7 +494,7 @@ impl Page {
     fn growth(&mut self, growth: &Growth) {
         self.line("## Growth");
         self.line("");
-        self.line("The components' own operations against `dynalite` (LevelDB), which executes them, counts what it reads, and computes DynamoDB's capacity units. The items are those of the operation that read the most in vain, the units the most that one took. *Commands due* is the republisher's query of one shard of the index, before and after the turn of the new bookings; a *republication* takes one row's turn. *Slots* are of one specialty and all free; *a slot leaves the list* when it is booked. It counts no units for a query that finds nothing and for what a write changes in the index, for which AWS takes half a read unit and a write unit. The milliseconds are that store's, not AWS's.");
+        self.line("The components' own operations against `dynalite` (LevelDB), which executes them, counts what it reads, and computes DynamoDB's capacity units. The items are those of the operation that read the most in vain, the units the most that one took. *Commands due* is the republisher's query of one shard of the index, before and after the new bookings are due; a *republication* claims one row and sets when it is due again. *Slots* are of one specialty and all free; *a slot leaves the list* when it is booked. It counts no units for a query that finds nothing and for what a write changes in the index, for which AWS takes half a read unit and a write unit. The milliseconds are that store's, not AWS's.");
         self.line("");
         if let Some(why) = &growth.left_out {
             self.line(&format!("Left out: {why}."));
@@ -502,10 +503,10 @@ impl Page {
         }
         let rows = growth.rows.iter().map(|row| {
             vec![
-                match row.whose {
-                    Whose::One => "one person's",
-                    Whose::Many => "many persons'",
-                    Whose::Slots => "slots",
+                match row.population {
+                    Population::One => "one person's",
+                    Population::Many => "many persons'",
+                    Population::Slots => "slots",
                 }
                 .to_owned(),
                 row.appointments.to_string(),

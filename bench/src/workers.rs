@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use appointment::{
-    AppointmentId, AppointmentMessage, Command as CountryCommand, Country, InsuredId, ScheduleId, Timestamp,
-    TraceContext, Version1,
+    Appointment, AppointmentId, AppointmentMessage, Command as CountryCommand, Country, InsuredId, ScheduleId,
+    Timestamp, TraceContext,
 };
 use aws_lambda_events::event::sqs::SqsEvent;
 use country_worker::{
@@ -201,18 +201,10 @@ impl Rows {
         let now = Timestamp::from(SystemTime::now());
         let appointment_id = AppointmentId::new(now, fastrand::u128(..).to_be_bytes()[..10].try_into()?);
         let insured_id: InsuredId = format!("{:05}", self.0 % 100_000).parse()?;
-        Ok(AppointmentMessage {
-            version: Version1,
-            command: CountryCommand::Request,
-            event_id: AppointmentMessage::event_id(appointment_id, CountryCommand::Request),
-            appointment_id,
-            insured_id,
-            schedule_id: ScheduleId::try_from(self.0)?,
-            replaces: None,
-            country: Country::Peru,
-            occurred_at: now,
-            traceparent: TraceContext::start(std::array::from_fn(|_| fastrand::u8(..))),
-        })
+        let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
+        let slot = ScheduleId::try_from(self.0)?;
+        let appointment = Appointment::requested(appointment_id, insured_id, slot, Country::Peru, now);
+        AppointmentMessage::new(CountryCommand::Request, &appointment, trace).context("Peru is known")
     }
 
     /// As SQS hands them to the function.

@@ -33,16 +33,16 @@ pub(crate) fn fresh_slot() -> u64 {
     fastrand::u64(1..1 << 50)
 }
 
-/// The ways to the component intake.
+/// Where a request reaches the component intake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum EntryPoint {
     /// Through the Spin application's manifest.
     Edge,
     /// Through API Gateway and the function `appointment`.
     ApiGateway,
 }
 
-impl Way {
+impl EntryPoint {
     pub(crate) const ALL: [Self; 2] = [Self::Edge, Self::ApiGateway];
 
     pub(crate) fn request(self, stack: &LocalStack, path: &str) -> http::request::Builder {
@@ -54,13 +54,19 @@ impl Way {
 }
 
 pub(crate) async fn book(stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
-    book_by(Way::Edge, stack, country, insured, slot).await
+    book_by(EntryPoint::Edge, stack, country, insured, slot).await
 }
 
-pub(crate) async fn book_by(way: Way, stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
+pub(crate) async fn book_by(
+    entry_point: EntryPoint,
+    stack: &LocalStack,
+    country: &'static str,
+    insured: u32,
+    slot: u64,
+) -> Booking {
     let (insured, trace) = (format!("{insured:05}"), format!("{:032x}", fastrand::u128(1..)));
     let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country});
-    let request = way
+    let request = entry_point
         .request(stack, "/appointments")
         .method(Method::POST)
         .header("content-type", "application/json")
@@ -88,14 +94,15 @@ async fn book_patiently(stack: &LocalStack, country: &'static str, insured: u32,
 
 /// Waits until the person's list no longer says `pending`.
 pub(crate) async fn decided(stack: &LocalStack, booking: &Booking) -> Value {
-    decided_by(Way::Edge, stack, booking).await
+    decided_by(EntryPoint::Edge, stack, booking).await
 }
 
-async fn decided_by(way: Way, stack: &LocalStack, booking: &Booking) -> Value {
+async fn decided_by(entry_point: EntryPoint, stack: &LocalStack, booking: &Booking) -> Value {
     let started = Instant::now();
     let http = Http::default();
     loop {
-        let request = way.request(stack, &format!("/appointments/{}", booking.insured)).body(Bytes::new()).unwrap();
+        let request =
+            entry_point.request(stack, &format!("/appointments/{}", booking.insured)).body(Bytes::new()).unwrap();
         let answer = http.send(request).await.unwrap();
         let list: Value = serde_json::from_slice(answer.body()).unwrap();
         let own = list["appointments"].as_array().unwrap().iter().find(|found| found["appointmentId"] == booking.id);
@@ -119,10 +126,12 @@ pub(crate) async fn row(stack: &LocalStack, country: &str, booking: &Booking) ->
 #[tokio::test]
 async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
     let stack = &*stack().await;
-    let bookings = [("PE", "CL"), ("CL", "PE")].into_iter().flat_map(|countries| Way::ALL.map(|way| (way, countries)));
-    for (way, (country, other)) in bookings {
-        let booking = book_by(way, stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
-        assert_eq!(decided_by(way, stack, &booking).await["status"], "completed", "{way:?}");
+    let bookings = [("PE", "CL"), ("CL", "PE")]
+        .into_iter()
+        .flat_map(|countries| EntryPoint::ALL.map(|entry_point| (entry_point, countries)));
+    for (entry_point, (country, other)) in bookings {
+        let booking = book_by(entry_point, stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
+        assert_eq!(decided_by(entry_point, stack, &booking).await["status"], "completed", "{entry_point:?}");
         assert_eq!(row(stack, country, &booking).await.as_deref(), Some("booked"));
         assert_eq!(row(stack, other, &booking).await, None);
 
@@ -176,8 +185,8 @@ async fn both_ways_give_the_same_answers() {
     ];
     for (method, path, headers, body) in requests {
         let mut answers = Vec::new();
-        for way in Way::ALL {
-            let mut request = way.request(stack, path).method(method.clone());
+        for entry_point in EntryPoint::ALL {
+            let mut request = entry_point.request(stack, path).method(method.clone());
             for (name, value) in *headers {
                 request = request.header(*name, *value);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::backplane::{CALLS_PER_TURN, GivenUpSchedule, PendingShards, RepublishSchedule, TURN, TURNS_AT_ONCE};
+use ::backplane::{CALLS_PER_CLAIM, CLAIM_DURATION, CLAIMS_AT_ONCE, GivenUpSchedule, PendingShards, RepublishSchedule};
 use appointment::{
     CATALOGUE_CHANGED_DETAIL_TYPE, Country, Outcome, SLOTS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, Timestamp,
 };
@@ -107,15 +107,15 @@ fn nothing_is_given_up_that_is_under_way() {
         while schedule.last_attempt(asked, now).is_none() {
             now = now + Duration::from_secs(60);
         }
-        let (attempts, turn) = schedule.last_attempt(asked, now).unwrap();
+        let (attempts, due) = schedule.last_attempt(asked, now).unwrap();
         assert!(schedule.after(attempts, now).is_some() && schedule.after(attempts + 1, now).is_none());
-        assert_eq!(turn, now + Duration::from_secs(given_up), "what could not be published may have been");
+        assert_eq!(due, now + Duration::from_secs(given_up), "what could not be published may have been");
     }
     assert_eq!(durations.given_up_interval, 3600);
     let schedule: GivenUpSchedule = durations.given_up_schedule_setting().parse().unwrap();
     let now = Timestamp::from_unix_milliseconds(0);
-    let turns = (1..).take_while(|attempt| schedule.after(*attempt, now).is_some()).count() as u64;
-    assert_eq!(turns * durations.given_up_interval, durations.dead_letter_retention);
+    let publications = (1..).take_while(|attempt| schedule.after(*attempt, now).is_some()).count() as u64;
+    assert_eq!(publications * durations.given_up_interval, durations.dead_letter_retention);
     let rules = std::fs::read_to_string(workspace().join("infra/modules/appointments/main.tf")).unwrap();
     let delivery = format!("maximum_event_age_in_seconds = {}", durations.event_delivery);
     assert!(rules.contains(&delivery), "main.tf lets EventBridge deliver for another time than {FILE}");
@@ -131,8 +131,8 @@ fn republishing_feeds_no_overload_and_repairs_a_crash_within_45_minutes() {
     assert!(first >= 3 * backlog, "a backlog of ten minutes is published twice");
     let outage: u64 = durations.receive_delays.iter().sum();
     assert!(first >= outage, "what fails for {outage} s is published twice");
-    let turn = TURN.as_secs();
-    assert!(first + durations.republish_interval + turn <= 45 * 60, "a crash is repaired after more than 45 minutes");
+    let claim = CLAIM_DURATION.as_secs();
+    assert!(first + durations.republish_interval + claim <= 45 * 60, "a crash is repaired after more than 45 minutes");
     assert!(durations.republish_interval <= 60, "a publication that failed comes again within a minute");
     assert!(durations.republish_delays.is_sorted());
 }
@@ -145,10 +145,10 @@ fn sixty_thousand_due_rows_are_published_within_ten_minutes() {
     let durations = &backplane.durations;
     let invocations = 10 * 60 / durations.republish_interval;
     // An invocation repeats the call while it has time for another one; the next comes when its minute is over.
-    let working = durations.confirmation_timeout.min(durations.republish_interval) - TURN.as_secs() / 2;
-    let at_once = TURNS_AT_ONCE as u64 * u64::from(backplane.table.index.shards);
-    let turn = Duration::from_secs(invocations * working * at_once) / u32::try_from(ROWS).unwrap();
-    let call = turn / CALLS_PER_TURN;
+    let working = durations.confirmation_timeout.min(durations.republish_interval) - CLAIM_DURATION.as_secs() / 2;
+    let at_once = CLAIMS_AT_ONCE as u64 * u64::from(backplane.table.index.shards);
+    let row = Duration::from_secs(invocations * working * at_once) / u32::try_from(ROWS).unwrap();
+    let call = row / CALLS_PER_CLAIM;
     assert!(call >= Duration::from_millis(100), "a call to DynamoDB or SNS would have to be done in {call:?}");
 }
 

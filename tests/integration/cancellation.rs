@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, Country, Status, Timestamp, TraceContext, Version1,
-};
+use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp, TraceContext};
 use aws_http::Client;
 use aws_http::native::NativeTransport;
 use backplane::{AppointmentsTable, CommandTopic};
@@ -81,19 +79,13 @@ async fn kept(stack: &LocalStack, country: Country) -> (Appointment, TraceContex
     let client = Client::new(NativeTransport::new(), REGION, services.credentials("edge").unwrap().clone());
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
     let now = Timestamp::from(SystemTime::now());
-    let appointment = Appointment {
-        appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
-        insured_id: format!("{:05}", person()).parse().unwrap(),
-        schedule_id: fresh_slot().try_into().unwrap(),
-        country: country.into(),
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-        slot: None,
-        replaces: None,
-        replaced_by: None,
-    };
+    let appointment = Appointment::requested(
+        AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
+        format!("{:05}", person()).parse().unwrap(),
+        fresh_slot().try_into().unwrap(),
+        country,
+        now,
+    );
     let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
     table.book(&appointment, trace, &"3600".parse().unwrap()).await.unwrap();
     (appointment, trace)
@@ -104,18 +96,7 @@ async fn publish(stack: &LocalStack, appointment: &Appointment, trace: TraceCont
     let services = stack.services();
     let client = Client::new(NativeTransport::new(), REGION, services.credentials("edge").unwrap().clone())
         .with_deadline(PATIENCE);
-    let message = AppointmentMessage {
-        version: Version1,
-        command: Command::Request,
-        event_id: AppointmentMessage::event_id(appointment.appointment_id, Command::Request),
-        appointment_id: appointment.appointment_id,
-        insured_id: appointment.insured_id,
-        schedule_id: appointment.schedule_id,
-        replaces: None,
-        country: appointment.country.known().unwrap(),
-        occurred_at: appointment.created_at,
-        traceparent: trace,
-    };
+    let message = AppointmentMessage::new(Command::Request, appointment, trace).unwrap();
     CommandTopic::new(&client, services.endpoint(), services.topic_arn()).publish(&message).await.unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use appointment::{Appointment, AppointmentId, Country, Outcome, Status, Timestamp, TraceContext};
+use appointment::{Appointment, AppointmentId, Country, Outcome, Timestamp, TraceContext};
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::AppointmentsTable;
@@ -36,19 +36,13 @@ async fn ten_pending(faulty: &Faulty) -> Vec<Booking> {
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
     join_all((0..10).map(async |_| {
         let (now, slot, insured) = (Timestamp::from(SystemTime::now()), fresh_slot(), insured());
-        let appointment = Appointment {
-            appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
-            insured_id: insured.parse().unwrap(),
-            schedule_id: slot.try_into().unwrap(),
-            country: if slot.is_multiple_of(2) { Country::Peru } else { Country::Chile }.into(),
-            status: Status::Pending,
-            created_at: now,
-            updated_at: now,
-            reason: None,
-            slot: None,
-            replaces: None,
-            replaced_by: None,
-        };
+        let appointment = Appointment::requested(
+            AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
+            insured.parse().unwrap(),
+            slot.try_into().unwrap(),
+            if slot.is_multiple_of(2) { Country::Peru } else { Country::Chile },
+            now,
+        );
         let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
         table.book(&appointment, trace, &"3600".parse().unwrap()).await.unwrap();
         Booking { insured, id: appointment.appointment_id, slot }

@@ -1,4 +1,4 @@
-//! `deploy/`: what the manifests name is what the application has.
+//! `deploy/`: what the manifests name is what the application has. And RELEASING.md: the version is the same everywhere.
 
 use std::collections::BTreeSet;
 
@@ -64,4 +64,42 @@ fn the_spin_app_gives_every_variable_that_is_required() {
     // What has a default may be missing in the Secret; what is required may not.
     let optional = all.intersection(&given).filter(|name| !required.contains(*name)).count();
     assert_eq!(values("optional:"), vec!["true"; optional]);
+}
+
+/// Where the version is written, with `{}` in its place.
+const VERSIONS: [(&str, &str); 6] = [
+    ("Cargo.toml", "\n[workspace.package]\nversion = \"{}\"\n"),
+    ("spin.toml", "\nversion = \"{}\"\n"),
+    ("docs/openapi.yaml", "\n  version: {}\n"),
+    ("docs/openapi.yaml", "{status: ok, version: {}}"),
+    ("docs/deploy.md", "/appointments:{} "),
+    ("README.md", r#"{"status":"ok","version":"{}"}"#),
+];
+
+#[test]
+fn every_place_names_the_same_version() {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let releasing = read("RELEASING.md");
+    for (file, place) in VERSIONS {
+        let place = place.replace("{}", VERSION);
+        assert!(read(file).contains(&place), "{file} has not {place:?}");
+        assert!(releasing.contains(&format!("`{file}`")), "RELEASING.md leaves out {file}");
+    }
+    // Translations show the same response.
+    for file in std::fs::read_dir(workspace()).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        if name.starts_with("README.") && name.ends_with(".md") {
+            let text = read(&name);
+            let mut shown = text.split(r#""version":""#).skip(1);
+            assert!(shown.all(|rest| rest.starts_with(&format!("{VERSION}\""))), "{name} shows another version");
+        }
+    }
+    // The newest release of the changelog, with the day in UTC.
+    let changelog = read("CHANGELOG.md");
+    let mut sections = changelog.lines().filter_map(|line| line.strip_prefix("## "));
+    assert_eq!(sections.next(), Some("Unreleased"));
+    let (number, date) = sections.next().unwrap().split_once(" - ").unwrap();
+    assert_eq!(number, VERSION);
+    let date: Vec<_> = date.split('-').map(|part| (part.len(), part.parse::<u16>().is_ok())).collect();
+    assert_eq!(date, [(4, true), (2, true), (2, true)], "the newest section's date is not like 2026-11-28");
 }

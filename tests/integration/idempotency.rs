@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use appointment::{Appointment, AppointmentId, Country, Status, Timestamp, TraceContext};
+use appointment::{Appointment, AppointmentId, Country, Timestamp, TraceContext};
 use aws_http::Client;
 use aws_http::native::NativeTransport;
 use backplane::{AppointmentsTable, Booked};
@@ -134,19 +134,13 @@ async fn a_retry_after_a_crash_between_write_and_publication_finds_the_same_appo
     let table = AppointmentsTable::new(&client, services.endpoint(), &services.backplane().table.name);
     let now = Timestamp::from(SystemTime::now());
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
-    let appointment = Appointment {
-        appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
-        insured_id: person.parse().unwrap(),
-        schedule_id: slot.try_into().unwrap(),
-        country: Country::Peru.into(),
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-        slot: None,
-        replaces: None,
-        replaced_by: None,
-    };
+    let appointment = Appointment::requested(
+        AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
+        person.parse().unwrap(),
+        slot.try_into().unwrap(),
+        Country::Peru,
+        now,
+    );
     let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
     let schedule = "3600".parse().unwrap();
     // What intake does first; then it dies, and publishes nothing.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use appointment::{AppointmentMessage, Command, Country, Outcome, Version1};
+use appointment::{Appointment, AppointmentMessage, Command, Country, Outcome};
 use aws_http::Credentials;
 use http::StatusCode;
 use local_stack::Services;
@@ -205,18 +205,11 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country_and_no_redrive_
         matches!(redriven.queues[&peru.dead_letter_queue], Moved::Done { put_back: 0, dropped: 1.. }),
         "{redriven:?}"
     );
-    let command = AppointmentMessage {
-        version: Version1,
-        command: Command::Request,
-        event_id: AppointmentMessage::event_id(dead.id, Command::Request),
-        appointment_id: dead.id,
-        insured_id: person.parse().unwrap(),
-        schedule_id: dead.slot.try_into().unwrap(),
-        replaces: None,
-        country: Country::Peru,
-        occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
-        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap(),
-    };
+    let (who, slot) = (person.parse().unwrap(), dead.slot.try_into().unwrap());
+    let asked_at = "2026-11-24T09:30:00.000Z".parse().unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    let appointment = Appointment::requested(dead.id, who, slot, Country::Peru, asked_at);
+    let command = AppointmentMessage::new(Command::Request, &appointment, trace).unwrap();
     let send = json!({"QueueUrl": services.queue_url(&peru.queue).unwrap(), "MessageBody": command.to_json()});
     services.aws().sqs("SendMessage", &send).await.unwrap();
     for booking in bookings.iter().chain([&dead]) {

@@ -8,7 +8,7 @@ use local_stack::http::Http;
 use serde_json::{Value, json};
 use tests::{stack, workspace};
 
-use crate::application::Way;
+use crate::application::EntryPoint;
 use crate::components::variables_with;
 use crate::served::Served;
 
@@ -249,8 +249,8 @@ async fn a_setting_without_its_form_is_named_and_nothing_is_served_by_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_the_same_at_the_edge_and_through_api_gateway() {
     let stack = &*stack().await;
-    let get = async |way: Way, path: &str, headers: &[(&str, &str)]| {
-        let mut request = way.request(stack, path);
+    let get = async |entry_point: EntryPoint, path: &str, headers: &[(&str, &str)]| {
+        let mut request = entry_point.request(stack, path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -258,7 +258,8 @@ async fn it_is_the_same_at_the_edge_and_through_api_gateway() {
         Http::default().send_within(request.body(Bytes::new()).unwrap(), limit).await.unwrap()
     };
     let compressed = [("accept-encoding", "br")];
-    let (edge, gateway) = (get(Way::Edge, "/", &compressed).await, get(Way::ApiGateway, "/", &compressed).await);
+    let (edge, gateway) =
+        (get(EntryPoint::Edge, "/", &compressed).await, get(EntryPoint::ApiGateway, "/", &compressed).await);
     assert_eq!(edge.body(), gateway.body(), "{gateway:?}");
     for name in [
         "etag",
@@ -272,14 +273,15 @@ async fn it_is_the_same_at_the_edge_and_through_api_gateway() {
         assert_eq!(header(edge.headers(), name), header(gateway.headers(), name), "{name}");
     }
     assert_eq!(header(edge.headers(), "content-encoding"), "br");
-    let plain = get(Way::ApiGateway, "/", &[]).await;
+    let plain = get(EntryPoint::ApiGateway, "/", &[]).await;
     for path in assets(&String::from_utf8_lossy(plain.body())).iter().map(String::as_str).chain(["/config.json"]) {
-        let (edge, gateway) = (get(Way::Edge, path, &compressed).await, get(Way::ApiGateway, path, &compressed).await);
+        let (edge, gateway) =
+            (get(EntryPoint::Edge, path, &compressed).await, get(EntryPoint::ApiGateway, path, &compressed).await);
         assert_eq!((edge.status(), edge.body()), (gateway.status(), gateway.body()), "{path}");
         let tag = header(gateway.headers(), "etag").to_owned();
         assert_eq!(header(edge.headers(), "etag"), tag, "{path}");
-        let known = get(Way::ApiGateway, path, &[compressed[0], ("if-none-match", &tag)]).await;
+        let known = get(EntryPoint::ApiGateway, path, &[compressed[0], ("if-none-match", &tag)]).await;
         assert_eq!((known.status().as_u16(), known.body().len()), (304, 0), "{path}");
     }
-    assert_eq!(get(Way::ApiGateway, "/health", &[]).await.status(), 200);
+    assert_eq!(get(EntryPoint::ApiGateway, "/health", &[]).await.status(), 200);
 }

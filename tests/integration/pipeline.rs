@@ -5,9 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use appointment::{
-    AppointmentId, AppointmentMessage, Command, Country, InsuredId, ScheduleId, Timestamp, TraceContext, Version1,
-};
+use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp};
 use futures::future::join_all;
 use local_stack::Services;
 use local_stack::aws::Aws;
@@ -23,18 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn request(country: Country, insured: u32, schedule: u64) -> AppointmentMessage {
     let appointment_id = AppointmentId::try_from(uuid::Uuid::now_v7()).unwrap();
     let traceparent = format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..));
-    AppointmentMessage {
-        version: Version1,
-        command: Command::Request,
-        event_id: AppointmentMessage::event_id(appointment_id, Command::Request),
-        appointment_id,
-        insured_id: format!("{insured:05}").parse::<InsuredId>().unwrap(),
-        schedule_id: ScheduleId::try_from(schedule).unwrap(),
-        replaces: None,
-        country,
-        occurred_at: Timestamp::from(std::time::SystemTime::now()),
-        traceparent: traceparent.parse::<TraceContext>().unwrap(),
-    }
+    let (person, slot) = (format!("{insured:05}").parse().unwrap(), schedule.try_into().unwrap());
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let appointment = Appointment::requested(appointment_id, person, slot, country, now);
+    AppointmentMessage::new(Command::Request, &appointment, traceparent.parse().unwrap()).unwrap()
 }
 
 /// A slot that no other test books.

@@ -17,8 +17,8 @@ pub(crate) struct RawDouble {
 }
 
 impl RawDouble {
-    /// `requests_a_connection` answered requests later it closes the connection.
-    pub(crate) async fn start(answer: &'static str, requests_a_connection: usize) -> Self {
+    /// `requests_per_connection` answered requests later it closes the connection.
+    pub(crate) async fn start(answer: &'static str, requests_per_connection: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (reads, connections): (Arc<Mutex<Vec<String>>>, Arc<Mutex<usize>>) = Default::default();
@@ -28,7 +28,7 @@ impl RawDouble {
                 *counted.lock().unwrap() += 1;
                 let reads = kept_reads.clone();
                 tokio::spawn(async move {
-                    for _ in 0..requests_a_connection {
+                    for _ in 0..requests_per_connection {
                         let mut buffer = vec![0; 64 * 1024];
                         match stream.read(&mut buffer).await {
                             Ok(size) if size > 0 => {

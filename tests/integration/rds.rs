@@ -7,7 +7,7 @@ use std::process::Command as Program;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use appointment::{AppointmentId, AppointmentMessage, Command, Country, Timestamp, TraceContext, Version1};
+use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp, TraceContext};
 use aws_credential_types::Credentials;
 use country_worker::{
     CountryRules, Database, DatabaseLogin, DatabasePlace, DecideError, Decisions, IamLogin, MigrationSettings,
@@ -181,18 +181,10 @@ async fn require_tls(owner_url: &str, authority: &Authority) {
 fn request(number: u64) -> AppointmentMessage {
     let number_ms = i64::try_from(number).unwrap();
     let appointment_id = AppointmentId::new(Timestamp::from_unix_milliseconds(1_700_000_000_000 + number_ms), [0; 10]);
-    AppointmentMessage {
-        version: Version1,
-        command: Command::Request,
-        event_id: AppointmentMessage::event_id(appointment_id, Command::Request),
-        appointment_id,
-        insured_id: "00001".parse().unwrap(),
-        schedule_id: number.try_into().unwrap(),
-        replaces: None,
-        country: Country::Peru,
-        occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
-        traceparent: TraceContext::start([1; 24]),
-    }
+    let (person, slot) = ("00001".parse().unwrap(), number.try_into().unwrap());
+    let asked_at = "2026-11-24T09:30:00.000Z".parse().unwrap();
+    let appointment = Appointment::requested(appointment_id, person, slot, Country::Peru, asked_at);
+    AppointmentMessage::new(Command::Request, &appointment, TraceContext::start([1; 24])).unwrap()
 }
 
 /// A server of the test's own, with a migrated database of the user `postgres`.

@@ -36,19 +36,13 @@ pub(crate) fn trace() -> TraceContext {
 
 pub(crate) fn fresh_appointment() -> Appointment {
     let now = Timestamp::from(SystemTime::now());
-    Appointment {
-        appointment_id: AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
-        insured_id: format!("{:05}", fastrand::u32(0..100_000)).parse().unwrap(),
-        schedule_id: fastrand::u64(1..1 << 50).try_into().unwrap(),
-        country: Country::Peru.into(),
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-        slot: None,
-        replaces: None,
-        replaced_by: None,
-    }
+    Appointment::requested(
+        AppointmentId::new(now, std::array::from_fn(|_| fastrand::u8(..))),
+        format!("{:05}", fastrand::u32(0..100_000)).parse().unwrap(),
+        fastrand::u64(1..1 << 50).try_into().unwrap(),
+        Country::Peru,
+        now,
+    )
 }
 
 /// What a country sends for an event; nothing for the one that the person causes.

@@ -21,7 +21,7 @@ use prost::Message as _;
 use tests::{stack, stack_with_collector};
 use tokio::net::TcpListener;
 
-use crate::application::{PATIENCE, Way, book_by, decided, fresh_slot};
+use crate::application::{EntryPoint, PATIENCE, book_by, decided, fresh_slot};
 
 /// The part of the time from `202` to `completed` of which spans have to tell.
 const EXPLAINED_PERCENT: f64 = 95.0;
@@ -35,8 +35,10 @@ const NEXT_INVOCATION: Duration = Duration::from_secs(2);
 #[tokio::test]
 async fn a_bookings_time_is_explained_by_spans() {
     let stack = &*stack().await;
-    for (way, country) in Way::ALL.into_iter().flat_map(|way| [(way, "PE"), (way, "CL")]) {
-        let booking = book_by(way, stack, country, fastrand::u32(0..100_000), fresh_slot()).await;
+    for (entry_point, country) in
+        EntryPoint::ALL.into_iter().flat_map(|entry_point| [(entry_point, "PE"), (entry_point, "CL")])
+    {
+        let booking = book_by(entry_point, stack, country, fastrand::u32(0..100_000), fresh_slot()).await;
         assert_eq!(decided(stack, &booking).await["status"], "completed");
 
         let started = Instant::now();
@@ -58,13 +60,13 @@ async fn a_bookings_time_is_explained_by_spans() {
             tokio::time::sleep(PAUSE).await;
             // The emulator gives a function's output up to 50 ms to reach it, and else takes it with the next invocation.
             if asked.elapsed() > NEXT_INVOCATION {
-                book_by(way, stack, country, fastrand::u32(0..100_000), fresh_slot()).await;
+                book_by(entry_point, stack, country, fastrand::u32(0..100_000), fresh_slot()).await;
                 asked = Instant::now();
             }
         };
         let explained = timeline.explained().expect("from 202 to completed");
         let text = timeline.text(console::terminal::Colour::Off);
-        println!("{way:?}\n{text}");
+        println!("{entry_point:?}\n{text}");
         assert!(explained.percent() >= EXPLAINED_PERCENT, "{} % in {explained:#?}\n{text}", explained.percent());
         assert_eq!(traces_of(&booking.id, &lines), [booking.trace.as_str()]);
         for part in ["(sqs.wait)", "(lambda.invoke)", "(eventbridge.wait)", "  dynamodb.PutItem", "  sns.Publish"]
@@ -141,8 +143,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
 async fn the_spans_of_a_booking_reach_a_collector_in_one_trace() {
     let collector = Collector::start().await;
     let stack = stack_with_collector("collector", collector.url.clone()).await;
-    for (way, program) in [(Way::Edge, "edge-host"), (Way::ApiGateway, "intake")] {
-        let booking = book_by(way, &stack, "PE", 4711, fresh_slot()).await;
+    for (entry_point, program) in [(EntryPoint::Edge, "edge-host"), (EntryPoint::ApiGateway, "intake")] {
+        let booking = book_by(entry_point, &stack, "PE", 4711, fresh_slot()).await;
         assert_eq!(decided(&stack, &booking).await["status"], "completed");
 
         let started = Instant::now();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use appointment::{
-    AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeEvent, Timestamp, TraceContext,
+    Appointment, AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeEvent, Timestamp, TraceContext,
 };
 use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
@@ -119,18 +119,10 @@ pub(crate) fn command(command: Command, appointment_number: u64, person: u32, sl
     let appointment_id = appointment(appointment_number);
     let mut trace = [1; 24];
     trace[..8].copy_from_slice(&appointment_number.to_be_bytes());
-    AppointmentMessage {
-        version: appointment::Version1,
-        command,
-        event_id: AppointmentMessage::event_id(appointment_id, command),
-        appointment_id,
-        insured_id: format!("{person:05}").parse().unwrap(),
-        schedule_id: slot.try_into().unwrap(),
-        replaces: None,
-        country: Country::Peru,
-        occurred_at: "2026-11-24T09:30:00.000Z".parse().unwrap(),
-        traceparent: TraceContext::start(trace),
-    }
+    let (person, slot) = (format!("{person:05}").parse().unwrap(), slot.try_into().unwrap());
+    let asked_at = "2026-11-24T09:30:00.000Z".parse().unwrap();
+    let appointment = Appointment::requested(appointment_id, person, slot, Country::Peru, asked_at);
+    AppointmentMessage::new(command, &appointment, TraceContext::start(trace)).unwrap()
 }
 
 pub(crate) fn request(appointment_number: u64, person: u32, slot: u64) -> AppointmentMessage {

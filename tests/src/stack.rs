@@ -10,7 +10,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::{Backplane, CatalogueKind, Durations};
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Endpoints, Front, LocalStack, Options, Ports, Services, catalogue, setup};
+use local_stack::{ApplicationOptions, Endpoints, LocalStack, Options, Ports, Services, catalogue, setup};
 use tokio::runtime::Runtime;
 
 use crate::shared::{Lease, Shared};
@@ -84,7 +84,8 @@ pub async fn stack_with_collector(name: &'static str, collector: String) -> Loca
         let (mut options, artifacts) = prepare(name, CatalogueKind::External)?;
         options.telemetry.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector);
         let root = options.root.clone();
-        LocalStack::start(options, Front::new(&root, &artifacts, Host::Embedded), &Progress::silent()).await
+        LocalStack::start(options, ApplicationOptions::new(&root, &artifacts, Host::Embedded), &Progress::silent())
+            .await
     })
     .await
 }
@@ -98,8 +99,8 @@ pub async fn own_stack_with_slots(name: &'static str, days: i64) -> LocalStack {
     in_background(async move || {
         let (options, artifacts) = prepare(name, CatalogueKind::Own)?;
         let root = options.root.clone();
-        let front = Front::new(&root, &artifacts, host());
-        let stack = LocalStack::start(options, front, &Progress::silent()).await?;
+        let application_options = ApplicationOptions::new(&root, &artifacts, host());
+        let stack = LocalStack::start(options, application_options, &Progress::silent()).await?;
         catalogue::import_sample(stack.services(), &artifacts, days).await?;
         catalogue::until_projected(stack.services()).await?;
         Ok(stack)
@@ -127,8 +128,9 @@ pub async fn stack_behind<F: Future<Output = Endpoints>>(
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
         catalogue::import_sample(&services, &artifacts, SAMPLE_DAYS).await?;
         let endpoints = Some(between(services.endpoint().clone()).await);
-        let front = Front { endpoints, ..Front::new(&root, &artifacts, host()) };
-        LocalStack::over(services, front, &Progress::silent()).await
+        let application_options =
+            ApplicationOptions { endpoints, ..ApplicationOptions::new(&root, &artifacts, host()) };
+        LocalStack::over(services, application_options, &Progress::silent()).await
     })
     .await
 }
@@ -155,8 +157,9 @@ async fn start_services(name: &str, change: fn(&mut Durations)) -> anyhow::Resul
 async fn start_stack(name: &str, authentication: Authentication<'_>) -> anyhow::Result<LocalStack> {
     let (options, artifacts) = prepare(name, CatalogueKind::External)?;
     let root = options.root.clone();
-    let front = Front { authentication, ..Front::new(&root, &artifacts, host()) };
-    LocalStack::start(options, front, &Progress::silent()).await
+    let application_options =
+        ApplicationOptions { authentication, ..ApplicationOptions::new(&root, &artifacts, host()) };
+    LocalStack::start(options, application_options, &Progress::silent()).await
 }
 
 fn prepare(name: &str, catalogue: CatalogueKind) -> anyhow::Result<(Options, Artifacts)> {

@@ -106,28 +106,28 @@ fn a_booking() -> [Use; 12] {
 const VISIT: f64 = 2.0 + 11.0 / 2.0;
 
 /// What it costs that a booking is made on the page.
-fn a_visit() -> [Standing; 4] {
+fn a_visit() -> [CostLine; 4] {
     [
-        standing(
+        cost_line(
             HTTP_API,
             VISIT * MILLION,
             "the document, its settings, and on every second visit its eleven files, an assumption",
         ),
-        standing(LAMBDA, VISIT * MILLION, "the function of the page, for each request"),
-        standing(LAMBDA_TIME, VISIT * MILLION * 0.25 * 0.002, "256 MiB for 2 ms, an assumption"),
-        standing(LOGS, VISIT * 0.7, "0.7 KB for each: what Lambda adds to a call, and API Gateway's line"),
+        cost_line(LAMBDA, VISIT * MILLION, "the function of the page, for each request"),
+        cost_line(LAMBDA_TIME, VISIT * MILLION * 0.25 * 0.002, "256 MiB for 2 ms, an assumption"),
+        cost_line(LOGS, VISIT * 0.7, "0.7 KB for each: what Lambda adds to a call, and API Gateway's line"),
     ]
 }
 
-/// What a set-up costs in a month without one booking.
-struct Standing {
+/// One line of a table of costs: so many pieces of something, at its price, and why.
+struct CostLine {
     price: Price,
     pieces: f64,
     why: &'static str,
 }
 
-const fn standing(price: Price, pieces: f64, why: &'static str) -> Standing {
-    Standing { price, pieces, why }
+const fn cost_line(price: Price, pieces: f64, why: &'static str) -> CostLine {
+    CostLine { price, pieces, why }
 }
 
 /// The metrics that the alarms for two countries watch: Terraform's tests count them too (`infra/tests/alarms.tftest.hcl`).
@@ -137,25 +137,25 @@ const ALARM_METRICS: f64 = 64.0;
 const INDEX_QUERIES: f64 = 9.0;
 
 /// The same with every size of the databases.
-fn for_every_size() -> [Standing; 9] {
+fn for_every_size() -> [CostLine; 9] {
     [
-        standing(KEY_USE, 0.1 * MILLION, "SQS, SNS and DynamoDB reuse a data key for minutes"),
-        standing(ALARM, ALARM_METRICS, "62 alarms of `infra/modules/observability`, two of them on two metrics"),
-        standing(METRIC, 1.0, "the age of the oldest command that is due, from the republisher's line"),
-        standing(DASHBOARD, 1.0, "in the same module"),
-        standing(SECRET, 2.0, "the databases' master passwords"),
-        standing(SQS, 4.0 * 5.0 * 3.0 * 60.0 * HOURS, "five long polls of 20 s at each of four queues, by Lambda"),
-        standing(
+        cost_line(KEY_USE, 0.1 * MILLION, "SQS, SNS and DynamoDB reuse a data key for minutes"),
+        cost_line(ALARM, ALARM_METRICS, "62 alarms of `infra/modules/observability`, two of them on two metrics"),
+        cost_line(METRIC, 1.0, "the age of the oldest command that is due, from the republisher's line"),
+        cost_line(DASHBOARD, 1.0, "in the same module"),
+        cost_line(SECRET, 2.0, "the databases' master passwords"),
+        cost_line(SQS, 4.0 * 5.0 * 3.0 * 60.0 * HOURS, "five long polls of 20 s at each of four queues, by Lambda"),
+        cost_line(
             LAMBDA,
             2.0 * 2.0 * 60.0 * HOURS,
             "the schedules' calls: for what is unanswered, and for slots, one a minute each for each country",
         ),
-        standing(
+        cost_line(
             READS,
             2.0 * 60.0 * HOURS * INDEX_QUERIES * 0.5,
             "what the first of them reads in the index: nine queries each, of four shards that wait, four that were given up and an earlier version's",
         ),
-        standing(
+        cost_line(
             WRITES,
             2.0 * 10_000.0 * 4.0,
             "imports of 10,000 slots in each country: a slot, and its entry in three indexes. A bucket's files cost less than a cent",
@@ -163,24 +163,24 @@ fn for_every_size() -> [Standing; 9] {
     ]
 }
 
-fn defaults() -> [Standing; 4] {
+fn defaults() -> [CostLine; 4] {
     [
-        standing(DATABASE, 2.0 * 2.0 * HOURS, "two countries, two availability zones"),
-        standing(DATABASE_STORAGE, 2.0 * 2.0 * 20.0, "20 GB for each"),
-        standing(ENDPOINT, 3.0 * 2.0 * HOURS, "EventBridge, Secrets Manager and SQS, two zones"),
-        standing(KEY, 4.0 + 4.0 * 2.0, "tables, topic, queues, logs; four for each country"),
+        cost_line(DATABASE, 2.0 * 2.0 * HOURS, "two countries, two availability zones"),
+        cost_line(DATABASE_STORAGE, 2.0 * 2.0 * 20.0, "20 GB for each"),
+        cost_line(ENDPOINT, 3.0 * 2.0 * HOURS, "EventBridge, Secrets Manager and SQS, two zones"),
+        cost_line(KEY, 4.0 + 4.0 * 2.0, "tables, topic, queues, logs; four for each country"),
     ]
 }
 
 /// `infra/examples/production`. A Multi-AZ instance has two zones, however many the network has.
-fn production() -> [Standing; 6] {
+fn production() -> [CostLine; 6] {
     [
-        standing(LARGE, 2.0 * HOURS, "Peru, two availability zones"),
-        standing(MEDIUM, 2.0 * HOURS, "Chile, two availability zones"),
-        standing(DATABASE_STORAGE, 2.0 * (100.0 + 20.0), "100 GB for Peru, 20 GB for Chile, in each zone"),
-        standing(ENDPOINT, 3.0 * 3.0 * HOURS, "EventBridge, Secrets Manager and SQS, three zones"),
-        standing(KEY, 4.0 + 4.0 * 2.0 + 1.0, "as above, and the topic of alarms"),
-        standing(METRIC, 17.0 * 6.0, "`detailed_metrics`: six of each of seventeen routes, where all are called"),
+        cost_line(LARGE, 2.0 * HOURS, "Peru, two availability zones"),
+        cost_line(MEDIUM, 2.0 * HOURS, "Chile, two availability zones"),
+        cost_line(DATABASE_STORAGE, 2.0 * (100.0 + 20.0), "100 GB for Peru, 20 GB for Chile, in each zone"),
+        cost_line(ENDPOINT, 3.0 * 3.0 * HOURS, "EventBridge, Secrets Manager and SQS, three zones"),
+        cost_line(KEY, 4.0 + 4.0 * 2.0 + 1.0, "as above, and the topic of alarms"),
+        cost_line(METRIC, 17.0 * 6.0, "`detailed_metrics`: six of each of seventeen routes, where all are called"),
     ]
 }
 
@@ -227,13 +227,13 @@ pub(crate) fn page() -> String {
          Where each is made on the booking page, a million visits come to that:\n\n",
         TABLE.of(1.0)
     );
-    standing_table(&mut page, &a_visit());
+    cost_table(&mut page, &a_visit());
     page.push_str("\n## A month without a booking\n\nTwo countries.\n\n");
-    let every = standing_table(&mut page, &for_every_size());
+    let every = cost_table(&mut page, &for_every_size());
     page.push_str("\nTo that come, with the defaults of `infra/`:\n\n");
-    let defaults = standing_table(&mut page, &defaults());
+    let defaults = cost_table(&mut page, &defaults());
     page.push_str("\nOr, with `infra/examples/production`:\n\n");
-    let production = standing_table(&mut page, &production());
+    let production = cost_table(&mut page, &production());
     let _ = write!(
         page,
         "\nA metric that a filter makes of a log line is charged for the hours in which it has a value: nothing while nothing fails. \
@@ -280,10 +280,10 @@ pub(crate) fn page() -> String {
 }
 
 /// Writes a table; its sum.
-fn standing_table(page: &mut String, lines: &[Standing]) -> f64 {
+fn cost_table(page: &mut String, lines: &[CostLine]) -> f64 {
     page.push_str("| what | how much | USD | why |\n| --- | --: | --: | --- |\n");
     let mut sum = 0.0;
-    for Standing { price, pieces, why } in lines {
+    for CostLine { price, pieces, why } in lines {
         let cost = price.of(*pieces);
         sum += cost;
         let _ = writeln!(page, "| {} | {} {} | {cost:.2} | {why} |", price.what, number(*pieces), price.unit);

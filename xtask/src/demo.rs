@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
-use crate::up::Ways;
+use crate::up::UpOptions;
 use crate::{Start, up};
 
 /// How long a booking may take; it takes a fifth of a second.
@@ -37,7 +37,7 @@ pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCo
     let interrupted = up::interruption()?;
     tokio::pin!(interrupted);
     let shown = async {
-        let stack = up::begin(root, start, &Ways::DEMO).await?;
+        let stack = up::begin(root, start, &UpOptions::DEMO).await?;
         let outcome = book_everywhere(&stack).await;
         anyhow::Ok((stack, outcome))
     };
@@ -53,7 +53,7 @@ pub(crate) async fn run(root: &Path, start: &Start, keep: bool) -> Result<ExitCo
         }
     }
     if keep {
-        up::explain(&stack, &Ways::DEMO);
+        up::explain(&stack, &UpOptions::DEMO);
         println!("\nCtrl-C stops everything.");
         up::wait(&mut stack, interrupted).await?;
     }

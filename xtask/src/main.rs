@@ -53,7 +53,7 @@ enum Task {
         #[command(flatten)]
         start: Start,
         #[command(flatten)]
-        ways: up::Ways,
+        options: up::UpOptions,
     },
     /// Start the whole system, book one free slot in each country, and show each hop with its time.
     ///
@@ -296,7 +296,7 @@ async fn run(task: Task) -> Result<ExitCode> {
             println!("This machine is ready: try `cargo xtask demo`.");
             Ok(ExitCode::SUCCESS)
         }
-        Task::Up { start, ways } => up::run(&root, &start, &ways).await,
+        Task::Up { start, options } => up::run(&root, &start, &options).await,
         Task::Token(token) => token::run(&root, &token),
         Task::Trace(options) => trace::run(&root, &options),
         Task::Demo { start, keep } => demo::run(&root, &start, keep).await,

@@ -14,7 +14,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{Front, LocalStack, Options, catalogue, sample, setup};
+use local_stack::{ApplicationOptions, LocalStack, Options, catalogue, sample, setup};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Start;
@@ -30,7 +30,7 @@ pub(crate) enum AuthenticationChoice {
 
 /// How the application is started.
 #[derive(Args)]
-pub(crate) struct Ways {
+pub(crate) struct UpOptions {
     /// How intake learns who calls.
     #[arg(long, value_enum, default_value = "none")]
     auth: AuthenticationChoice,
@@ -42,27 +42,27 @@ pub(crate) struct Ways {
     console_port: Option<u16>,
 }
 
-impl Ways {
+impl UpOptions {
     /// As `demo` starts it.
     pub(crate) const DEMO: Self = Self { auth: AuthenticationChoice::None, no_console: true, console_port: None };
 }
 
-pub(crate) async fn run(root: &Path, start: &Start, ways: &Ways) -> Result<ExitCode> {
+pub(crate) async fn run(root: &Path, start: &Start, up_options: &UpOptions) -> Result<ExitCode> {
     let interrupted = interruption()?;
     tokio::pin!(interrupted);
     let mut stack = tokio::select! {
-        stack = begin(root, start, ways) => stack?,
+        stack = begin(root, start, up_options) => stack?,
         () = &mut interrupted => return Ok(stopped_early()),
     };
     let watch = Watch::start(stack.services().logs());
-    let console = match ways.no_console {
+    let console = match up_options.no_console {
         true => None,
         false => {
             let observed = Stack::on_port(root, start.port).await?;
-            Some(Console::start(observed, &watch, ways.console_port).await?)
+            Some(Console::start(observed, &watch, up_options.console_port).await?)
         }
     };
-    explain(&stack, ways);
+    explain(&stack, up_options);
     if let Some(console) = &console {
         println!("\nThe console, for you alone:\n  {}", console.url());
     }
@@ -87,7 +87,7 @@ async fn echo_errors(watch: &Watch) {
 }
 
 /// Sets up, builds and starts everything.
-pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<LocalStack> {
+pub(crate) async fn begin(root: &Path, start: &Start, up_options: &UpOptions) -> Result<LocalStack> {
     let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS + 1);
     let host = start.host();
     let owned_root = root.to_owned();
@@ -108,13 +108,17 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
         ports: start.ports(),
         telemetry: local_stack::telemetry(),
     };
-    let issuer = match ways.auth {
+    let issuer = match up_options.auth {
         AuthenticationChoice::None => None,
         AuthenticationChoice::Jwt => Some(TokenIssuer::of_repository(root)?),
     };
     let authentication = issuer.as_ref().map_or(Authentication::None, Authentication::Jwt);
-    let front = Front { port: Some(start.port), authentication, ..Front::new(root, &artifacts, host) };
-    let stack = LocalStack::start(options, front, &progress).await?;
+    let application_options = ApplicationOptions {
+        port: Some(start.port),
+        authentication,
+        ..ApplicationOptions::new(root, &artifacts, host)
+    };
+    let stack = LocalStack::start(options, application_options, &progress).await?;
     let step = progress.step("four weeks of slots");
     let countries = catalogue::import_sample(stack.services(), &artifacts, sample::DAYS).await?;
     catalogue::until_projected(stack.services()).await?;
@@ -123,9 +127,9 @@ pub(crate) async fn begin(root: &Path, start: &Start, ways: &Ways) -> Result<Loc
 }
 
 /// Says where everything is.
-pub(crate) fn explain(stack: &LocalStack, ways: &Ways) {
+pub(crate) fn explain(stack: &LocalStack, up_options: &UpOptions) {
     let url = stack.url();
-    let (token, checked) = match ways.auth {
+    let (token, checked) = match up_options.auth {
         AuthenticationChoice::None => ("", "nothing: anybody acts for anybody\n    (--auth jwt checks tokens)"),
         AuthenticationChoice::Jwt => (
             " \\\n    -H \"authorization: Bearer $(cargo xtask token 00123)\"",

@@ -2,7 +2,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::SystemTime;
 
 use edge_component::{
-    Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError, caller, has_tag,
+    Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError, caller, has_tag,
 };
 use http::header::{
     ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY,
@@ -147,7 +147,7 @@ fn refuse(problem: Problem, headers: &HeaderMap) -> Response {
 
 /// `500`, and a line for the operator, whose setting is at fault.
 fn fail(error: &SettingError, headers: &HeaderMap, arrived: SystemTime) -> Response {
-    let trace = Chance::draw().trace(caller(headers));
+    let trace = RequestEntropy::draw().trace(caller(headers));
     LogLine::new(Level::Error, SERVICE, "request refused", trace)
         .with("request_id", trace.span_id())
         .with("status", StatusCode::INTERNAL_SERVER_ERROR.as_u16())

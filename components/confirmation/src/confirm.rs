@@ -3,10 +3,10 @@ use std::time::Duration;
 use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp, TraceContext};
 use aws_http::CallLog;
 use backplane::{Applied, AppointmentsTable};
-use edge_component::{Chance, Level, LogLine};
+use edge_component::{Level, LogLine, RequestEntropy};
 use futures::future::join;
 
-use crate::internal::{Delivered, Failure, SERVICE, Settings};
+use crate::internal::{Delivered, HandlingError, SERVICE, Settings};
 use crate::projection::project;
 use crate::waits::{Delivery, on_bus};
 
@@ -35,12 +35,12 @@ struct Seen {
 
 /// Applies the outcome in a message's body, and writes one log line about it.
 pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
-    let chance = Chance::draw();
+    let entropy = RequestEntropy::draw();
     let mut seen = Seen::default();
     let result = confirm(body, delivery, &mut seen).await;
     let Seen { event, time, calls } = seen;
     let caller = event.as_ref().map(|event| event.detail.traceparent);
-    let trace = chance.trace(caller);
+    let trace = entropy.trace(caller);
     let (delivered, level, message, status, error) = match result {
         Ok(Done { level, message, status }) => (Delivered::Done, level, message, status, None),
         Err(failure) => {
@@ -66,13 +66,13 @@ pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
     delivered
 }
 
-async fn confirm(body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Done, Failure> {
+async fn confirm(body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Done, HandlingError> {
     // The error of serde_json can quote the body, which is personal data, so that only its place is told.
     let mut envelope: Envelope<OutcomeDetail> = serde_json::from_slice(body).map_err(|error| {
-        Failure::Poison(format!("not an outcome: line {}, column {}", error.line(), error.column()))
+        HandlingError::Poison(format!("not an outcome: line {}, column {}", error.line(), error.column()))
     })?;
     seen.time = envelope.time.take();
-    let event = OutcomeEvent::try_from(envelope).map_err(|error| Failure::Poison(error.to_string()))?;
+    let event = OutcomeEvent::try_from(envelope).map_err(|error| HandlingError::Poison(error.to_string()))?;
     let event = &*seen.event.insert(event);
 
     let settings = Settings::read(delivery.arrived)?;
@@ -100,13 +100,13 @@ async fn confirm(body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Do
             (None, Done { level: Level::Info, message: "outcome of an erased appointment dropped", status: None })
         }
         Applied::Unknown => {
-            return Err(Failure::Poison("there is no such appointment of this country and slot".to_owned()));
+            return Err(HandlingError::Poison("there is no such appointment of this country and slot".to_owned()));
         }
     };
     let client = client.with_deadline(ANNOUNCE_DEADLINE);
     let announce = async {
         match &change {
-            Some(change) => settings.announce(&client, change).await.map_err(Failure::from),
+            Some(change) => settings.announce(&client, change).await.map_err(HandlingError::from),
             None => Ok(()),
         }
     };

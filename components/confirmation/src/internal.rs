@@ -18,7 +18,7 @@ use crate::settings::{
 pub(crate) const SERVICE: &str = "confirmation";
 
 /// Why a call does not succeed; the text is for the log.
-pub(crate) enum Failure {
+pub(crate) enum HandlingError {
     /// It will never succeed: a queue moves the message to its dead-letter queue.
     Poison(String),
     /// It may succeed later.
@@ -27,7 +27,7 @@ pub(crate) enum Failure {
     Setting(SettingError),
 }
 
-impl Failure {
+impl HandlingError {
     /// What the log says of the message that is left.
     pub(crate) const fn message(&self) -> &'static str {
         match self {
@@ -58,10 +58,10 @@ pub(crate) enum Delivered {
 
 impl Delivered {
     /// What a failure means for the queue.
-    pub(crate) fn failed(failure: &Failure) -> Self {
+    pub(crate) fn failed(failure: &HandlingError) -> Self {
         match failure {
-            Failure::Retry(_) | Failure::Setting(_) => Self::Left,
-            Failure::Poison(reason) => Self::Poison(reason.clone()),
+            HandlingError::Retry(_) | HandlingError::Setting(_) => Self::Left,
+            HandlingError::Poison(reason) => Self::Poison(reason.clone()),
         }
     }
 
@@ -75,7 +75,7 @@ impl Delivered {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for HandlingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Poison(error) | Self::Retry(error) => f.write_str(error),
@@ -84,13 +84,13 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<SettingError> for Failure {
+impl From<SettingError> for HandlingError {
     fn from(error: SettingError) -> Self {
         Self::Setting(error)
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for HandlingError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::InvalidItem(_) => Self::Poison(error.to_string()),
@@ -99,7 +99,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<AnnounceError> for Failure {
+impl From<AnnounceError> for HandlingError {
     fn from(error: AnnounceError) -> Self {
         Self::Retry(error.to_string())
     }

@@ -11,21 +11,21 @@ use appointment::{
 use aws_http::wasi::WasiTransport;
 use aws_http::{CallLog, Client};
 use backplane::{SlotsTable, StoreError};
-use edge_component::{Chance, Level, LogLine};
+use edge_component::{Level, LogLine, RequestEntropy};
 use futures::future::join_all;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
 use crate::confirm::ROUTE;
-use crate::internal::{Delivered, Failure, SERVICE, Settings};
+use crate::internal::{Delivered, HandlingError, SERVICE, Settings};
 use crate::settings::SLOTS_TABLE;
 use crate::waits::Delivery;
 
 /// All writes of a message together, which are made side by side.
 const DEADLINE: Duration = Duration::from_millis(3_800);
 
-/// What a message tells of a catalogue.
-enum Told {
+/// An event about a catalogue of slots.
+enum ProjectedEvent {
     Slots(SlotsChanged),
     Catalogue(CatalogueChanged),
 }
@@ -59,11 +59,11 @@ impl Subject {
 /// Keeps what a message tells of a catalogue, and writes one log line about it.
 pub(crate) async fn deliver(subject: Subject, body: &[u8], delivery: &Delivery) -> Delivered {
     let arrived = delivery.arrived;
-    let chance = Chance::draw();
+    let entropy = RequestEntropy::draw();
     let mut about = None;
     let result = keep(subject, body, arrived, &mut about).await;
     let caller = about.as_ref().map(|about| about.trace);
-    let trace = chance.trace(caller);
+    let trace = entropy.trace(caller);
     let (delivered, level, message, written, error) = match result {
         Ok(written) => (Delivered::Done, Level::Info, "catalogue projected", Some(written), None),
         Err(failure) => {
@@ -87,16 +87,21 @@ pub(crate) async fn deliver(subject: Subject, body: &[u8], delivery: &Delivery) 
 }
 
 /// How many items were newer than what was there.
-async fn keep(subject: Subject, body: &[u8], arrived: SystemTime, about: &mut Option<About>) -> Result<usize, Failure> {
-    let told = read(subject, body)?;
-    *about = Some(match &told {
-        Told::Slots(event) => About {
+async fn keep(
+    subject: Subject,
+    body: &[u8],
+    arrived: SystemTime,
+    about: &mut Option<About>,
+) -> Result<usize, HandlingError> {
+    let event = read(subject, body)?;
+    *about = Some(match &event {
+        ProjectedEvent::Slots(event) => About {
             country: event.country,
             event_id: event.event_id,
             trace: event.traceparent,
             slots: event.slots.len(),
         },
-        Told::Catalogue(event) => {
+        ProjectedEvent::Catalogue(event) => {
             About { country: event.catalogue.country, event_id: event.event_id, trace: event.traceparent, slots: 0 }
         }
     });
@@ -104,48 +109,48 @@ async fn keep(subject: Subject, body: &[u8], arrived: SystemTime, about: &mut Op
     let name = SLOTS_TABLE.text()?;
     let client = settings.client.clone().with_deadline(DEADLINE);
     let table = SlotsTable::new(&client, &settings.dynamodb, &name);
-    match told {
-        Told::Slots(event) => {
+    match event {
+        ProjectedEvent::Slots(event) => {
             let outcomes = join_all(event.slots.iter().map(|state| table.put(state))).await;
             let written = outcomes.into_iter().collect::<Result<Vec<bool>, StoreError>>()?;
             Ok(written.into_iter().filter(|written| *written).count())
         }
-        Told::Catalogue(event) => Ok(usize::from(table.put_catalogue(&event.catalogue).await?)),
+        ProjectedEvent::Catalogue(event) => Ok(usize::from(table.put_catalogue(&event.catalogue).await?)),
     }
 }
 
-fn read(subject: Subject, body: &[u8]) -> Result<Told, Failure> {
+fn read(subject: Subject, body: &[u8]) -> Result<ProjectedEvent, HandlingError> {
     match subject {
         Subject::Slots => {
             let Envelope { source, detail, .. } = envelope::<SlotsChanged>(body)?;
             check_source(&source, detail.country)?;
             if detail.slots.len() > MAX_SLOTS_PER_EVENT {
-                return Err(Failure::Poison(format!("it has more than {MAX_SLOTS_PER_EVENT} slots")));
+                return Err(HandlingError::Poison(format!("it has more than {MAX_SLOTS_PER_EVENT} slots")));
             }
             if detail.slots.iter().any(|state| state.slot.country != detail.country) {
-                return Err(Failure::Poison("a slot is of another country than the event".to_owned()));
+                return Err(HandlingError::Poison("a slot is of another country than the event".to_owned()));
             }
-            Ok(Told::Slots(detail))
+            Ok(ProjectedEvent::Slots(detail))
         }
         Subject::Catalogue => {
             let Envelope { source, detail, .. } = envelope::<CatalogueChanged>(body)?;
             check_source(&source, detail.catalogue.country)?;
-            Ok(Told::Catalogue(detail))
+            Ok(ProjectedEvent::Catalogue(detail))
         }
     }
 }
 
-fn check_source(source: &str, country: Country) -> Result<(), Failure> {
+fn check_source(source: &str, country: Country) -> Result<(), HandlingError> {
     if source == country.event_source() {
         return Ok(());
     }
-    Err(Failure::Poison("the source is not the worker of the country that the detail names".to_owned()))
+    Err(HandlingError::Poison("the source is not the worker of the country that the detail names".to_owned()))
 }
 
 /// The error of `serde_json` can quote the body, which is personal data, so that only its place is told.
-fn envelope<Detail: DeserializeOwned>(body: &[u8]) -> Result<Envelope<Detail>, Failure> {
+fn envelope<Detail: DeserializeOwned>(body: &[u8]) -> Result<Envelope<Detail>, HandlingError> {
     serde_json::from_slice(body).map_err(|error| {
-        Failure::Poison(format!("not a catalogue's event: line {}, column {}", error.line(), error.column()))
+        HandlingError::Poison(format!("not a catalogue's event: line {}, column {}", error.line(), error.column()))
     })
 }
 
@@ -154,7 +159,7 @@ pub(crate) async fn project(
     settings: &Settings,
     client: &Client<WasiTransport>,
     state: Option<&SlotState>,
-) -> Result<(), Failure> {
+) -> Result<(), HandlingError> {
     let Some(state) = state else { return Ok(()) };
     let name = SLOTS_TABLE.text()?;
     SlotsTable::new(client, &settings.dynamodb, &name).put(state).await?;

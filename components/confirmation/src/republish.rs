@@ -7,11 +7,12 @@ use appointment::{Country, Status, Timestamp};
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Endpoint};
 use backplane::{
-    AppointmentsTable, CommandTopic, GivenUpSchedule, KeptAppointment, PendingAppointment, PendingShards,
-    RepublishSchedule, TURN, TURNS_AT_ONCE, not_processed_event_id,
+    AppointmentsTable, CLAIM_DURATION, CLAIMS_AT_ONCE, CommandTopic, GivenUpSchedule, PendingAppointment,
+    PendingShards, RepublishSchedule, StoredAppointment, not_processed_event_id,
 };
 use edge_component::{
-    Chance, InvalidMember, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError, caller,
+    InvalidField, Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError,
+    caller,
 };
 use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
@@ -19,7 +20,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::internal::{Failure, SERVICE, Settings};
+use crate::internal::{HandlingError, SERVICE, Settings};
 use crate::settings::{
     APPOINTMENTS_TOPIC_ARN, GIVEN_UP_SCHEDULE_SECONDS, PENDING_SHARDS_READ, REPUBLISH_DELAYS_SECONDS, SNS_ENDPOINT,
 };
@@ -29,8 +30,8 @@ const ROUTE: &str = "/internal/republish";
 
 const BODY_LIMIT: usize = 4 * 1024;
 
-/// How long a call begins turns. Its caller repeats it while there is more. All shards are worked on at once, so that a shard
-/// that is stuck takes nothing from another.
+/// How long a call claims rows. Its caller repeats it while there is more. All shards are worked on at once: one that is
+/// stuck takes nothing from another.
 const RUN: Duration = Duration::from_millis(2_500);
 
 /// How long one call to AWS may take, retries included.
@@ -56,7 +57,7 @@ struct Report {
     published: u32,
     /// Appointments that were given up.
     given_up: u32,
-    /// Whether the time was up before everybody had their turn, so that the call is worth repeating at once.
+    /// Whether rows that are due are left because the time was up: the call is worth repeating at once.
     more: bool,
     /// Rows that come again, because a dependency failed.
     #[serde(skip)]
@@ -100,10 +101,10 @@ impl Report {
 }
 
 /// What became of one row.
-enum Turn {
+enum RowResult {
     Published,
     GivenUp,
-    /// A later version put it there, so that it stays as it is.
+    /// A later version put it there; it stays as it is.
     NotUnderstood,
     /// Another run took it, or its state moved meanwhile.
     Gone,
@@ -121,15 +122,15 @@ struct Republisher {
 
 /// Answers a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
 pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
-    let trace = Chance::draw().trace(caller(request.headers()));
+    let trace = RequestEntropy::draw().trace(caller(request.headers()));
     let mut country = None;
     let result = match order(&request) {
         Ok(order) => {
             country = Some(order.country);
             run(order.country, arrived).await.map_err(|failure| {
                 let code = match failure {
-                    Failure::Retry(_) => ProblemCode::TemporarilyUnavailable,
-                    Failure::Poison(_) | Failure::Setting(_) => ProblemCode::Internal,
+                    HandlingError::Retry(_) => ProblemCode::TemporarilyUnavailable,
+                    HandlingError::Poison(_) | HandlingError::Setting(_) => ProblemCode::Internal,
                 };
                 (Problem::new(code), failure.level(), Some(failure.to_string()))
             })
@@ -180,7 +181,7 @@ fn order(request: &Request) -> Result<Order, Problem> {
     serde_json::from_slice(&body).map_err(|_| invalid_order())
 }
 
-async fn run(country: Country, arrived: SystemTime) -> Result<Report, Failure> {
+async fn run(country: Country, arrived: SystemTime) -> Result<Report, HandlingError> {
     let republisher = Republisher::read(arrived)?;
     let began = Instant::now();
     let shards: Vec<String> = republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
@@ -191,7 +192,7 @@ async fn run(country: Country, arrived: SystemTime) -> Result<Report, Failure> {
     // Where nothing could be done, the next call of the schedule is soon enough.
     report.more &= report.published + report.given_up > 0;
     match report.error {
-        Some(error) if report.unread == shards.len() => Err(Failure::Retry(error)),
+        Some(error) if report.unread == shards.len() => Err(HandlingError::Retry(error)),
         _ => Ok(report),
     }
 }
@@ -201,7 +202,7 @@ fn invalid_order() -> Problem {
         "Envíe {\"countryISO\":\"PE\"} o {\"countryISO\":\"CL\"}.".to_owned(),
         "Send {\"countryISO\":\"PE\"} or {\"countryISO\":\"CL\"}.".to_owned(),
     );
-    let member = InvalidMember { field: "countryISO".to_owned(), code: appointment::FieldErrorCode::UnsupportedValue };
+    let member = InvalidField { field: "countryISO".to_owned(), code: appointment::FieldErrorCode::UnsupportedValue };
     Problem::new(ProblemCode::InvalidBody).with_detail(detail.0, detail.1).with_errors(vec![member])
 }
 
@@ -217,8 +218,8 @@ impl Republisher {
         })
     }
 
-    /// Gives each row of a shard that is due by now its turn, as far as the time reaches: no turn begins after it, and those
-    /// that have begun are finished.
+    /// Processes each row of a shard that is due by now, as far as the time reaches. No row is begun after it, and those that
+    /// have begun are finished.
     async fn shard(&self, shard: &str, began: Instant) -> Report {
         let client = self.settings.client.clone().with_deadline(CALL);
         let table = self.table(&client);
@@ -241,14 +242,14 @@ impl Republisher {
             }
             let mut waiting = page.appointments.len();
             let in_time = stream::iter(page.appointments).take_while(|_| ready(began.elapsed() < RUN));
-            let mut turns = pin!(in_time.map(|row| self.turn(&client, row)).buffer_unordered(TURNS_AT_ONCE));
-            while let Some(turn) = turns.next().await {
+            let mut results = pin!(in_time.map(|row| self.process(&client, row)).buffer_unordered(CLAIMS_AT_ONCE));
+            while let Some(result) = results.next().await {
                 waiting -= 1;
-                match turn {
-                    Ok(Turn::Published) => report.published += 1,
-                    Ok(Turn::GivenUp) => report.given_up += 1,
-                    Ok(Turn::NotUnderstood) => report.not_understood += 1,
-                    Ok(Turn::Gone) => {}
+                match result {
+                    Ok(RowResult::Published) => report.published += 1,
+                    Ok(RowResult::GivenUp) => report.given_up += 1,
+                    Ok(RowResult::NotUnderstood) => report.not_understood += 1,
+                    Ok(RowResult::Gone) => {}
                     Err(error) => {
                         report.failed += 1;
                         report.error.get_or_insert(error);
@@ -263,8 +264,8 @@ impl Republisher {
         }
     }
 
-    /// One row's turn: its command is published again, or, in place of one time too many, given up.
-    async fn turn(&self, client: &Client<WasiTransport>, row: PendingAppointment) -> Result<Turn, String> {
+    /// Publishes a row's command again, or gives it up after the last time.
+    async fn process(&self, client: &Client<WasiTransport>, row: PendingAppointment) -> Result<RowResult, String> {
         let now = now();
         let attempt = row.attempt.saturating_add(1);
         match row.status {
@@ -294,28 +295,28 @@ impl Republisher {
         attempt: u32,
         next: Timestamp,
         now: Timestamp,
-    ) -> Result<Turn, String> {
+    ) -> Result<RowResult, String> {
         let table = self.table(client);
-        let until = now + TURN;
-        let taken = table.take_turn(&row, until).await.map_err(text)?;
+        let until = now + CLAIM_DURATION;
         // What the table returns counts: the index may be older.
-        let Some(kept) = taken else { return Ok(Turn::Gone) };
-        let Some(message) = kept.unanswered_command() else { return Ok(Turn::Gone) };
+        let Some(stored) = table.claim(&row, until).await.map_err(text)? else { return Ok(RowResult::Gone) };
+        let Some(message) = stored.unanswered_command() else { return Ok(RowResult::Gone) };
         let before = row.attempt;
-        let turn = row.after_turn(until);
+        let claimed = row.claimed_until(until);
         if let Err(error) = CommandTopic::new(client, &self.sns, &self.topic_arn).publish(&message).await {
-            let last = self.schedule.last_attempt(kept.appointment.updated_at, now).filter(|_| !turn.is_given_up());
+            let last =
+                self.schedule.last_attempt(stored.appointment.updated_at, now).filter(|_| !claimed.is_given_up());
             // Of a cancellation that is given up nobody is told anything.
-            if last.is_some() && kept.appointment.status == Status::Cancelling {
-                return self.give_up_turn(client, &turn, kept, now).await;
+            if last.is_some() && stored.appointment.status == Status::Cancelling {
+                return self.give_up_claimed(client, &claimed, stored, now).await;
             }
             let (attempt, next) = last.unwrap_or_else(|| (before, self::now()));
-            // Where this fails too, the turn ends by itself.
-            let _ = table.set_turn(&turn, attempt, next).await;
+            // If this fails too, the claim ends by itself.
+            let _ = table.reschedule(&claimed, attempt, next).await;
             return Err(error.to_string());
         }
-        table.set_turn(&turn, attempt, next).await.map_err(text)?;
-        Ok(Turn::Published)
+        table.reschedule(&claimed, attempt, next).await.map_err(text)?;
+        Ok(RowResult::Published)
     }
 
     /// A row of a later version stays as it is, and out of the way of the others.
@@ -324,13 +325,13 @@ impl Republisher {
         client: &Client<WasiTransport>,
         row: PendingAppointment,
         now: Timestamp,
-    ) -> Result<Turn, String> {
+    ) -> Result<RowResult, String> {
         let next = self.schedule.first(now);
-        match self.table(client).take_turn(&row, next).await.map_err(text)? {
-            None => Ok(Turn::Gone),
-            Some(kept) => {
-                alarm("row left as it is: its status is of a later version", &kept);
-                Ok(Turn::NotUnderstood)
+        match self.table(client).claim(&row, next).await.map_err(text)? {
+            None => Ok(RowResult::Gone),
+            Some(stored) => {
+                alarm("row left as it is: its status is of a later version", &stored);
+                Ok(RowResult::NotUnderstood)
             }
         }
     }
@@ -343,45 +344,46 @@ impl Republisher {
         client: &Client<WasiTransport>,
         row: PendingAppointment,
         now: Timestamp,
-    ) -> Result<Turn, String> {
-        let until = now + TURN;
-        match self.table(client).take_turn(&row, until).await.map_err(text)? {
-            Some(kept) => self.give_up_turn(client, &row.after_turn(until), kept, now).await,
-            None => Ok(Turn::Gone),
+    ) -> Result<RowResult, String> {
+        let until = now + CLAIM_DURATION;
+        match self.table(client).claim(&row, until).await.map_err(text)? {
+            Some(stored) => self.give_up_claimed(client, &row.claimed_until(until), stored, now).await,
+            None => Ok(RowResult::Gone),
         }
     }
 
-    /// As [`Self::give_up`], with the turn taken.
-    async fn give_up_turn(
+    /// As [`Self::give_up`], of a row that is claimed.
+    async fn give_up_claimed(
         &self,
         client: &Client<WasiTransport>,
-        turn: &PendingAppointment,
-        mut kept: KeptAppointment,
+        claimed: &PendingAppointment,
+        mut stored: StoredAppointment,
         now: Timestamp,
-    ) -> Result<Turn, String> {
+    ) -> Result<RowResult, String> {
         let table = self.table(client);
-        if kept.appointment.status == Status::Pending {
-            let failed = table.fail_unanswered(turn, kept.trace, now).await.map_err(text)?;
-            let Some(failed) = failed else { return Ok(Turn::Gone) };
-            kept = failed;
+        if stored.appointment.status == Status::Pending {
+            let failed = table.fail_unanswered(claimed, stored.trace, now).await.map_err(text)?;
+            let Some(failed) = failed else { return Ok(RowResult::Gone) };
+            stored = failed;
         }
-        match kept.appointment.status {
+        match stored.appointment.status {
             Status::Failed => {
-                let change = kept.change_by(not_processed_event_id(turn.appointment_id), Status::Failed, kept.trace);
+                let change =
+                    stored.change_by(not_processed_event_id(claimed.appointment_id), Status::Failed, stored.trace);
                 if let Some(change) = change {
                     self.settings.announce(client, &change).await.map_err(text)?;
                 }
-                alarm("request given up: its country never answered", &kept);
+                alarm("request given up: its country never answered", &stored);
             }
-            Status::Cancelling => alarm("cancellation given up: its country never answered", &kept),
+            Status::Cancelling => alarm("cancellation given up: its country never answered", &stored),
             // It is answered, and no longer waits.
             _ => {
-                table.leave_index(turn).await.map_err(text)?;
-                return Ok(Turn::Gone);
+                table.leave_index(claimed).await.map_err(text)?;
+                return Ok(RowResult::Gone);
             }
         }
-        let moved = table.give_up(turn, self.given_up.first(now)).await.map_err(text)?;
-        Ok(if moved { Turn::GivenUp } else { Turn::Gone })
+        let moved = table.give_up(claimed, self.given_up.first(now)).await.map_err(text)?;
+        Ok(if moved { RowResult::GivenUp } else { RowResult::Gone })
     }
 
     /// Nobody is asked any more about what was given up so long ago that no queue holds anything about it.
@@ -390,13 +392,13 @@ impl Republisher {
         client: &Client<WasiTransport>,
         row: PendingAppointment,
         now: Timestamp,
-    ) -> Result<Turn, String> {
-        let until = now + TURN;
+    ) -> Result<RowResult, String> {
+        let until = now + CLAIM_DURATION;
         let table = self.table(client);
-        let Some(kept) = table.take_turn(&row, until).await.map_err(text)? else { return Ok(Turn::Gone) };
-        alarm("nobody is asked any more about what was given up", &kept);
-        table.leave_index(&row.after_turn(until)).await.map_err(text)?;
-        Ok(Turn::Gone)
+        let Some(stored) = table.claim(&row, until).await.map_err(text)? else { return Ok(RowResult::Gone) };
+        alarm("nobody is asked any more about what was given up", &stored);
+        table.leave_index(&row.claimed_until(until)).await.map_err(text)?;
+        Ok(RowResult::Gone)
     }
 
     fn table<'a>(&'a self, client: &'a Client<WasiTransport>) -> AppointmentsTable<'a, WasiTransport> {
@@ -405,11 +407,11 @@ impl Republisher {
 }
 
 /// Writes a log line that asks for an operator.
-fn alarm(message: &'static str, kept: &KeptAppointment) {
-    LogLine::new(Level::Error, SERVICE, message, kept.trace)
-        .with("appointment_id", kept.appointment.appointment_id)
-        .with("country", kept.appointment.country)
-        .with("appointment_status", kept.appointment.status)
+fn alarm(message: &'static str, stored: &StoredAppointment) {
+    LogLine::new(Level::Error, SERVICE, message, stored.trace)
+        .with("appointment_id", stored.appointment.appointment_id)
+        .with("country", stored.appointment.country)
+        .with("appointment_status", stored.appointment.status)
         .write();
 }
 

@@ -1,9 +1,11 @@
 use std::time::SystemTime;
 
-use appointment::{Appointment, AppointmentId, KeptCountry, TraceContext};
+use appointment::{Appointment, AppointmentId, StoredCountry, TraceContext};
 use aws_http::CallLog;
-use backplane::{KeptAppointment, StoreError};
-use edge_component::{Chance, Language, Level, LogLine, Problem, ProblemCode, Request, Response, SettingError, caller};
+use backplane::{StoreError, StoredAppointment};
+use edge_component::{
+    Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError, caller,
+};
 use http::header::{
     ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -21,7 +23,7 @@ const SERVICE: &str = "intake";
 const REQUEST_URN: &str = "urn:medical-appointments:request:";
 
 /// One request on its way to an answer, and what its log line will say.
-pub(crate) struct Exchange {
+pub(crate) struct RequestContext {
     /// When the request came. It dates what the request does: reading the clock is a call of the host.
     pub(crate) arrived: SystemTime,
     /// This hop's place in the trace.
@@ -33,7 +35,7 @@ pub(crate) struct Exchange {
     /// The appointment that it is about.
     pub(crate) appointment_id: Option<AppointmentId>,
     /// Its country.
-    pub(crate) country: Option<KeptCountry>,
+    pub(crate) country: Option<StoredCountry>,
     /// How it is known who asks, where that matters.
     pub(crate) authentication: Option<&'static str>,
     /// In which role the caller acts for the insured person, where there are roles.
@@ -48,7 +50,7 @@ pub(crate) struct Exchange {
     pub(crate) error: Option<String>,
 }
 
-impl Exchange {
+impl RequestContext {
     /// Remembers which appointment it is about.
     pub(crate) fn about(&mut self, appointment: &Appointment) {
         self.appointment_id = Some(appointment.appointment_id);
@@ -64,32 +66,32 @@ impl Exchange {
     }
 
     /// As [`Self::report`], of one appointment.
-    pub(crate) fn report_unknown(&mut self, kept: &KeptAppointment) {
-        if let Some(unknown) = kept.unknown_value() {
+    pub(crate) fn report_unknown(&mut self, stored: &StoredAppointment) {
+        if let Some(unknown) = stored.unknown_value() {
             self.report(&[unknown.to_string()]);
         }
     }
 }
 
 /// A request that ends in a problem, and what the log says of it.
-pub(crate) struct Failure {
+pub(crate) struct RequestError {
     pub(crate) problem: Problem,
     pub(crate) error: Option<String>,
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for RequestError {
     fn from(problem: Problem) -> Self {
         Self { problem, error: None }
     }
 }
 
-impl From<SettingError> for Failure {
+impl From<SettingError> for RequestError {
     fn from(error: SettingError) -> Self {
         Self { problem: Problem::new(ProblemCode::Internal), error: Some(error.to_string()) }
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for RequestError {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             // A refusal (no permission, no table) is for the operator, yet heals without the client changing anything.
@@ -102,13 +104,13 @@ impl From<StoreError> for Failure {
 
 /// Answers a request, and writes one log line about it.
 pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
-    let chance = Chance::draw();
+    let entropy = RequestEntropy::draw();
     let headers = request.headers();
     let allowed_origin = cors::allowed_origin(headers);
     let caller = caller(headers);
-    let mut exchange = Exchange {
+    let mut context = RequestContext {
         arrived,
-        trace: chance.trace(caller),
+        trace: entropy.trace(caller),
         calls: CallLog::default(),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
         appointment_id: None,
@@ -127,7 +129,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
             let result = match resource.route(request.method(), identifiers) {
                 Ok(route) => {
                     writes = route.writes();
-                    dispatch(route, &request, &chance, &mut exchange).await
+                    dispatch(route, &request, &entropy, &mut context).await
                 }
                 Err(problem) => Err(problem.into()),
             };
@@ -138,12 +140,12 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
         Ok(response) => (response, None),
         Err(failure) => {
             let code = failure.problem.code();
-            exchange.error = failure.error;
+            context.error = failure.error;
             let level = if code == ProblemCode::Internal { Level::Error } else { Level::Warn };
-            exchange.level.get_or_insert(level);
-            exchange.message = "request refused";
-            let problem = failure.problem.with_instance(format!("{REQUEST_URN}{}", exchange.trace.span_id()));
-            (problem.into_response(exchange.language), Some(code.as_str()))
+            context.level.get_or_insert(level);
+            context.message = "request refused";
+            let problem = failure.problem.with_instance(format!("{REQUEST_URN}{}", context.trace.span_id()));
+            (problem.into_response(context.language), Some(code.as_str()))
         }
     };
     match allowed_origin {
@@ -154,32 +156,32 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
         Ok(None) => {}
         // Pages of other origins are shut out, which their users will tell of; everybody else is served.
         Err(error) => {
-            exchange.level = Some(Level::Error);
-            exchange.error = Some(error.to_string());
+            context.level = Some(Level::Error);
+            context.error = Some(error.to_string());
         }
     }
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let varies = if headers.contains_key(CONTENT_LANGUAGE) { "accept-language, origin" } else { "origin" };
     headers.insert(VARY, HeaderValue::from_static(varies));
-    let audited = exchange.audit.of(writes, exchange.caller, response.status());
-    LogLine::new(exchange.level.unwrap_or(Level::Info), SERVICE, exchange.message, exchange.trace)
+    let audited = context.audit.of(writes, context.caller, response.status());
+    LogLine::new(context.level.unwrap_or(Level::Info), SERVICE, context.message, context.trace)
         .with_some("parent_span_id", caller.map(TraceContext::span_id))
-        .with("request_id", exchange.trace.span_id())
+        .with("request_id", context.trace.span_id())
         .with("method", request.method().as_str())
         .with("route", template)
         .with("status", response.status().as_u16())
         .with_some("code", code)
-        .with_some("appointment_id", exchange.appointment_id)
-        .with_some("country", exchange.country)
-        .with_some("authentication", exchange.authentication)
-        .with_some("caller", exchange.caller)
+        .with_some("appointment_id", context.appointment_id)
+        .with_some("country", context.country)
+        .with_some("authentication", context.authentication)
+        .with_some("caller", context.caller)
         .with_some("audit", audited.as_ref().map(|audited| audited.what))
         .with_some("actor", audited.as_ref().and_then(|audited| audited.actor.as_deref()))
         .with_some("person", audited.as_ref().and_then(|audited| audited.person.as_deref()))
-        .with_some("error", exchange.error)
+        .with_some("error", context.error)
         .with_duration_since(arrived)
-        .with_spans(arrived, Vec::new(), &exchange.calls)
+        .with_spans(arrived, Vec::new(), &context.calls)
         .write();
     response
 }
@@ -187,50 +189,54 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
 async fn dispatch(
     route: Route,
     request: &Request,
-    chance: &Chance,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
-    let (caller, role) = admit(&route, request.headers(), exchange).await?;
+    entropy: &RequestEntropy,
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
+    let (caller, role) = admit(&route, request.headers(), context).await?;
     match route {
         Route::Health => {
-            exchange.level.get_or_insert(Level::Debug);
+            context.level.get_or_insert(Level::Debug);
             Ok(health())
         }
         Route::Describe => Ok(describe()),
-        Route::Book => commands::book(request, &caller, chance, exchange).await,
-        Route::List(insured_id) => queries::list(insured_id, &role, request.uri().query(), exchange).await,
+        Route::Book => commands::book(request, &caller, entropy, context).await,
+        Route::List(insured_id) => queries::list(insured_id, &role, request.uri().query(), context).await,
         Route::Read(insured_id, appointment_id) => {
-            exchange.appointment_id = Some(appointment_id);
-            queries::read(insured_id, appointment_id, &role, request, exchange).await
+            context.appointment_id = Some(appointment_id);
+            queries::read(insured_id, appointment_id, &role, request, context).await
         }
         Route::Cancel(insured_id, appointment_id) => {
-            commands::cancel(insured_id, appointment_id, &role, request, chance, exchange).await
+            commands::cancel(insured_id, appointment_id, &role, request, entropy, context).await
         }
         Route::Move(insured_id, appointment_id) => {
-            moving::move_to(insured_id, appointment_id, &role, request, chance, exchange).await
+            moving::move_to(insured_id, appointment_id, &role, request, entropy, context).await
         }
-        Route::FreeSlots => slots::free(request, exchange).await,
-        Route::ReadSlot(country, schedule_id) => slots::read(country, schedule_id, request, exchange).await,
-        Route::ReadCatalog(country) => slots::catalog(country, request, exchange).await,
+        Route::FreeSlots => slots::free(request, context).await,
+        Route::ReadSlot(country, schedule_id) => slots::read(country, schedule_id, request, context).await,
+        Route::ReadCatalog(country) => slots::catalog(country, request, context).await,
         Route::Options(resource) => Ok(options(resource)),
     }
 }
 
 /// Refuses who may not act for the person of the path, before anything but the head of the request is read. A booking names
 /// the person in its body, so that [`commands::book`] asks about that one.
-async fn admit(route: &Route, headers: &HeaderMap, exchange: &mut Exchange) -> Result<(Caller, Role), Failure> {
+async fn admit(
+    route: &Route,
+    headers: &HeaderMap,
+    context: &mut RequestContext,
+) -> Result<(Caller, Role), RequestError> {
     if route.is_open() {
         return Ok((Caller::Anybody, Role::Anybody));
     }
-    exchange.audit.person = route.insured_id();
-    let caller = Caller::identify(headers, exchange).await?;
-    exchange.authentication = Some(caller.authentication());
-    exchange.audit.actor = caller.subject().map(str::to_owned);
+    context.audit.person = route.insured_id();
+    let caller = Caller::identify(headers, context).await?;
+    context.authentication = Some(caller.authentication());
+    context.audit.actor = caller.subject().map(str::to_owned);
     let role = match route.insured_id() {
         Some(person) => caller.act_for(person)?,
         None => Role::Anybody,
     };
-    exchange.caller = role.name();
+    context.caller = role.name();
     Ok((caller, role))
 }
 

@@ -4,12 +4,12 @@
 //! configured issuer; its caller is the insured person whom the token names, or staff, who act for others. With `none`
 //! anybody acts for anybody, which is for local use only. Each log line says which of the two it is.
 
-use appointment::{Country, InsuredId, KeptCountry};
+use appointment::{Country, InsuredId, StoredCountry};
 use edge_component::{Problem, ProblemCode};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::api::{Exchange, Failure};
+use crate::api::{RequestContext, RequestError};
 use crate::settings::{AUTHENTICATION, JWT_STAFF_VALUE};
 use crate::token;
 
@@ -53,12 +53,12 @@ impl Role {
     }
 
     /// Whether what belongs to this country is the caller's business. To whom it is not, it is not there.
-    pub(crate) fn covers(&self, country: KeptCountry) -> bool {
+    pub(crate) fn covers(&self, country: StoredCountry) -> bool {
         match (self, country) {
             (Self::Anybody | Self::InsuredPerson, _) => true,
-            (Self::Staff(countries), KeptCountry::Known(country)) => countries.contains(&country),
+            (Self::Staff(countries), StoredCountry::Known(country)) => countries.contains(&country),
             // Whose staff may see it only a later version knows.
-            (Self::Staff(_), KeptCountry::Unknown(_)) => false,
+            (Self::Staff(_), StoredCountry::Unknown(_)) => false,
         }
     }
 
@@ -70,10 +70,10 @@ impl Role {
 
 impl Caller {
     /// Finds out who asks. Nothing but the head of the request is looked at.
-    pub(crate) async fn identify(headers: &HeaderMap, exchange: &mut Exchange) -> Result<Self, Failure> {
+    pub(crate) async fn identify(headers: &HeaderMap, context: &mut RequestContext) -> Result<Self, RequestError> {
         match AUTHENTICATION.text()?.as_str() {
             "none" => Ok(Self::Anybody),
-            "jwt" => token::verify(bearer_token(headers)?, exchange).await.map(Self::Bearer),
+            "jwt" => token::verify(bearer_token(headers)?, context).await.map(Self::Bearer),
             _ => Err(AUTHENTICATION.invalid("it must be `jwt`, or `none` for local use").into()),
         }
     }
@@ -95,7 +95,7 @@ impl Caller {
     }
 
     /// Lets the caller act for a person, or refuses it.
-    pub(crate) fn act_for(&self, person: InsuredId) -> Result<Role, Failure> {
+    pub(crate) fn act_for(&self, person: InsuredId) -> Result<Role, RequestError> {
         let claims = match self {
             Self::Anybody => return Ok(Role::Anybody),
             Self::Bearer(claims) if claims.insured_id == Some(person) => return Ok(Role::InsuredPerson),
@@ -118,7 +118,7 @@ impl Caller {
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1).
-fn bearer_token(headers: &HeaderMap) -> Result<&str, Failure> {
+fn bearer_token(headers: &HeaderMap) -> Result<&str, RequestError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (first, second) = (values.next(), values.next());
     let Some(value) = first else {
@@ -135,16 +135,16 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Failure> {
 const CHALLENGE: &str = "Bearer realm=\"appointments\"";
 
 /// Refuses a token. The description goes to the caller and to the log, so it holds nothing of the token.
-pub(crate) fn unauthenticated(description: &'static str) -> Failure {
+pub(crate) fn unauthenticated(description: &'static str) -> RequestError {
     refused(ProblemCode::Unauthorized, "invalid_token", description)
 }
 
 /// Refuses what the token's holder may not do.
-pub(crate) fn forbidden(description: &'static str) -> Failure {
+pub(crate) fn forbidden(description: &'static str) -> RequestError {
     refused(ProblemCode::Forbidden, "insufficient_scope", description)
 }
 
-fn refused(code: ProblemCode, error: &str, description: &'static str) -> Failure {
+fn refused(code: ProblemCode, error: &str, description: &'static str) -> RequestError {
     let challenge = format!("{CHALLENGE}, error=\"{error}\", error_description=\"{description}\"");
-    Failure { problem: Problem::new(code).with_challenge(challenge), error: Some(description.to_owned()) }
+    RequestError { problem: Problem::new(code).with_challenge(challenge), error: Some(description.to_owned()) }
 }

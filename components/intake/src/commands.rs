@@ -7,12 +7,12 @@ use appointment::{
 use aws_http::wasi::WasiTransport;
 use backplane::{AppointmentsTable, Booked, Cancelled, CommandTopic};
 use edge_component::{
-    BodyError, Chance, InvalidMember, Language, Level, Problem, ProblemCode, Request, Response, SettingError,
+    BodyError, InvalidField, Language, Level, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError,
 };
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::api::{Exchange, Failure, text_of};
+use crate::api::{RequestContext, RequestError, text_of};
 use crate::auth::{Caller, Role, forbidden};
 use crate::parameters::idempotency_key;
 use crate::settings::{CommandSettings, Settings};
@@ -52,7 +52,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn read(request: &'a Request) -> Result<Self, Failure> {
+    pub(crate) fn read(request: &'a Request) -> Result<Self, RequestError> {
         require_json(request.headers())?;
         let wait = Wait::wanted(request.headers())?;
         let idempotency_key = idempotency_key(request.headers())?;
@@ -73,8 +73,8 @@ pub(crate) struct Backend {
 
 impl Backend {
     /// For a request.
-    pub(crate) fn read(exchange: &Exchange) -> Result<Self, SettingError> {
-        Ok(Self { settings: Settings::read(exchange)?, commands: CommandSettings::read()? })
+    pub(crate) fn read(context: &RequestContext) -> Result<Self, SettingError> {
+        Ok(Self { settings: Settings::read(context)?, commands: CommandSettings::read()? })
     }
 
     pub(crate) fn table(&self) -> AppointmentsTable<'_, WasiTransport> {
@@ -87,33 +87,21 @@ impl Backend {
 pub(crate) async fn book(
     request: &Request,
     caller: &Caller,
-    chance: &Chance,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
+    entropy: &RequestEntropy,
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
     let asked = Asked::read(request)?;
     let wanted = AppointmentRequest::from_json(&asked.body).map_err(invalid_request)?;
-    exchange.audit.person = Some(wanted.insured_id);
+    context.audit.person = Some(wanted.insured_id);
     let role = caller.act_for(wanted.insured_id)?;
-    exchange.caller = role.name();
+    context.caller = role.name();
     if !role.covers(wanted.country.into()) {
         return Err(forbidden("the token is not for this country"));
     }
-    let backend = Backend::read(exchange)?;
-    let now = Timestamp::from(exchange.arrived);
-    let appointment = Appointment {
-        appointment_id: chance.appointment_id(now),
-        insured_id: wanted.insured_id,
-        schedule_id: wanted.schedule_id,
-        country: wanted.country.into(),
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-        slot: None,
-        replaces: None,
-        replaced_by: None,
-    };
-    keep(appointment, &asked, &backend, chance, exchange).await
+    let backend = Backend::read(context)?;
+    let now = Timestamp::from(context.arrived);
+    let appointment = wanted.into_appointment(entropy.appointment_id(now), now);
+    keep(appointment, &asked, &backend, entropy, context).await
 }
 
 /// Keeps a new appointment, or finds the one that came with the same key, and answers.
@@ -121,19 +109,19 @@ pub(crate) async fn keep(
     appointment: Appointment,
     asked: &Asked<'_>,
     backend: &Backend,
-    chance: &Chance,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
-    exchange.about(&appointment);
+    entropy: &RequestEntropy,
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
+    context.about(&appointment);
     let (table, schedule) = (backend.table(), &backend.commands.schedule);
     let booked = match asked.idempotency_key {
-        Some(key) => table.book_once(&appointment, key, exchange.trace, schedule).await?,
+        Some(key) => table.book_once(&appointment, key, context.trace, schedule).await?,
         None => {
-            table.book(&appointment, exchange.trace, schedule).await?;
+            table.book(&appointment, context.trace, schedule).await?;
             Booked::New
         }
     };
-    answer(booked, appointment, asked, backend, chance, exchange).await
+    answer(booked, appointment, asked, backend, entropy, context).await
 }
 
 /// Answers what became of a new appointment, and publishes it where it is kept just now.
@@ -142,29 +130,29 @@ pub(crate) async fn answer(
     appointment: Appointment,
     asked: &Asked<'_>,
     backend: &Backend,
-    chance: &Chance,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
+    entropy: &RequestEntropy,
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
     let (appointment, replayed) = match booked {
         Booked::New => {
-            exchange.message = "appointment accepted";
+            context.message = "appointment accepted";
             (appointment, false)
         }
         // Whether the first request was published is the republisher's to see, so that a replay costs one call.
         Booked::Replayed(first) => {
-            exchange.about(&first);
-            exchange.message = "appointment accepted before";
+            context.about(&first);
+            context.message = "appointment accepted before";
             (*first, true)
         }
         Booked::KeyReused => return Err(Problem::new(ProblemCode::IdempotencyKeyReused).into()),
     };
     let Backend { settings, commands } = backend;
     let command = if appointment.replaces.is_some() { Command::Move } else { Command::Request };
-    let (trace, written) = (exchange.trace, appointment.created_at);
-    let answerable = replayed || publish(settings, commands, &appointment, command, trace, written, exchange).await;
+    let (trace, written) = (context.trace, appointment.created_at);
+    let answerable = replayed || publish(settings, commands, &appointment, command, trace, written, context).await;
     let answer = Answer { appointment, created: true, waited: None };
-    let answer = answer.after(asked.wait.filter(|_| answerable), &backend.table(), replayed, chance, exchange).await;
-    let mut response = answer.response(exchange.language);
+    let answer = answer.after(asked.wait.filter(|_| answerable), &backend.table(), replayed, entropy, context).await;
+    let mut response = answer.response(context.language);
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
@@ -178,57 +166,57 @@ pub(crate) async fn cancel(
     appointment_id: AppointmentId,
     role: &Role,
     request: &Request,
-    chance: &Chance,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
+    entropy: &RequestEntropy,
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
     let wait = Wait::wanted(request.headers())?;
-    let settings = Settings::read(exchange)?;
+    let settings = Settings::read(context)?;
     let commands = CommandSettings::read()?;
-    exchange.appointment_id = Some(appointment_id);
+    context.appointment_id = Some(appointment_id);
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
     if role.is_bounded() {
-        let kept = table.get(&insured_id, appointment_id).await?;
-        if !kept.is_some_and(|kept| role.covers(kept.appointment.country)) {
+        let stored = table.get(&insured_id, appointment_id).await?;
+        if !stored.is_some_and(|stored| role.covers(stored.appointment.country)) {
             return Err(Problem::new(ProblemCode::AppointmentNotFound).into());
         }
     }
-    let now = Timestamp::from(exchange.arrived);
+    let now = Timestamp::from(context.arrived);
     let cancelled =
-        table.request_cancellation(&insured_id, appointment_id, exchange.trace, now, &commands.schedule).await?;
-    let (kept, answerable, known) = match cancelled {
-        Cancelled::Requested(kept) => {
-            exchange.message = "cancellation accepted";
-            let (appointment, trace) = (&kept.appointment, kept.trace);
+        table.request_cancellation(&insured_id, appointment_id, context.trace, now, &commands.schedule).await?;
+    let (stored, answerable, known) = match cancelled {
+        Cancelled::Requested(stored) => {
+            context.message = "cancellation accepted";
+            let (appointment, trace) = (&stored.appointment, stored.trace);
             let published =
-                publish(&settings, &commands, appointment, Command::Cancellation, trace, now, exchange).await;
-            (kept, published, false)
+                publish(&settings, &commands, appointment, Command::Cancellation, trace, now, context).await;
+            (stored, published, false)
         }
-        Cancelled::AlreadyRequested(kept) => {
-            exchange.message = "cancellation accepted before";
-            (kept, true, true)
+        Cancelled::AlreadyRequested(stored) => {
+            context.message = "cancellation accepted before";
+            (stored, true, true)
         }
-        Cancelled::Done(kept) => {
-            exchange.about(&kept.appointment);
-            exchange.message = "appointment was cancelled before";
-            let shown = Shown::new(&kept.appointment, exchange.language);
-            return Ok(json_in(exchange.language, StatusCode::OK, &shown));
+        Cancelled::Done(stored) => {
+            context.about(&stored.appointment);
+            context.message = "appointment was cancelled before";
+            let shown = Shown::new(&stored.appointment, context.language);
+            return Ok(json_in(context.language, StatusCode::OK, &shown));
         }
         Cancelled::AlreadyStarted => return Err(Problem::new(ProblemCode::AlreadyStarted).into()),
         Cancelled::Refused => return Err(Problem::new(ProblemCode::NotCancellable).into()),
-        Cancelled::NotUnderstood(kept) => {
-            let error = kept.unknown_value().map(|unknown| unknown.to_string());
-            exchange.level = Some(Level::Error);
+        Cancelled::NotUnderstood(stored) => {
+            let error = stored.unknown_value().map(|unknown| unknown.to_string());
+            context.level = Some(Level::Error);
             let problem = Problem::new(ProblemCode::NotCancellable).with_detail(
                 "La cita no se puede cancelar en su estado actual. Inténtelo de nuevo más tarde.".to_owned(),
                 "The appointment cannot be cancelled in its present status. Please try again later.".to_owned(),
             );
-            return Err(Failure { problem, error });
+            return Err(RequestError { problem, error });
         }
         Cancelled::NotFound => return Err(Problem::new(ProblemCode::AppointmentNotFound).into()),
     };
-    exchange.about(&kept.appointment);
-    let answer = Answer { appointment: kept.appointment, created: false, waited: None };
-    Ok(answer.after(wait.filter(|_| answerable), &table, known, chance, exchange).await.response(exchange.language))
+    context.about(&stored.appointment);
+    let answer = Answer { appointment: stored.appointment, created: false, waited: None };
+    Ok(answer.after(wait.filter(|_| answerable), &table, known, entropy, context).await.response(context.language))
 }
 
 impl Answer {
@@ -238,12 +226,12 @@ impl Answer {
         wait: Option<Wait>,
         table: &AppointmentsTable<'_, WasiTransport>,
         known: bool,
-        chance: &Chance,
-        exchange: &Exchange,
+        entropy: &RequestEntropy,
+        context: &RequestContext,
     ) -> Self {
         let Some(wait) = wait else { return self };
         let Appointment { insured_id, appointment_id, .. } = self.appointment;
-        if let Some(last) = wait.follow(table, insured_id, appointment_id, known, chance, &exchange.calls).await {
+        if let Some(last) = wait.follow(table, insured_id, appointment_id, known, entropy, &context.calls).await {
             self.waited = Some(wait);
             self.appointment = last.unwrap_or(self.appointment);
         }
@@ -287,7 +275,7 @@ async fn publish(
     command: Command,
     traceparent: TraceContext,
     written: Timestamp,
-    exchange: &mut Exchange,
+    context: &mut RequestContext,
 ) -> bool {
     let client = settings.client.clone().with_deadline(PUBLISH_DEADLINE);
     // Of a country that only a later version serves nothing is written here.
@@ -295,16 +283,16 @@ async fn publish(
     let Err(error) = CommandTopic::new(&client, &commands.sns, &commands.topic_arn).publish(&message).await else {
         return true;
     };
-    exchange.level = Some(Level::Warn);
-    exchange.message = "accepted, and its publication left to the republisher";
-    exchange.error = Some(error.to_string());
+    context.level = Some(Level::Warn);
+    context.message = "accepted, and its publication left to the republisher";
+    context.error = Some(error.to_string());
     let client = client.with_deadline(DUE_AT_ONCE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
     let (since, now) = (commands.schedule.first(written), Timestamp::from(SystemTime::now()));
     // Where this fails too, its turn comes as if it had been published.
     if let Err(error) = table.due_at_once(appointment, since, now).await {
-        exchange.message = "accepted, and its publication left to the republisher, later than meant";
-        exchange.error = Some(error.to_string());
+        context.message = "accepted, and its publication left to the republisher, later than meant";
+        context.error = Some(error.to_string());
     }
     false
 }
@@ -326,6 +314,6 @@ pub(crate) fn invalid_request(fault: InvalidRequest) -> Problem {
             format!("The request cannot be read as JSON from line {line}, column {column} on."),
         ),
         InvalidRequest::Fields(faults) => Problem::new(ProblemCode::InvalidBody)
-            .with_errors(faults.into_iter().map(|FieldError { field, code }| InvalidMember { field, code }).collect()),
+            .with_errors(faults.into_iter().map(|FieldError { field, code }| InvalidField { field, code }).collect()),
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spin_sdk::key_value::Store;
 
-use crate::api::{Exchange, Failure};
+use crate::api::{RequestContext, RequestError};
 use crate::settings::{JWT_JWKS_ORIGIN, JWT_JWKS_PATH, JWT_KEYS};
 use crate::token::unavailable;
 
@@ -58,8 +58,8 @@ struct Kept {
 pub(crate) async fn keys(
     algorithm: Algorithm,
     key_id: Option<&str>,
-    exchange: &mut Exchange,
-) -> Result<Vec<IssuerKey>, Failure> {
+    context: &mut RequestContext,
+) -> Result<Vec<IssuerKey>, RequestError> {
     let fits = |jwk: &Jwk| serves(jwk, algorithm) && (key_id.is_none() || key_id == jwk.common.key_id.as_deref());
     let decoding = |setting: Setting, jwk: &Jwk| {
         let key = DecodingKey::from_jwk(jwk).ok()?;
@@ -79,7 +79,7 @@ pub(crate) async fn keys(
     let mut found: Vec<IssuerKey> =
         own.iter().filter(|jwk| fits(jwk)).filter_map(|jwk| decoding(JWT_KEYS, jwk)).collect();
     if found.is_empty() && !path.is_empty() {
-        let published = published_keys(&path, fits, exchange).await?;
+        let published = published_keys(&path, fits, context).await?;
         found = published.iter().filter(|jwk| fits(jwk)).filter_map(|jwk| decoding(JWT_JWKS_PATH, jwk)).collect();
     }
     Ok(found)
@@ -128,7 +128,11 @@ fn usable_keys(document: &str) -> Result<Vec<Jwk>, String> {
 
 /// The keys that the issuer publishes: those that were kept as long as they are fresh and one of them fits, else those that
 /// it gives now.
-async fn published_keys(path: &str, fits: impl Fn(&Jwk) -> bool, exchange: &mut Exchange) -> Result<Vec<Jwk>, Failure> {
+async fn published_keys(
+    path: &str,
+    fits: impl Fn(&Jwk) -> bool,
+    context: &mut RequestContext,
+) -> Result<Vec<Jwk>, RequestError> {
     let url: Uri = format!("{}{path}", JWT_JWKS_ORIGIN.required_text()?)
         .parse()
         .map_err(|_| JWT_JWKS_PATH.invalid("with `jwt_jwks_origin` before it, it is no URL"))?;
@@ -138,7 +142,7 @@ async fn published_keys(path: &str, fits: impl Fn(&Jwk) -> bool, exchange: &mut 
     let name = format!("jwks {url}");
     let kept = store.get(&name).ok().flatten();
     let kept: Kept = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
-    let now = exchange.arrived.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = context.arrived.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     // What lies in the future was written before the clock was put right: it counts as long past.
     let since = |instant: u64| now.checked_sub(instant).unwrap_or(u64::MAX);
     let usable = if since(kept.fetched) <= USABLE_SECONDS { usable_keys(&kept.document).ok() } else { None };
@@ -170,8 +174,8 @@ async fn published_keys(path: &str, fits: impl Fn(&Jwk) -> bool, exchange: &mut 
             keep(&kept);
             let reason = format!("the issuer does not give its keys: {reason}");
             let Some(keys) = usable else { return Err(unavailable(reason)) };
-            exchange.level = Some(Level::Warn);
-            exchange.error = Some(reason);
+            context.level = Some(Level::Warn);
+            context.error = Some(reason);
             Ok(keys)
         }
     }

@@ -1,9 +1,9 @@
 //! `POST …/move`: a new appointment that takes the place of another of the same person.
 
-use appointment::{Appointment, AppointmentId, InsuredId, MoveRequest, Original, ScheduleId, Status, Timestamp};
-use edge_component::{Chance, Problem, ProblemCode, Request, Response};
+use appointment::{Appointment, AppointmentId, InsuredId, MoveRequest, ScheduleId, Status, Timestamp};
+use edge_component::{Problem, ProblemCode, Request, RequestEntropy, Response};
 
-use crate::api::{Exchange, Failure};
+use crate::api::{RequestContext, RequestError};
 use crate::auth::Role;
 use crate::commands::{Asked, Backend, answer, invalid_request, keep};
 
@@ -14,42 +14,30 @@ pub(crate) async fn move_to(
     original_id: AppointmentId,
     role: &Role,
     request: &Request,
-    chance: &Chance,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
-    exchange.appointment_id = Some(original_id);
+    entropy: &RequestEntropy,
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
+    context.appointment_id = Some(original_id);
     let asked = Asked::read(request)?;
     let wanted = MoveRequest::from_json(&asked.body).map_err(invalid_request)?;
-    let backend = Backend::read(exchange)?;
-    let kept = backend.table().get(&insured_id, original_id).await?;
-    let kept = kept.filter(|kept| role.covers(kept.appointment.country));
-    let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
-    exchange.about(&kept.appointment);
-    exchange.report_unknown(&kept);
-    let original = kept.appointment;
+    let backend = Backend::read(context)?;
+    let stored = backend.table().get(&insured_id, original_id).await?;
+    let stored = stored.filter(|stored| role.covers(stored.appointment.country));
+    let stored = stored.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
+    context.about(&stored.appointment);
+    context.report_unknown(&stored);
+    let original = stored.appointment;
 
-    let now = Timestamp::from(exchange.arrived);
-    let appointment = Appointment {
-        appointment_id: chance.appointment_id(now),
-        insured_id,
-        schedule_id: wanted.schedule_id,
-        country: original.country,
-        status: Status::Pending,
-        created_at: now,
-        updated_at: now,
-        reason: None,
-        slot: None,
-        replaces: Some(Original { appointment_id: original_id, schedule_id: original.schedule_id }),
-        replaced_by: None,
-    };
+    let now = Timestamp::from(context.arrived);
+    let appointment = original.moved_to(wanted.schedule_id, entropy.appointment_id(now), now);
     let Some(obstacle) = obstacle(&original, wanted.schedule_id, now) else {
-        return keep(appointment, &asked, &backend, chance, exchange).await;
+        return keep(appointment, &asked, &backend, entropy, context).await;
     };
     // The same request may have come before, and be why the other appointment is not booked any more.
     if let Some(key) = asked.idempotency_key
         && let Some(before) = backend.table().booked_before(&appointment, key).await?
     {
-        return answer(before, appointment, &asked, &backend, chance, exchange).await;
+        return answer(before, appointment, &asked, &backend, entropy, context).await;
     }
     Err(Problem::new(obstacle).into())
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::api::{Exchange, Failure};
+use crate::api::{RequestContext, RequestError};
 use crate::auth::Role;
 use crate::cursor::Cursor;
 use crate::parameters::page_request;
@@ -35,18 +35,18 @@ pub(crate) async fn list(
     insured_id: InsuredId,
     role: &Role,
     query: Option<&str>,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
     let request = page_request(query)?;
-    let settings = Settings::read(exchange)?;
+    let settings = Settings::read(context)?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
     let page = table.list(&insured_id, request).await?;
-    exchange.report(&page.faults);
+    context.report(&page.faults);
     let next_cursor = page.next.map(|after| Cursor { status: request.status, after }.encode());
     let pagination = Pagination { limit: request.limit, next_cursor };
     let appointments = page.appointments.iter().filter(|appointment| role.covers(appointment.country));
-    let appointments = appointments.map(|appointment| Shown::new(appointment, exchange.language)).collect();
-    Ok(json_in(exchange.language, StatusCode::OK, &List { insured_id, appointments, pagination }))
+    let appointments = appointments.map(|appointment| Shown::new(appointment, context.language)).collect();
+    Ok(json_in(context.language, StatusCode::OK, &List { insured_id, appointments, pagination }))
 }
 
 /// One appointment with its history; nothing but its headers where the client has it already.
@@ -55,15 +55,15 @@ pub(crate) async fn read(
     appointment_id: AppointmentId,
     role: &Role,
     request: &Request,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
-    let settings = Settings::read(exchange)?;
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
+    let settings = Settings::read(context)?;
     let table = AppointmentsTable::new(&settings.client, &settings.dynamodb, &settings.table);
-    let kept = table.get(&insured_id, appointment_id).await?.filter(|kept| role.covers(kept.appointment.country));
-    let kept = kept.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
-    exchange.report_unknown(&kept);
-    let shown = Shown::new(&kept.appointment, exchange.language).with_history(&kept.history);
-    Ok(tagged(json_in(exchange.language, StatusCode::OK, &shown), request.headers()))
+    let stored = table.get(&insured_id, appointment_id).await?.filter(|stored| role.covers(stored.appointment.country));
+    let stored = stored.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
+    context.report_unknown(&stored);
+    let shown = Shown::new(&stored.appointment, context.language).with_history(&stored.history);
+    Ok(tagged(json_in(context.language, StatusCode::OK, &shown), request.headers()))
 }
 
 /// The same response with the `ETag` of its body; nothing but its headers where the client has it already.

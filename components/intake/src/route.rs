@@ -1,5 +1,5 @@
 use appointment::{AppointmentId, Country, FieldErrorCode, InsuredId, ScheduleId};
-use edge_component::{InvalidMember, Problem, ProblemCode};
+use edge_component::{InvalidField, Problem, ProblemCode};
 use http::Method;
 
 /// What a path names. Of the paths of appointments, the singular form `/appointment…` names the same.
@@ -191,20 +191,20 @@ impl Resource {
 }
 
 impl Identifiers<'_> {
-    fn insured(self) -> Result<InsuredId, InvalidMember> {
+    fn insured(self) -> Result<InsuredId, InvalidField> {
         self.insured.parse().map_err(|_| fault("insuredId", FieldErrorCode::InvalidFormat))
     }
 
-    fn appointment(self) -> Result<AppointmentId, InvalidMember> {
+    fn appointment(self) -> Result<AppointmentId, InvalidField> {
         self.appointment.parse().map_err(|_| fault("appointmentId", FieldErrorCode::InvalidFormat))
     }
 
-    fn country(self) -> Result<Country, InvalidMember> {
+    fn country(self) -> Result<Country, InvalidField> {
         self.country.parse().map_err(|_| fault("countryISO", FieldErrorCode::UnsupportedValue))
     }
 
     /// In its one form: a slot has one path.
-    fn schedule(self) -> Result<ScheduleId, InvalidMember> {
+    fn schedule(self) -> Result<ScheduleId, InvalidField> {
         let number = self.schedule.bytes().all(|byte| byte.is_ascii_digit()) && !self.schedule.starts_with('0');
         if !number && self.schedule != "0" {
             return Err(fault("scheduleId", FieldErrorCode::InvalidType));
@@ -216,8 +216,8 @@ impl Identifiers<'_> {
 
 /// The route of two identifiers, or the faults of both.
 fn both<First, Second>(
-    first: Result<First, InvalidMember>,
-    second: Result<Second, InvalidMember>,
+    first: Result<First, InvalidField>,
+    second: Result<Second, InvalidField>,
     route: impl FnOnce(First, Second) -> Route,
 ) -> Result<Route, Problem> {
     match (first, second) {
@@ -226,10 +226,10 @@ fn both<First, Second>(
     }
 }
 
-fn fault(field: &str, code: FieldErrorCode) -> InvalidMember {
-    InvalidMember { field: field.to_owned(), code }
+fn fault(field: &str, code: FieldErrorCode) -> InvalidField {
+    InvalidField { field: field.to_owned(), code }
 }
 
-fn invalid(faults: Vec<InvalidMember>) -> Problem {
+fn invalid(faults: Vec<InvalidField>) -> Problem {
     Problem::new(ProblemCode::InvalidParameter).with_errors(faults)
 }

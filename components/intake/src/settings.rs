@@ -3,7 +3,7 @@ use aws_http::{Client, Credentials, Endpoint};
 use backplane::{PendingShards, RepublishSchedule};
 use edge_component::{Setting, SettingError, settings};
 
-use crate::api::Exchange;
+use crate::api::RequestContext;
 
 settings! {
     AWS_REGION = "aws_region";
@@ -52,13 +52,13 @@ pub(crate) struct CommandSettings {
 
 impl Settings {
     /// For a request, whose log line tells of the client's calls.
-    pub(crate) fn read(exchange: &Exchange) -> Result<Self, SettingError> {
+    pub(crate) fn read(context: &RequestContext) -> Result<Self, SettingError> {
         let credentials =
             Credentials::from_keys(ACCESS_KEY_ID.text()?, SECRET_ACCESS_KEY.text()?, SESSION_TOKEN.optional_text()?);
         Ok(Self {
             client: Client::new(WasiTransport, AWS_REGION.text()?, credentials)
-                .with_date(exchange.arrived)
-                .with_call_log(exchange.calls.clone()),
+                .with_date(context.arrived)
+                .with_call_log(context.calls.clone()),
             dynamodb: DYNAMODB_ENDPOINT.parse()?,
             table: APPOINTMENTS_TABLE.text()?,
         })

@@ -8,13 +8,13 @@ use appointment::{Catalogue, Country, FieldErrorCode, Practitioner, ScheduleId, 
 use backplane::{SlotPosition, SlotSearch, SlotsTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_component::{InvalidMember, Problem, ProblemCode, Request, Response};
+use edge_component::{InvalidField, Problem, ProblemCode, Request, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{Exchange, Failure, json};
+use crate::api::{RequestContext, RequestError, json};
 use crate::parameters::{DEFAULT_LIMIT, limit_from, pairs};
 use crate::queries::{Pagination, tagged};
 use crate::settings::{SLOTS_TABLE, Settings};
@@ -62,15 +62,15 @@ struct ShownCatalog<'a> {
 }
 
 /// A page of free slots in the order of their time. What has begun is not there.
-pub(crate) async fn free(request: &Request, exchange: &mut Exchange) -> Result<Response, Failure> {
-    let now = Timestamp::from(exchange.arrived);
+pub(crate) async fn free(request: &Request, context: &mut RequestContext) -> Result<Response, RequestError> {
+    let now = Timestamp::from(context.arrived);
     let search = Search::read(request.uri().query(), now)?;
-    exchange.country = Some(search.country.into());
-    let settings = Settings::read(exchange)?;
+    context.country = Some(search.country.into());
+    let settings = Settings::read(context)?;
     let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let page = table.free(&search.in_table(now)).await?;
-    exchange.report(&page.faults);
+    context.report(&page.faults);
     let slots = page.slots.iter().filter(|slot| search.holds(slot));
     let next_cursor = page.next.map(|after| search.cursor(after));
     let body = FreeSlots {
@@ -87,22 +87,26 @@ pub(crate) async fn read(
     country: Country,
     schedule_id: ScheduleId,
     request: &Request,
-    exchange: &mut Exchange,
-) -> Result<Response, Failure> {
-    exchange.country = Some(country.into());
-    let settings = Settings::read(exchange)?;
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
+    context.country = Some(country.into());
+    let settings = Settings::read(context)?;
     let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let state = table.get(country, schedule_id).await?.ok_or(Problem::new(ProblemCode::SlotNotFound))?;
-    let has_begun = state.slot.starts_at <= Timestamp::from(exchange.arrived);
+    let has_begun = state.slot.starts_at <= Timestamp::from(context.arrived);
     let status = if has_begun && state.status == SlotStatus::Free { SlotStatus::BusyUnavailable } else { state.status };
     Ok(cacheable(request, &ShownSlot { slot: &state.slot, status }))
 }
 
 /// What can be booked in a country.
-pub(crate) async fn catalog(country: Country, request: &Request, exchange: &mut Exchange) -> Result<Response, Failure> {
-    exchange.country = Some(country.into());
-    let settings = Settings::read(exchange)?;
+pub(crate) async fn catalog(
+    country: Country,
+    request: &Request,
+    context: &mut RequestContext,
+) -> Result<Response, RequestError> {
+    context.country = Some(country.into());
+    let settings = Settings::read(context)?;
     let name = SLOTS_TABLE.text()?;
     let table = SlotsTable::new(&settings.client, &settings.dynamodb, &name);
     let catalogue = table.catalogue(country).await?.ok_or(Problem::new(ProblemCode::CatalogNotFound))?;
@@ -183,11 +187,11 @@ impl Search {
         let mut faults = Vec::new();
         for (name, value) in pairs(query)? {
             if let Err(code) = parameters.take(&name, &value) {
-                faults.push(InvalidMember { field: name.chars().take(64).collect(), code });
+                faults.push(InvalidField { field: name.chars().take(64).collect(), code });
             }
         }
         let mut missing =
-            |field: &str| faults.push(InvalidMember { field: field.to_owned(), code: FieldErrorCode::Required });
+            |field: &str| faults.push(InvalidField { field: field.to_owned(), code: FieldErrorCode::Required });
         if parameters.country.is_none() {
             missing("countryISO");
         }
@@ -202,7 +206,7 @@ impl Search {
         let to = parameters.to.flatten().unwrap_or_else(|| Bound::Instant(begins(from) + DAY * DEFAULT_DAYS));
         let are_read = parameters.from != Some(None) && parameters.to != Some(None);
         if are_read && (begins(to) <= begins(from) || begins(to) > begins(from) + DAY * MAX_DAYS) {
-            faults.push(InvalidMember { field: "to".to_owned(), code: FieldErrorCode::OutOfRange });
+            faults.push(InvalidField { field: "to".to_owned(), code: FieldErrorCode::OutOfRange });
         }
         let (Some(country), Some(specialty), true) = (country, parameters.specialty.flatten(), faults.is_empty())
         else {

@@ -11,7 +11,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use crate::api::{Exchange, Failure};
+use crate::api::{RequestContext, RequestError};
 use crate::auth::{Claims, unauthenticated};
 use crate::issuer::{self, IssuerKey};
 use crate::settings::{
@@ -30,7 +30,7 @@ const CLOCK_SKEW_SECONDS: u64 = 60;
 
 /// What a valid token says. `exp` and `iss` must be there and right, the audience too, and `nbf` and `iat` right where they are
 /// there.
-pub(crate) async fn verify(token: &str, exchange: &mut Exchange) -> Result<Claims, Failure> {
+pub(crate) async fn verify(token: &str, context: &mut RequestContext) -> Result<Claims, RequestError> {
     if !has_form(token) {
         return Err(malformed());
     }
@@ -41,12 +41,12 @@ pub(crate) async fn verify(token: &str, exchange: &mut Exchange) -> Result<Claim
     check_header(&header)?;
     let validation = validation(header.alg)?;
     let audience = JWT_AUDIENCE.required_text()?;
-    let keys = issuer::keys(header.alg, header.kid.as_deref(), exchange).await?;
+    let keys = issuer::keys(header.alg, header.kid.as_deref(), context).await?;
     signatures::install();
     let mut refusal = no_such_key();
     for IssuerKey { key, damaged } in keys.into_iter().take(MAX_TRIES) {
         match decode::<Map<String, Value>>(token, &key, &validation) {
-            Ok(data) => return claims(&data.claims, &audience, exchange.arrived),
+            Ok(data) => return claims(&data.claims, &audience, context.arrived),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => refusal = unauthenticated("the signature is wrong"),
                 ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::InvalidRsaKey(_) => {
@@ -59,11 +59,11 @@ pub(crate) async fn verify(token: &str, exchange: &mut Exchange) -> Result<Claim
     Err(refusal)
 }
 
-fn malformed() -> Failure {
+fn malformed() -> RequestError {
     unauthenticated("the token is malformed")
 }
 
-fn no_such_key() -> Failure {
+fn no_such_key() -> RequestError {
     unauthenticated("the issuer has no such key for this algorithm")
 }
 
@@ -86,7 +86,7 @@ fn names_no_algorithm_of_ours(token: &str) -> bool {
 }
 
 /// Refuses what is no access token (RFC 8725, section 3.11), and what asks for an extension: none is known here.
-fn check_header(header: &Header) -> Result<(), Failure> {
+fn check_header(header: &Header) -> Result<(), RequestError> {
     let wanted = JWT_TYPE.text()?;
     let found = header.typ.as_deref().unwrap_or_default();
     let found = found.strip_prefix("application/").unwrap_or(found);
@@ -102,7 +102,7 @@ fn check_header(header: &Header) -> Result<(), Failure> {
 }
 
 /// What the library checks of the claims.
-fn validation(algorithm: Algorithm) -> Result<Validation, Failure> {
+fn validation(algorithm: Algorithm) -> Result<Validation, RequestError> {
     let mut validation = Validation::new(algorithm);
     validation.leeway = CLOCK_SKEW_SECONDS;
     validation.validate_nbf = true;
@@ -113,7 +113,7 @@ fn validation(algorithm: Algorithm) -> Result<Validation, Failure> {
     Ok(validation)
 }
 
-fn refused(kind: &ErrorKind) -> Failure {
+fn refused(kind: &ErrorKind) -> RequestError {
     unauthenticated(match kind {
         ErrorKind::ExpiredSignature => "the token has expired",
         ErrorKind::ImmatureSignature => "the token is not valid yet",
@@ -126,7 +126,7 @@ fn refused(kind: &ErrorKind) -> Failure {
 }
 
 /// Checks of a token whose signature is right what the library does not, and takes from it what matters here.
-fn claims(claims: &Map<String, Value>, audience: &str, now: SystemTime) -> Result<Claims, Failure> {
+fn claims(claims: &Map<String, Value>, audience: &str, now: SystemTime) -> Result<Claims, RequestError> {
     if !is_for(claims, audience) {
         return Err(unauthenticated("the token is for another audience"));
     }
@@ -173,6 +173,6 @@ fn is_for(claims: &Map<String, Value>, audience: &str) -> bool {
 }
 
 /// The issuer cannot be asked, and there is no key of it: nobody can be told from anybody.
-pub(crate) fn unavailable(reason: String) -> Failure {
-    Failure { problem: edge_component::Problem::new(ProblemCode::TemporarilyUnavailable), error: Some(reason) }
+pub(crate) fn unavailable(reason: String) -> RequestError {
+    RequestError { problem: edge_component::Problem::new(ProblemCode::TemporarilyUnavailable), error: Some(reason) }
 }

@@ -9,7 +9,7 @@ use appointment::{Appointment, AppointmentId, InsuredId};
 use aws_http::wasi::WasiTransport;
 use aws_http::{CallLog, Transport};
 use backplane::AppointmentsTable;
-use edge_component::{Chance, SettingError};
+use edge_component::{RequestEntropy, SettingError};
 use http::HeaderMap;
 use spin_sdk::key_value::Store;
 
@@ -57,10 +57,10 @@ impl Wait {
         insured_id: InsuredId,
         appointment_id: AppointmentId,
         known: bool,
-        chance: &Chance,
+        entropy: &RequestEntropy,
         calls: &CallLog,
     ) -> Option<Option<Appointment>> {
-        let _place = Place::take(self, chance)?;
+        let _place = Place::take(self, entropy)?;
         let mut last = None;
         for read in 0..READS {
             let pause = if known { read.checked_sub(1) } else { Some(read) };
@@ -90,9 +90,9 @@ impl Place {
     ///
     /// The store knows no transaction: two requests that ask for the same place in the same instant may both get it, which
     /// makes the bound a soft one.
-    fn take(wait: Wait, chance: &Chance) -> Option<Self> {
+    fn take(wait: Wait, entropy: &RequestEntropy) -> Option<Self> {
         let store = Store::open_default().ok()?;
-        let key = format!("wait/{}", chance.byte() % PLACES);
+        let key = format!("wait/{}", entropy.byte() % PLACES);
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let taken_until = store.get(&key).ok()?.and_then(|until| Some(u64::from_be_bytes(until.try_into().ok()?)));
         if taken_until.is_some_and(|until| until > now) {

@@ -78,16 +78,16 @@ impl fmt::Display for Country {
 
 /// The country of an appointment that is kept. Where a later version serves it and this one does not, it is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum KeptCountry {
+pub enum StoredCountry {
     /// This version serves it.
     Known(Country),
     /// A later version serves it.
     Unknown(UnknownValue),
 }
 
-passed_on_as_text!(KeptCountry);
+passed_on_as_text!(StoredCountry);
 
-impl KeptCountry {
+impl StoredCountry {
     /// The text in responses and in the table: an ISO 3166-1 alpha-2 code.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -113,13 +113,13 @@ impl KeptCountry {
     }
 }
 
-impl From<Country> for KeptCountry {
+impl From<Country> for StoredCountry {
     fn from(country: Country) -> Self {
         Self::Known(country)
     }
 }
 
-impl fmt::Display for KeptCountry {
+impl fmt::Display for StoredCountry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }

@@ -26,7 +26,7 @@ mod timestamp;
 mod trace;
 mod unknown;
 
-pub use country::{Country, KeptCountry, UnknownCountry};
+pub use country::{Country, StoredCountry, UnknownCountry};
 pub use event::{
     Envelope, InvalidOutcomeEvent, Outcome, OutcomeDetail, OutcomeEvent, STATUS_CHANGED_DETAIL_TYPE,
     STATUS_CHANGED_SOURCE, StatusChanged,

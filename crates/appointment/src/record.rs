@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::unknown::passed_on_as_text;
-use crate::{AppointmentId, InsuredId, KeptCountry, ScheduleId, Slot, Status, Timestamp, UnknownValue};
+use crate::{AppointmentId, InsuredId, ScheduleId, Slot, Status, StoredCountry, Timestamp, UnknownValue};
 
 /// Why an appointment was rejected, failed or was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,7 +117,7 @@ pub struct Appointment {
     pub schedule_id: ScheduleId,
     /// The country whose system decides.
     #[serde(rename = "countryISO")]
-    pub country: KeptCountry,
+    pub country: StoredCountry,
     /// Where it stands.
     pub status: Status,
     /// When it was accepted.
@@ -136,6 +136,46 @@ pub struct Appointment {
     /// The appointment that took its place, where the reason is `moved`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub replaced_by: Option<AppointmentId>,
+}
+
+impl Appointment {
+    /// An appointment as it is when a person asks for it at an instant: `pending`, with nothing decided and nothing optional.
+    #[must_use]
+    pub fn requested(
+        appointment_id: AppointmentId,
+        insured_id: InsuredId,
+        schedule_id: ScheduleId,
+        country: impl Into<StoredCountry>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            appointment_id,
+            insured_id,
+            schedule_id,
+            country: country.into(),
+            status: Status::Pending,
+            created_at: at,
+            updated_at: at,
+            reason: None,
+            slot: None,
+            replaces: None,
+            replaced_by: None,
+        }
+    }
+
+    /// The appointment that is asked for when this one is to be moved to another slot at an instant.
+    #[must_use]
+    pub fn moved_to(&self, schedule_id: ScheduleId, appointment_id: AppointmentId, at: Timestamp) -> Self {
+        let replaces = Some(Original { appointment_id: self.appointment_id, schedule_id: self.schedule_id });
+        Self { replaces, ..Self::requested(appointment_id, self.insured_id, schedule_id, self.country, at) }
+    }
+
+    /// Whether `other` is the same request, made at another time: only the id and the instants may differ.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let Self { appointment_id, created_at, updated_at, .. } = *self;
+        *self == Self { appointment_id, created_at, updated_at, ..other.clone() }
+    }
 }
 
 /// An appointment whose place another one takes, and its slot.

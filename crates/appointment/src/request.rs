@@ -4,7 +4,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Country, InsuredId, ScheduleId};
+use crate::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp};
 
 /// A person's request for a slot: the body of `POST /appointments`, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,12 @@ impl AppointmentRequest {
             }
             _ => Err(InvalidRequest::Fields(faults)),
         }
+    }
+
+    /// The appointment that is asked for at an instant.
+    #[must_use]
+    pub fn into_appointment(self, appointment_id: AppointmentId, at: Timestamp) -> Appointment {
+        Appointment::requested(appointment_id, self.insured_id, self.schedule_id, self.country, at)
     }
 }
 

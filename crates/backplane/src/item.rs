@@ -3,8 +3,8 @@
 use std::fmt;
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, KeptCountry, Original, Reason,
-    ScheduleId, Status, StatusChanged, Timestamp, TraceContext, UnknownValue, Version1,
+    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Original, Reason, ScheduleId,
+    Status, StatusChanged, StoredCountry, Timestamp, TraceContext, UnknownValue, Version1,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
 use uuid::Uuid;
@@ -38,12 +38,15 @@ pub(crate) mod attribute {
     pub(crate) const REPLACED_BY: &str = "replacedBy";
 }
 
+/// The attributes of a list's entries: everything but the history. `status` is a reserved word in expressions.
+pub(crate) const LIST_PROJECTION: &str = "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent, slot, replaces, replacedBy";
+
 pub(crate) const APPOINTMENT_PREFIX: &str = "appointment#";
 pub(crate) const IDEMPOTENCY_PREFIX: &str = "idempotency#";
 
 /// An appointment with what the table keeps beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAppointment {
+pub struct StoredAppointment {
     /// The appointment as the person sees it.
     pub appointment: Appointment,
     /// Its steps so far, oldest first; empty where a list was read.
@@ -91,32 +94,27 @@ pub struct InvalidItem {
     pub attribute: &'static str,
 }
 
-impl KeptAppointment {
+impl StoredAppointment {
     /// Reads an item.
     ///
     /// # Errors
     ///
     /// [`InvalidItem`] names the attribute that is missing or does not have its form.
     pub(crate) fn from_item(item: &Item<'_>) -> Result<Self, InvalidItem> {
-        let (schedule_id, country) = (schedule_id_of(item)?, country_of(item)?);
+        let requested = requested_of(item, appointment_id_of(item)?, parsed(item, attribute::INSURED_ID)?)?;
         let appointment = Appointment {
-            appointment_id: appointment_id_of(item)?,
-            insured_id: parsed(item, attribute::INSURED_ID)?,
-            schedule_id,
-            country,
             status: status_of(item)?,
-            created_at: parsed(item, attribute::CREATED_AT)?,
             updated_at: parsed(item, attribute::UPDATED_AT)?,
             reason: reason_of(item)?,
-            slot: match (map_of(item, attribute::SLOT)?, country.known()) {
-                (Some(map), Some(country)) => Some(slot_of(map, country, schedule_id)?),
+            slot: match (map_of(item, attribute::SLOT)?, requested.country.known()) {
+                (Some(map), Some(country)) => Some(slot_of(map, country, requested.schedule_id)?),
                 _ => None,
             },
-            replaces: original_of(item)?,
             replaced_by: match item.get(attribute::REPLACED_BY) {
                 None => None,
                 Some(_) => Some(parsed(item, attribute::REPLACED_BY)?),
             },
+            ..requested
         };
         let (mut history, mut events) = (Vec::new(), Vec::new());
         match item.get(attribute::HISTORY) {
@@ -157,8 +155,8 @@ impl KeptAppointment {
     /// `trace` what stands in for the trace of its first delivery.
     #[must_use]
     pub fn change_by(&self, event_id: Uuid, target: Status, trace: TraceContext) -> Option<StatusChanged> {
-        let kept = self.events.iter().find(|event| event.id == event_id);
-        let (position, trace) = match kept {
+        let stored = self.events.iter().find(|event| event.id == event_id);
+        let (position, trace) = match stored {
             Some(event) => (event.position, event.trace),
             None if self.last_event_id == Some(event_id) => {
                 (self.history.iter().rposition(|entry| entry.status == target)?, trace)
@@ -187,7 +185,7 @@ impl KeptAppointment {
     #[must_use]
     pub fn unknown_value(&self) -> Option<UnknownField> {
         let Appointment { status, reason, country, .. } = self.appointment;
-        if let KeptCountry::Unknown(value) = country {
+        if let StoredCountry::Unknown(value) = country {
             return Some(UnknownField { field: attribute::COUNTRY, value });
         }
         let steps = self.history.iter().map(|entry| (entry.status, entry.reason));
@@ -238,8 +236,8 @@ pub(crate) fn status_of(item: &Item<'_>) -> Result<Status, InvalidItem> {
 }
 
 /// The country of an item, of a later version too.
-pub(crate) fn country_of(item: &Item<'_>) -> Result<KeptCountry, InvalidItem> {
-    item.s(attribute::COUNTRY).and_then(KeptCountry::from_stored).ok_or(InvalidItem { attribute: attribute::COUNTRY })
+fn country_of(item: &Item<'_>) -> Result<StoredCountry, InvalidItem> {
+    item.s(attribute::COUNTRY).and_then(StoredCountry::from_stored).ok_or(InvalidItem { attribute: attribute::COUNTRY })
 }
 
 fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
@@ -259,14 +257,38 @@ fn map_of<'i, 'a>(item: &'i Item<'a>, attribute: &'static str) -> Result<Option<
     }
 }
 
+/// Adds what the person asked for to the key of an appointment, or of an idempotency key.
+pub(crate) fn with_request<'a>(key: Item<'a>, appointment: &'a Appointment) -> Item<'a> {
+    let mut item = key
+        .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
+        .with(attribute::COUNTRY, appointment.country.as_str())
+        .with(attribute::CREATED_AT, appointment.created_at.to_string());
+    if let Some(original) = appointment.replaces {
+        item.insert(attribute::REPLACES, original_map(original));
+    }
+    item
+}
+
+/// The appointment as it was asked for: what [`with_request`] wrote.
+pub(crate) fn requested_of(
+    item: &Item<'_>,
+    appointment_id: AppointmentId,
+    insured_id: InsuredId,
+) -> Result<Appointment, InvalidItem> {
+    let (schedule_id, country) = (schedule_id_of(item)?, country_of(item)?);
+    let created_at = parsed(item, attribute::CREATED_AT)?;
+    let replaces = original_of(item)?;
+    Ok(Appointment { replaces, ..Appointment::requested(appointment_id, insured_id, schedule_id, country, created_at) })
+}
+
 /// The appointment whose place the one of this item, or of this idempotency key, takes.
-pub(crate) fn original_of(item: &Item<'_>) -> Result<Option<Original>, InvalidItem> {
+fn original_of(item: &Item<'_>) -> Result<Option<Original>, InvalidItem> {
     let Some(map) = map_of(item, attribute::REPLACES)? else { return Ok(None) };
     Ok(Some(Original { appointment_id: parsed(map, attribute::APPOINTMENT_ID)?, schedule_id: schedule_id_of(map)? }))
 }
 
 /// What [`original_of`] reads.
-pub(crate) fn original_map(original: Original) -> Item<'static> {
+fn original_map(original: Original) -> Item<'static> {
     Item::new()
         .with(attribute::APPOINTMENT_ID, original.appointment_id.to_string())
         .with(attribute::SCHEDULE_ID, original.schedule_id.get())
@@ -300,13 +322,9 @@ pub(crate) fn pending_item(
     shard: String,
     since: Timestamp,
 ) -> Item<'_> {
-    let created_at = appointment.created_at;
-    let first = HistoryEntry { status: Status::Pending, at: created_at, reason: None };
-    let mut item = appointment_key(&appointment.insured_id, appointment.appointment_id)
-        .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
-        .with(attribute::COUNTRY, appointment.country.as_str())
+    let first = HistoryEntry { status: Status::Pending, at: appointment.created_at, reason: None };
+    with_request(appointment_key(&appointment.insured_id, appointment.appointment_id), appointment)
         .with(attribute::STATUS, appointment.status.as_str())
-        .with(attribute::CREATED_AT, created_at.to_string())
         .with(attribute::UPDATED_AT, appointment.updated_at.to_string())
         .with(attribute::HISTORY, history_value(&first, None))
         .with(attribute::TRACEPARENT, trace.to_string())
@@ -314,9 +332,5 @@ pub(crate) fn pending_item(
         .with(attribute::SHARD, shard.clone())
         .with(attribute::PENDING_SHARD, shard)
         .with(attribute::PENDING_SINCE, since.to_string())
-        .with(attribute::PENDING_ATTEMPT, 0_u32);
-    if let Some(original) = appointment.replaces {
-        item.insert(attribute::REPLACES, original_map(original));
-    }
-    item
+        .with(attribute::PENDING_ATTEMPT, 0_u32)
 }

@@ -20,11 +20,11 @@ mod table;
 mod topic;
 
 pub use bus::{AnnounceError, StatusBus};
-pub use item::{InvalidItem, KeptAppointment, UnknownField};
+pub use item::{InvalidItem, StoredAppointment, UnknownField};
 pub use pending::{Due, PendingAppointment, not_processed_event_id};
 pub use republish::{
-    CALLS_PER_TURN, GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule, InvalidShards, PendingShards,
-    RepublishSchedule, TURN, TURNS_AT_ONCE,
+    CALLS_PER_CLAIM, CLAIM_DURATION, CLAIMS_AT_ONCE, GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule,
+    InvalidShards, PendingShards, RepublishSchedule,
 };
 pub use slots::{SLOT_RETENTION, SlotPage, SlotPosition, SlotSearch, SlotsTable};
 pub use table::{

@@ -1,14 +1,14 @@
 //! The index `pending`: what a run of the republisher reads of it and writes to it.
 //!
-//! Every write here is conditional on the `pendingSince` that was read. The index lags behind the table, and a row whose
-//! turn another run took, or whose state moved meanwhile, has another `pendingSince` or none: then nothing is written.
+//! Every write here is conditional on the `pendingSince` that was read. The index lags behind the table: a row that another
+//! run has claimed, or whose status has changed, has another `pendingSince` or none. Then nothing is written.
 
 use appointment::{Appointment, AppointmentId, InsuredId, Reason, Status, StatusEvent, Timestamp, TraceContext};
 use aws_http::Transport;
 use aws_http::dynamodb::{Item, OnConditionFailure, Query, ReturnValues, UpdateItem};
 use uuid::Uuid;
 
-use crate::item::{InvalidItem, KeptAppointment, appointment_id_of, appointment_key, attribute, parsed, status_of};
+use crate::item::{InvalidItem, StoredAppointment, appointment_id_of, appointment_key, attribute, parsed, status_of};
 use crate::republish::{given_up_shard, is_given_up};
 use crate::table::{AppointmentsTable, STATUS_NAME, StatusChange, StoreError, condition_failed_item};
 
@@ -22,13 +22,13 @@ pub struct PendingAppointment {
     pub insured_id: InsuredId,
     /// Which one.
     pub appointment_id: AppointmentId,
-    /// The shard in which it stands.
+    /// The shard that holds it.
     pub shard: String,
-    /// From when on its turn has come.
+    /// The time from which it is due.
     pub since: Timestamp,
     /// How often its command was published again; what was given up is counted anew.
     pub attempt: u32,
-    /// Where it stood when the index was written.
+    /// Its status when the index was written.
     pub status: Status,
 }
 
@@ -44,7 +44,7 @@ pub struct Due {
 }
 
 impl<T: Transport> AppointmentsTable<'_, T> {
-    /// Reads a page of at most `limit` appointments of a shard of the index whose turn has come by `now`; the first, or the
+    /// Reads a page of at most `limit` appointments of a shard of the index that are due by `now`; the first page, or the
     /// one that starts at the `next` of another.
     ///
     /// # Errors
@@ -77,37 +77,42 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         Ok(due)
     }
 
-    /// Takes an appointment's turn: nobody else takes it before `until`, when it comes again unless [`Self::set_turn`] says
-    /// what became of it. `None` where the turn is gone.
+    /// Claims an appointment that is due: no other run claims it before `until`. It is due again then, unless
+    /// [`Self::reschedule`] says otherwise. `None` if another run has claimed it, or its status has changed.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn take_turn(
+    pub async fn claim(
         &self,
-        turn: &PendingAppointment,
+        pending: &PendingAppointment,
         until: Timestamp,
-    ) -> Result<Option<KeptAppointment>, StoreError> {
+    ) -> Result<Option<StoredAppointment>, StoreError> {
         let values = Item::new().with(":next", until.to_string());
-        let ours = |kept: &Item<'_>| kept.s(attribute::PENDING_SINCE) == Some(&until.to_string());
-        self.update_turn(turn, "SET pendingSince = :next", None, values, ours).await
+        let ours = |stored: &Item<'_>| stored.s(attribute::PENDING_SINCE) == Some(&until.to_string());
+        self.update_row(pending, "SET pendingSince = :next", None, values, ours).await
     }
 
-    /// Makes the number of an appointment's publications `attempt`, and its next turn `next`. Says whether its turn was
-    /// still there.
+    /// Sets the number of an appointment's publications to `attempt`, and the time from which it is due again to `next`.
+    /// Returns whether the claim still held.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn set_turn(&self, turn: &PendingAppointment, attempt: u32, next: Timestamp) -> Result<bool, StoreError> {
+    pub async fn reschedule(
+        &self,
+        pending: &PendingAppointment,
+        attempt: u32,
+        next: Timestamp,
+    ) -> Result<bool, StoreError> {
         let values = Item::new().with(":attempt", attempt).with(":next", next.to_string());
         let change = "SET pendingSince = :next, pendingAttempt = :attempt";
-        let ours = |kept: &Item<'_>| kept.s(attribute::PENDING_SINCE) == Some(&next.to_string());
-        Ok(self.update_turn(turn, change, None, values, ours).await?.is_some())
+        let ours = |stored: &Item<'_>| stored.s(attribute::PENDING_SINCE) == Some(&next.to_string());
+        Ok(self.update_row(pending, change, None, values, ours).await?.is_some())
     }
 
-    /// Fails a request that no country has answered, with the reason `not_processed`, in place of its last turn. `None`
-    /// where the turn is gone.
+    /// Fails a request that no country has answered, with the reason `not_processed`, in place of its last
+    /// publication. `None` if the claim no longer holds.
     ///
     /// The row stays in its shard until [`Self::give_up`]: who announces the failure comes in between, and a run that dies
     /// there is finished by the one that finds a `failed` row in a country's shard.
@@ -117,11 +122,11 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     /// See [`StoreError`].
     pub async fn fail_unanswered(
         &self,
-        turn: &PendingAppointment,
+        pending: &PendingAppointment,
         trace: TraceContext,
         now: Timestamp,
-    ) -> Result<Option<KeptAppointment>, StoreError> {
-        let event_id = not_processed_event_id(turn.appointment_id);
+    ) -> Result<Option<StoredAppointment>, StoreError> {
+        let event_id = not_processed_event_id(pending.appointment_id);
         let reason = Some(Reason::NotProcessed);
         let event = Some((event_id, trace));
         let mut change = StatusChange::new(StatusEvent::RequestFailed, Status::Failed, reason, event, now);
@@ -129,40 +134,40 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         change.values.insert(":event", event_id.clone());
         let update = "SET #status = :status, updatedAt = :now, history = list_append(history, :entry), \
                       lastEventId = :event, reason = :reason";
-        self.update_turn(turn, update, Some(&change.condition), change.values, |kept| {
-            kept.s(attribute::LAST_EVENT_ID) == Some(&event_id)
+        self.update_row(pending, update, Some(&change.condition), change.values, |stored| {
+            stored.s(attribute::LAST_EVENT_ID) == Some(&event_id)
         })
         .await
     }
 
-    /// Moves an appointment to the shard for what was given up in its own, whatever its status, with `next` as its first
-    /// turn there. Says whether its turn was still there.
+    /// Moves an appointment to the shard for what was given up in its own, whatever its status, where it is due
+    /// from `next`. Returns whether the claim still held.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn give_up(&self, turn: &PendingAppointment, next: Timestamp) -> Result<bool, StoreError> {
-        let shard = given_up_shard(&turn.shard);
+    pub async fn give_up(&self, pending: &PendingAppointment, next: Timestamp) -> Result<bool, StoreError> {
+        let shard = given_up_shard(&pending.shard);
         let values =
             Item::new().with(":given_up", shard.clone()).with(":attempt", 0_u32).with(":next", next.to_string());
         let change = "SET pendingShard = :given_up, pendingSince = :next, pendingAttempt = :attempt";
-        let given_up = |kept: &Item<'_>| kept.s(attribute::PENDING_SHARD) == Some(&shard);
-        Ok(self.update_turn(turn, change, None, values, given_up).await?.is_some())
+        let given_up = |stored: &Item<'_>| stored.s(attribute::PENDING_SHARD) == Some(&shard);
+        Ok(self.update_row(pending, change, None, values, given_up).await?.is_some())
     }
 
-    /// Takes an appointment out of the index: nobody asks for its answer any more. Says whether its turn was still there.
+    /// Takes an appointment out of the index: nobody asks for its answer any more. Returns whether the claim still held.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn leave_index(&self, turn: &PendingAppointment) -> Result<bool, StoreError> {
+    pub async fn leave_index(&self, pending: &PendingAppointment) -> Result<bool, StoreError> {
         let change = "REMOVE pendingShard, pendingSince, pendingAttempt";
-        let left = |kept: &Item<'_>| kept.s(attribute::PENDING_SHARD).is_none();
-        Ok(self.update_turn(turn, change, None, Item::new(), left).await?.is_some())
+        let left = |stored: &Item<'_>| stored.s(attribute::PENDING_SHARD).is_none();
+        Ok(self.update_row(pending, change, None, Item::new(), left).await?.is_some())
     }
 
-    /// Makes a command due at once whose publication failed: an appointment in the status, and with the first turn `since`,
-    /// that were written just now. Says whether it still was: the publication may have been taken after all.
+    /// Makes a command due at once whose publication failed. The row must still have the status of `appointment`, and be due
+    /// from `since`, as it was written just now. Returns whether it was so: the publication may have succeeded after all.
     ///
     /// # Errors
     ///
@@ -191,15 +196,15 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         }
     }
 
-    /// Writes to a row whose turn is still what was read. `ours` recognises what a first try wrote whose answer was lost.
-    async fn update_turn(
+    /// Writes to a row if it is still due as `pending` says. `ours` recognises what a first try wrote whose response was lost.
+    async fn update_row(
         &self,
-        turn: &PendingAppointment,
+        pending: &PendingAppointment,
         change: &str,
         condition: Option<&str>,
         values: Item<'_>,
         ours: impl Fn(&Item<'_>) -> bool,
-    ) -> Result<Option<KeptAppointment>, StoreError> {
+    ) -> Result<Option<StoredAppointment>, StoreError> {
         let mut whole_condition = String::from("pendingShard = :shard AND pendingSince = :since");
         let mut names: &[(&str, &str)] = &[];
         if let Some(condition) = condition {
@@ -209,23 +214,23 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         }
         let update = UpdateItem {
             table_name: self.name,
-            key: appointment_key(&turn.insured_id, turn.appointment_id),
+            key: appointment_key(&pending.insured_id, pending.appointment_id),
             update_expression: change,
             condition_expression: Some(&whole_condition),
             expression_attribute_names: names,
             expression_attribute_values: values
-                .with(":shard", turn.shard.as_str())
-                .with(":since", turn.since.to_string()),
+                .with(":shard", pending.shard.as_str())
+                .with(":since", pending.since.to_string()),
             return_values: ReturnValues::AllNew,
             on_condition_failure: OnConditionFailure::AllOld,
         };
         let error = match self.dynamodb.update_item(&update, aws_http::Retry::Safe).await {
-            Ok(output) => return Ok(Some(KeptAppointment::from_item(&output.attributes.unwrap_or_default())?)),
+            Ok(output) => return Ok(Some(StoredAppointment::from_item(&output.attributes.unwrap_or_default())?)),
             Err(error) => error,
         };
         let unknown = error.took_effect_unknown();
         match condition_failed_item(error)? {
-            Some(item) if unknown && ours(&item) => Ok(Some(KeptAppointment::from_item(&item)?)),
+            Some(item) if unknown && ours(&item) => Ok(Some(StoredAppointment::from_item(&item)?)),
             _ => Ok(None),
         }
     }
@@ -250,9 +255,9 @@ impl PendingAppointment {
         is_given_up(&self.shard)
     }
 
-    /// The same appointment as it stands after its turn was taken, with `next` as its next one.
+    /// The same appointment after [`AppointmentsTable::claim`] until `next`.
     #[must_use]
-    pub fn after_turn(self, next: Timestamp) -> Self {
+    pub fn claimed_until(self, next: Timestamp) -> Self {
         Self { since: next, ..self }
     }
 }

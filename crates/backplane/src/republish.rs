@@ -1,7 +1,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use appointment::{AppointmentId, Country, KeptCountry, Timestamp};
+use appointment::{AppointmentId, Country, StoredCountry, Timestamp};
 
 /// The shard in which an earlier version put every appointment that it gave up. It is still read.
 const OLD_GIVEN_UP_SHARD: &str = "given_up";
@@ -9,14 +9,14 @@ const OLD_GIVEN_UP_SHARD: &str = "given_up";
 /// What follows the name of a shard in the name of the one for what was given up in it.
 const GIVEN_UP_SUFFIX: &str = "#given_up";
 
-/// How long a turn belongs to the run that took it. Longer than a run; where one dies in between, the row comes again then.
-pub const TURN: Duration = Duration::from_secs(10);
+/// How long a row belongs to the run that claimed it. Longer than a run; if a run dies in between, the row is due again then.
+pub const CLAIM_DURATION: Duration = Duration::from_secs(10);
 
 /// How many rows of a shard are worked on at once.
-pub const TURNS_AT_ONCE: usize = 16;
+pub const CLAIMS_AT_ONCE: usize = 16;
 
-/// How many calls a turn makes, one after the other: two to the table, and one to the topic between them.
-pub const CALLS_PER_TURN: u32 = 3;
+/// How many calls a run makes for a row, one after the other: two to the table, and one to the topic between them.
+pub const CALLS_PER_CLAIM: u32 = 3;
 
 /// How many shards of the index `pending` each country has, so that no partition of the index takes every write: the
 /// settings `pending_shards_written` and `pending_shards_read`.
@@ -37,7 +37,7 @@ impl PendingShards {
     /// It follows from the random part of the id, so that it is the same each time. The row keeps it, also when the number
     /// of shards changes.
     #[must_use]
-    pub fn of(self, country: KeptCountry, appointment: AppointmentId) -> String {
+    pub fn of(self, country: StoredCountry, appointment: AppointmentId) -> String {
         let [.., last] = *appointment.as_uuid().as_bytes();
         shard(country.as_str(), last % self.0)
     }
@@ -110,15 +110,15 @@ impl RepublishSchedule {
         now + self.0.first().copied().unwrap_or_default()
     }
 
-    /// When the next turn comes after the one that makes `attempt` (counted from 1) republications, or `None` if that
-    /// turn is the last: then the command is given up in place of being published.
+    /// When a row is due again after republication number `attempt` (counted from 1), or `None` if there is no such
+    /// republication: then the command is given up instead.
     #[must_use]
     pub fn after(&self, attempt: u32, now: Timestamp) -> Option<Timestamp> {
         let position = usize::try_from(attempt).ok()?;
         self.0.get(position).map(|delay| now + *delay)
     }
 
-    /// How many attempts there are, and when the turn after the last one comes, of a command that has waited since `since` and
+    /// How many attempts there are, and when the row is due after the last one, for a command that has waited since `since` and
     /// cannot be published by `now`, when its last attempt would be over had each of them been made; `None` until then.
     #[must_use]
     pub fn last_attempt(&self, since: Timestamp, now: Timestamp) -> Option<(u32, Timestamp)> {
@@ -148,7 +148,7 @@ impl FromStr for RepublishSchedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GivenUpSchedule {
     interval: Duration,
-    turns: u32,
+    publications: u32,
 }
 
 /// The text is not such a schedule.
@@ -157,17 +157,16 @@ pub struct GivenUpSchedule {
 pub struct InvalidGivenUpSchedule;
 
 impl GivenUpSchedule {
-    /// When the first turn comes of what is given up `now`.
+    /// When a row that is given up `now` is first due.
     #[must_use]
     pub fn first(self, now: Timestamp) -> Timestamp {
         now + self.interval
     }
 
-    /// When the next turn comes after the one that makes `attempt` (counted from 1) publications, or `None` where there were
-    /// enough.
+    /// When a row is due again after publication number `attempt` (counted from 1), or `None` if there were enough.
     #[must_use]
     pub fn after(self, attempt: u32, now: Timestamp) -> Option<Timestamp> {
-        (attempt <= self.turns).then(|| now + self.interval)
+        (attempt <= self.publications).then(|| now + self.interval)
     }
 }
 
@@ -180,7 +179,7 @@ impl FromStr for GivenUpSchedule {
             [interval, period].map(|seconds| seconds.parse::<u32>().map_err(|_| InvalidGivenUpSchedule));
         let (interval, period) = (interval?, period?);
         match period.checked_div(interval) {
-            Some(turns @ 1..) => Ok(Self { interval: Duration::from_secs(interval.into()), turns }),
+            Some(publications @ 1..) => Ok(Self { interval: Duration::from_secs(interval.into()), publications }),
             _ => Err(InvalidGivenUpSchedule),
         }
     }

@@ -13,8 +13,8 @@ use aws_http::{Client, Endpoint, Error, ErrorKind, Retry, Transport};
 use uuid::Uuid;
 
 use crate::item::{
-    APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, KeptAppointment, appointment_id_of, appointment_key,
-    attribute, country_of, history_value, original_map, original_of, parsed, pending_item, schedule_id_of,
+    APPOINTMENT_PREFIX, IDEMPOTENCY_PREFIX, InvalidItem, LIST_PROJECTION, StoredAppointment, appointment_id_of,
+    appointment_key, attribute, history_value, parsed, pending_item, requested_of, with_request,
 };
 use crate::republish::{PendingShards, RepublishSchedule};
 use crate::slots::slot_map;
@@ -27,9 +27,6 @@ const BOOKING: &str = "POST /appointments";
 
 /// How many pages of the table one page of a filtered list may read, because DynamoDB applies its limit before a filter.
 pub const MAX_READS_PER_PAGE: u32 = 4;
-
-/// The attributes of a list's entries: everything but the history. `status` is a reserved word in expressions.
-const LIST_PROJECTION: &str = "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent, slot, replaces, replacedBy";
 
 pub(crate) const STATUS_NAME: &[(&str, &str)] = &[("#status", attribute::STATUS)];
 
@@ -71,17 +68,17 @@ pub enum Booked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
     /// The appointment is now `cancelling`, or its cancellation was given up and starts again: its country has to be told.
-    Requested(KeptAppointment),
+    Requested(StoredAppointment),
     /// The appointment was `cancelling` before.
-    AlreadyRequested(KeptAppointment),
+    AlreadyRequested(StoredAppointment),
     /// The appointment is `cancelled`.
-    Done(KeptAppointment),
+    Done(StoredAppointment),
     /// The appointment was rejected, so that there is nothing to cancel.
     Refused,
     /// The appointment has begun.
     AlreadyStarted,
     /// The appointment has a status or a country of a later version, so that this one does not know how to cancel it.
-    NotUnderstood(KeptAppointment),
+    NotUnderstood(StoredAppointment),
     /// There is no such appointment.
     NotFound,
 }
@@ -171,16 +168,10 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
     ) -> Result<Booked, StoreError> {
         let id = appointment.appointment_id.to_string();
         let now = appointment.created_at;
-        let mut key_item = key_of(&appointment.insured_id, idempotency_key)
+        let key_item = with_request(key_of(&appointment.insured_id, idempotency_key), appointment)
             .with(attribute::OPERATION, operation(appointment))
             .with(attribute::APPOINTMENT_ID, &id)
-            .with(attribute::SCHEDULE_ID, appointment.schedule_id.get())
-            .with(attribute::COUNTRY, appointment.country.as_str())
-            .with(attribute::CREATED_AT, now.to_string())
             .with(attribute::EXPIRES_AT, (now + IDEMPOTENCY_PERIOD).unix_seconds());
-        if let Some(original) = appointment.replaces {
-            key_item.insert(attribute::REPLACES, original_map(original));
-        }
         let transaction = TransactWriteItems {
             transact_items: vec![
                 TransactWriteItem::Put(PutItem {
@@ -201,11 +192,11 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             Err(error) => error,
         };
         let ErrorKind::TransactionCanceled { reasons } = error.kind() else { return Err(error.into()) };
-        let Some(kept) = reasons.first().filter(|reason| reason.is_condition_failed()).and_then(|r| r.item.as_ref())
+        let Some(stored) = reasons.first().filter(|reason| reason.is_condition_failed()).and_then(|r| r.item.as_ref())
         else {
             return Err(error.into());
         };
-        Ok(Self::booked_under_key(kept, appointment)?)
+        Ok(Self::booked_under_key(stored, appointment)?)
     }
 
     /// What [`Self::book_once`] would answer to this appointment because its key came before, `None` where it did not: for a
@@ -225,12 +216,12 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             consistent_read: true,
             ..GetItem::default()
         };
-        let Some(kept) = self.dynamodb.get_item(&get).await?.item else { return Ok(None) };
+        let Some(stored) = self.dynamodb.get_item(&get).await?.item else { return Ok(None) };
         let now = appointment.created_at.unix_seconds();
-        if kept.n::<i64>(attribute::EXPIRES_AT).is_none_or(|expires_at| expires_at <= now) {
+        if stored.n::<i64>(attribute::EXPIRES_AT).is_none_or(|expires_at| expires_at <= now) {
             return Ok(None);
         }
-        Ok(Some(Self::booked_under_key(&kept, appointment)?))
+        Ok(Some(Self::booked_under_key(&stored, appointment)?))
     }
 
     /// What the item of an idempotency key says to an appointment that comes with the key.
@@ -239,31 +230,13 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         if item.s(attribute::OPERATION).unwrap_or(BOOKING) != operation(appointment) {
             return Ok(Booked::KeyReused);
         }
-        let first: Appointment = Self::accepted_under_key(item, appointment.insured_id)?;
+        let first = requested_of(item, parsed(item, attribute::APPOINTMENT_ID)?, appointment.insured_id)?;
         Ok(if first.appointment_id == appointment.appointment_id {
             Booked::New
-        } else if first.schedule_id == appointment.schedule_id && first.country == appointment.country {
+        } else if first.asks_the_same(appointment) {
             Booked::Replayed(Box::new(first))
         } else {
             Booked::KeyReused
-        })
-    }
-
-    /// The appointment as it was accepted with an idempotency key, from the key's item.
-    fn accepted_under_key(item: &Item<'_>, insured_id: InsuredId) -> Result<Appointment, InvalidItem> {
-        let created_at = parsed(item, attribute::CREATED_AT)?;
-        Ok(Appointment {
-            appointment_id: parsed(item, attribute::APPOINTMENT_ID)?,
-            insured_id,
-            schedule_id: schedule_id_of(item)?,
-            country: country_of(item)?,
-            status: Status::Pending,
-            created_at,
-            updated_at: created_at,
-            reason: None,
-            slot: None,
-            replaces: original_of(item)?,
-            replaced_by: None,
         })
     }
 
@@ -291,7 +264,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         &self,
         insured_id: &InsuredId,
         appointment_id: AppointmentId,
-    ) -> Result<Option<KeptAppointment>, StoreError> {
+    ) -> Result<Option<StoredAppointment>, StoreError> {
         let get = GetItem {
             table_name: self.name,
             key: appointment_key(insured_id, appointment_id),
@@ -299,7 +272,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             ..GetItem::default()
         };
         match self.dynamodb.get_item(&get).await?.item {
-            Some(item) => Ok(Some(KeptAppointment::from_item(&item)?)),
+            Some(item) => Ok(Some(StoredAppointment::from_item(&item)?)),
             None => Ok(None),
         }
     }
@@ -337,11 +310,11 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             };
             let output = self.dynamodb.query(&query).await?;
             for item in &output.items {
-                match KeptAppointment::from_item(item) {
-                    Ok(kept) => {
-                        let unknown = kept.unknown_value();
-                        faults.extend(unknown.map(|field| format!("{}: {field}", kept.appointment.appointment_id)));
-                        appointments.push(kept.appointment);
+                match StoredAppointment::from_item(item) {
+                    Ok(stored) => {
+                        let unknown = stored.unknown_value();
+                        faults.extend(unknown.map(|field| format!("{}: {field}", stored.appointment.appointment_id)));
+                        appointments.push(stored.appointment);
                     }
                     // One row that cannot be read hides no other.
                     Err(invalid) => {
@@ -392,41 +365,41 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
             Ok(output) => {
                 let item = output.attributes.unwrap_or_default();
-                return Ok(Cancelled::Requested(KeptAppointment::from_item(&item)?));
+                return Ok(Cancelled::Requested(StoredAppointment::from_item(&item)?));
             }
             Err(error) => error,
         };
         let unknown = error.took_effect_unknown();
         let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
-        let kept = KeptAppointment::from_item(&item)?;
-        if kept.appointment.country.known().is_none() {
-            return Ok(Cancelled::NotUnderstood(kept));
+        let stored = StoredAppointment::from_item(&item)?;
+        if stored.appointment.country.known().is_none() {
+            return Ok(Cancelled::NotUnderstood(stored));
         }
         // Our own first try, whose answer was lost, may have written this: then the country has not been told.
-        if kept.appointment.status == Status::Cancelling && unknown {
-            return Ok(Cancelled::Requested(kept));
+        if stored.appointment.status == Status::Cancelling && unknown {
+            return Ok(Cancelled::Requested(stored));
         }
         match item.s(attribute::SHARD) {
             Some(own)
-                if kept.appointment.status == Status::Cancelling && item.s(attribute::PENDING_SHARD) != Some(own) =>
+                if stored.appointment.status == Status::Cancelling && item.s(attribute::PENDING_SHARD) != Some(own) =>
             {
-                self.restart_cancellation(kept, own, schedule.first(now)).await
+                self.restart_cancellation(stored, own, schedule.first(now)).await
             }
-            _ => Ok(cancelled_before(kept)),
+            _ => Ok(cancelled_before(stored)),
         }
     }
 
     /// Brings a cancellation that was given up back to the shard in which its country's answer is awaited.
     async fn restart_cancellation(
         &self,
-        kept: KeptAppointment,
+        stored: StoredAppointment,
         own_shard: &str,
         since: Timestamp,
     ) -> Result<Cancelled, StoreError> {
         let since = since.to_string();
         let update = UpdateItem {
             table_name: self.name,
-            key: appointment_key(&kept.appointment.insured_id, kept.appointment.appointment_id),
+            key: appointment_key(&stored.appointment.insured_id, stored.appointment.appointment_id),
             update_expression: "SET pendingShard = :own, pendingSince = :since, pendingAttempt = :attempt",
             condition_expression: Some(
                 "#status = :cancelling AND (attribute_not_exists(pendingShard) OR pendingShard <> :own)",
@@ -443,15 +416,15 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
             Ok(output) => {
                 let item = output.attributes.unwrap_or_default();
-                return Ok(Cancelled::Requested(KeptAppointment::from_item(&item)?));
+                return Ok(Cancelled::Requested(StoredAppointment::from_item(&item)?));
             }
             Err(error) => error,
         };
         let unknown = error.took_effect_unknown();
         let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
         let ours = unknown && item.s(attribute::PENDING_SINCE) == Some(&since);
-        let kept = KeptAppointment::from_item(&item)?;
-        Ok(if ours { Cancelled::Requested(kept) } else { cancelled_before(kept) })
+        let stored = StoredAppointment::from_item(&item)?;
+        Ok(if ours { Cancelled::Requested(stored) } else { cancelled_before(stored) })
     }
 
     /// Applies a country's outcome: one conditional write, whose condition is derived from the state machine.
@@ -467,7 +440,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
             // No state moves by this event, so that there is nothing to write: the row decides who has to know.
             return Ok(match self.get(&detail.insured_id, detail.appointment_id).await? {
                 None => Applied::Unknown,
-                Some(kept) => outcome_without_move(&kept, status_event),
+                Some(stored) => outcome_without_move(&stored, status_event),
             });
         };
         let applied = Some((detail.event_id, detail.traceparent));
@@ -503,42 +476,42 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         };
         let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
             Ok(output) => {
-                let kept = KeptAppointment::from_item(&output.attributes.unwrap_or_default())?;
-                let change = kept.change_by(detail.event_id, target, detail.traceparent);
+                let stored = StoredAppointment::from_item(&output.attributes.unwrap_or_default())?;
+                let change = stored.change_by(detail.event_id, target, detail.traceparent);
                 return Ok(Applied::Moved(change.ok_or(InvalidItem { attribute: attribute::HISTORY })?));
             }
             Err(error) => error,
         };
         let Some(item) = condition_failed_item(error)? else { return Ok(Applied::Unknown) };
-        let kept = KeptAppointment::from_item(&item)?;
-        if kept.appointment.country != detail.country.into() || kept.appointment.schedule_id != detail.schedule_id {
+        let stored = StoredAppointment::from_item(&item)?;
+        if stored.appointment.country != detail.country.into() || stored.appointment.schedule_id != detail.schedule_id {
             return Ok(Applied::Unknown);
         }
-        Ok(match kept.change_by(detail.event_id, target, detail.traceparent) {
+        Ok(match stored.change_by(detail.event_id, target, detail.traceparent) {
             Some(change) => Applied::Repeated(change),
-            None => outcome_without_move(&kept, status_event),
+            None => outcome_without_move(&stored, status_event),
         })
     }
 }
 
 /// What a person's wish to cancel meets that did not change the row.
-fn cancelled_before(kept: KeptAppointment) -> Cancelled {
-    match kept.appointment.status.on(StatusEvent::CancellationRequested) {
-        Transition::Refused if kept.appointment.status.is_unknown() => Cancelled::NotUnderstood(kept),
+fn cancelled_before(stored: StoredAppointment) -> Cancelled {
+    match stored.appointment.status.on(StatusEvent::CancellationRequested) {
+        Transition::Refused if stored.appointment.status.is_unknown() => Cancelled::NotUnderstood(stored),
         Transition::Refused => Cancelled::Refused,
         // Its state would have allowed it.
         Transition::Moves(_) => Cancelled::AlreadyStarted,
-        _ if kept.appointment.status == Status::Cancelled => Cancelled::Done(kept),
-        _ => Cancelled::AlreadyRequested(kept),
+        _ if stored.appointment.status == Status::Cancelled => Cancelled::Done(stored),
+        _ => Cancelled::AlreadyRequested(stored),
     }
 }
 
 /// What an event means for a row that it did not move.
-fn outcome_without_move(kept: &KeptAppointment, event: StatusEvent) -> Applied {
-    match kept.appointment.status.on(event) {
+fn outcome_without_move(stored: &StoredAppointment, event: StatusEvent) -> Applied {
+    match stored.appointment.status.on(event) {
         Transition::NeedsOperator => Applied::NeedsOperator,
-        Transition::Contradicts => Applied::Contradicted(kept.appointment.status),
-        _ => Applied::Overtaken(kept.appointment.status),
+        Transition::Contradicts => Applied::Contradicted(stored.appointment.status),
+        _ => Applied::Overtaken(stored.appointment.status),
     }
 }
 

@@ -4,17 +4,17 @@
 //! - [`Problem`] is an error as a client sees it (RFC 9457), and [`status_text`] an appointment's status, in Spanish or English.
 //! - [`Setting`] reads the application's variables, most of which come as one document; [`LogLine`] writes one JSON line for each outcome.
 //! - [`caller`] and [`has_tag`] read headers that every component heeds.
-//! - [`Chance`] draws the random bytes of a request in one host call.
+//! - [`RequestEntropy`] draws the random bytes of a request in one host call.
 //!
 //! Moving to WASI 0.3 touches this crate, the transport of `aws-http` and nothing else
 //! (`docs/adr/0001-wasi-0.2-for-now.md`).
 
-mod chance;
-mod exchange;
+mod entropy;
 mod headers;
 mod language;
 mod log;
 mod problem;
+mod request;
 #[cfg(target_os = "wasi")]
 mod serve;
 mod setting;
@@ -22,12 +22,12 @@ mod status_text;
 
 #[cfg(target_os = "wasi")]
 pub use aws_http::wasi::run;
-pub use chance::Chance;
-pub use exchange::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response};
+pub use entropy::RequestEntropy;
 pub use headers::{caller, has_tag};
 pub use language::Language;
 pub use log::{Hop, Level, LogLine};
-pub use problem::{InvalidMember, Problem, ProblemCode};
+pub use problem::{InvalidField, Problem, ProblemCode};
+pub use request::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response};
 #[cfg(target_os = "wasi")]
 pub use serve::serve;
 pub use setting::{Setting, SettingError};

@@ -271,7 +271,7 @@ impl ProblemCode {
 
 /// What is wrong with one member of a body, or one parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidMember {
+pub struct InvalidField {
     /// Its name.
     pub field: String,
     /// What is wrong.
@@ -283,7 +283,7 @@ pub struct InvalidMember {
 pub struct Problem {
     code: ProblemCode,
     detail: Option<Box<(String, String)>>,
-    errors: Vec<InvalidMember>,
+    errors: Vec<InvalidField>,
     allow: Option<&'static str>,
     challenge: Option<String>,
     instance: Option<String>,
@@ -325,7 +325,7 @@ impl Problem {
 
     /// The same problem, naming what is at fault.
     #[must_use]
-    pub fn with_errors(mut self, errors: Vec<InvalidMember>) -> Self {
+    pub fn with_errors(mut self, errors: Vec<InvalidField>) -> Self {
         self.errors = errors;
         self
     }
@@ -380,7 +380,7 @@ impl Problem {
                 .map(|error| MemberBody {
                     field: &error.field,
                     code: error.code,
-                    message: member_message(error, language),
+                    message: field_message(error, language),
                 })
                 .collect(),
         };
@@ -411,7 +411,7 @@ impl Problem {
 }
 
 /// What is wrong with a member, for a person.
-fn member_message(error: &InvalidMember, language: Language) -> String {
+fn field_message(error: &InvalidField, language: Language) -> String {
     let (spanish, english) = match (error.code, error.field.as_str()) {
         (FieldErrorCode::Required, _) => ("El campo es obligatorio.", "The field is required."),
         (FieldErrorCode::UnknownField, _) => ("El campo no existe.", "There is no such field."),

@@ -56,7 +56,7 @@ pub enum MessageFailure {
     Handler(String),
     /// The instance ended without an answer, or never began.
     #[error(transparent)]
-    Instance(Failure),
+    Instance(InstanceError),
 }
 
 impl Executor {
@@ -117,7 +117,7 @@ impl Executor {
             // A task of its own, so that not even a panic of the host reaches another message.
             Some(found) => match self.0.tasks.spawn(self.clone().run_handler(found, message, limit)).await {
                 Ok(handled) => handled,
-                Err(_) => Err(MessageFailure::Instance(Failure::Ended("the host failed".to_owned()))),
+                Err(_) => Err(MessageFailure::Instance(InstanceError::Ended("the host failed".to_owned()))),
             },
             None => Err(MessageFailure::NoComponent(component.to_owned())),
         };
@@ -255,9 +255,9 @@ impl Executor {
         drop(permit);
         let failure = match outcome {
             Ok(Ok(())) if answer.is_set() => return,
-            Ok(Ok(())) => Failure::NoResponse,
-            Ok(Err(error)) => Failure::of(&error),
-            Err(_) => Failure::Timeout(limit),
+            Ok(Ok(())) => InstanceError::NoResponse,
+            Ok(Err(error)) => InstanceError::of(&error),
+            Err(_) => InstanceError::Timeout(limit),
         };
         self.report(
             &component,
@@ -277,7 +277,7 @@ impl Executor {
         limit: Duration,
     ) -> Result<MessageAction, MessageFailure> {
         let Some(_permit) = self.instance_permit().await else {
-            return Err(MessageFailure::Instance(Failure::NoInstance));
+            return Err(MessageFailure::Instance(InstanceError::NoInstance));
         };
         let handled = async {
             let mut store = component.store(self.connections(), None);
@@ -286,8 +286,8 @@ impl Executor {
         match timeout(limit, handled).await {
             Ok(Ok(Ok(action))) => Ok(action),
             Ok(Ok(Err(MessageError::Other(error)))) => Err(MessageFailure::Handler(error)),
-            Ok(Err(error)) => Err(MessageFailure::Instance(Failure::of(&error))),
-            Err(_) => Err(MessageFailure::Instance(Failure::Timeout(limit))),
+            Ok(Err(error)) => Err(MessageFailure::Instance(InstanceError::of(&error))),
+            Err(_) => Err(MessageFailure::Instance(InstanceError::Timeout(limit))),
         }
     }
 
@@ -321,7 +321,7 @@ impl Refusal {
 
 /// Why an instance gave no complete answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum InstanceError {
     /// The guest returned without setting a response.
     #[error("it returned without a response")]
     NoResponse,
@@ -336,7 +336,7 @@ pub enum Failure {
     Timeout(Duration),
 }
 
-impl Failure {
+impl InstanceError {
     /// The cause of a guest's end, without a backtrace: components are stripped, so it would show nothing.
     fn of(error: &wasmtime::Error) -> Self {
         match error.downcast_ref::<I32Exit>() {

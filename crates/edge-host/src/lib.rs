@@ -67,7 +67,7 @@ pub use crate::builder::{DEFAULT_INSTANCES, DEFAULT_REQUEST_TIMEOUT, EdgeHost, E
 pub use crate::compile::compile_ahead;
 pub use crate::engine::{CodeOrigin, WasmEngine};
 pub use crate::error::{Error, ManifestError, Trigger};
-pub use crate::executor::{Executor, Failure, MessageFailure};
+pub use crate::executor::{Executor, InstanceError, MessageFailure};
 pub use crate::export::SpanExport;
 pub use crate::guest::{Message, MessageAction, MessageAttribute, MessageAttributeValue};
 pub use crate::host_calls::HostCalls;

@@ -47,16 +47,16 @@ pub(crate) struct Outbound {
     pub(crate) trace_id: Option<String>,
 }
 
-/// The rest of an exchange, after its response's head.
-type Exchange = Box<dyn Future<Output = Result<(), Error>> + Send>;
+/// The future that carries a request's body and its response's, after the head of the response.
+type Transmission = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for Outbound {
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
-        _: Exchange,
-    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Exchange), Error>> + Send> {
+        _: Transmission,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Transmission), Error>> + Send> {
         let origin = match Origin::of(request.uri()) {
             Ok(origin) => origin,
             Err(error) => return Box::new(std::future::ready(Err(error))),
@@ -68,7 +68,7 @@ impl WasiHttpHooks for Outbound {
         let connections = self.connections.clone();
         Box::new(async move {
             let response = connections.send(origin, request, options.unwrap_or_default()).await?;
-            Ok((response, Box::new(std::future::ready(Ok(()))) as Exchange))
+            Ok((response, Box::new(std::future::ready(Ok(()))) as Transmission))
         })
     }
 }

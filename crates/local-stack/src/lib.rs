@@ -344,7 +344,7 @@ pub struct Endpoints {
 }
 
 /// How to run the application over [`Services`].
-pub struct Front<'a> {
+pub struct ApplicationOptions<'a> {
     /// The repository's root.
     pub root: &'a Path,
     /// What was built.
@@ -359,7 +359,7 @@ pub struct Front<'a> {
     pub authentication: Authentication<'a>,
 }
 
-impl<'a> Front<'a> {
+impl<'a> ApplicationOptions<'a> {
     /// On a free port, over the emulator itself; anybody acts for anybody.
     #[must_use]
     pub const fn new(root: &'a Path, artifacts: &'a Artifacts, host: Host) -> Self {
@@ -374,13 +374,17 @@ impl LocalStack {
     ///
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
-    pub async fn start(options: Options, front: Front<'_>, progress: &Progress) -> Result<Self> {
-        if let Some(port) = front.port {
+    pub async fn start(
+        options: Options,
+        application_options: ApplicationOptions<'_>,
+        progress: &Progress,
+    ) -> Result<Self> {
+        if let Some(port) = application_options.port {
             application::require_free(port)?;
         }
         options.ports.require_free()?;
-        let services = Services::start(options, front.artifacts, progress).await?;
-        Self::over(services, front, progress).await
+        let services = Services::start(options, application_options.artifacts, progress).await?;
+        Self::over(services, application_options, progress).await
     }
 
     /// Starts the application over services that run: its functions behind the API, the queue and the schedule, and its
@@ -388,15 +392,19 @@ impl LocalStack {
     ///
     /// # Errors
     /// When a part does not start; the error names it and shows the end of its log.
-    pub async fn over(services: Services, front: Front<'_>, progress: &Progress) -> Result<Self> {
+    pub async fn over(
+        services: Services,
+        application_options: ApplicationOptions<'_>,
+        progress: &Progress,
+    ) -> Result<Self> {
         let step = progress.step("the application's functions");
         let backplane = &services.backplane;
-        let endpoints = front.endpoints.clone().unwrap_or_else(|| Endpoints {
+        let endpoints = application_options.endpoints.clone().unwrap_or_else(|| Endpoints {
             intake: services.endpoint.clone(),
             confirmation: services.endpoint.clone(),
         });
-        let authentication = front.authentication.variables();
-        let (artifacts, root) = (front.artifacts.clone(), front.root.to_owned());
+        let authentication = application_options.authentication.variables();
+        let (artifacts, root) = (application_options.artifacts.clone(), application_options.root.to_owned());
         let package = tokio::task::spawn_blocking(move || artifacts.application_package(&root)).await??;
         let api = register_application(backplane, &services.endpoint, &package, |component| {
             let endpoint = if component == "confirmation" { &endpoints.confirmation } else { &endpoints.intake };
@@ -433,16 +441,16 @@ impl LocalStack {
         let mut variables = services.variables_by_way_of(&endpoints.intake)?;
         variables.extend(authentication);
         let application = Application::start(ApplicationSettings {
-            host: front.host,
-            root: front.root,
-            edge_host: &front.artifacts.edge_host(),
-            port: front.port,
+            host: application_options.host,
+            root: application_options.root,
+            edge_host: &application_options.artifacts.edge_host(),
+            port: application_options.port,
             variables,
             telemetry: services.telemetry.clone(),
             log: services.logs().join("application.log"),
         })
         .await?;
-        step.done(&format!("{} by {}", application.url(), front.host.name()));
+        step.done(&format!("{} by {}", application.url(), application_options.host.name()));
         Ok(Self { application, _schedule: schedule, _function_logs: function_logs, api, services })
     }
 

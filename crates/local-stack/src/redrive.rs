@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use appointment::{AppointmentMessage, Country, Status, Timestamp};
-use backplane::{AppointmentsTable, CommandTopic, KeptAppointment, PendingShards};
+use backplane::{AppointmentsTable, CommandTopic, PendingShards, StoredAppointment};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ pub struct GivenUp {
 
 /// What a redrive does with a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum RedriveAction {
     /// It is put back into its queue.
     PutBack,
     /// It is about an appointment that was erased, and is deleted.
@@ -122,9 +122,9 @@ impl Account {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn fate(&self, letter: &DeadLetter, backplane: &Backplane) -> Result<Fate> {
+    pub async fn redrive_action(&self, letter: &DeadLetter, backplane: &Backplane) -> Result<RedriveAction> {
         let erased = self.is_about_erased(&letter.body, backplane).await?;
-        Ok(if erased { Fate::Drop } else { Fate::PutBack })
+        Ok(if erased { RedriveAction::Drop } else { RedriveAction::PutBack })
     }
 
     /// SQS moves the messages to the queues that they came from, by itself, one task a queue at a time
@@ -255,12 +255,13 @@ impl Account {
             loop {
                 let page = table.due(&shard, whenever, PAGE, start).await?;
                 // The index tells no slot, and may be older than the table.
-                let kept = page.appointments.iter().map(|row| table.get(&row.insured_id, row.appointment_id));
-                let kept: Vec<_> = stream::iter(kept.collect::<Vec<_>>()).buffered(IN_FLIGHT).try_collect().await?;
-                let found = page.appointments.iter().zip(kept).map(|(row, kept): (_, Option<KeptAppointment>)| {
-                    let command = kept.as_ref()?.unanswered_command()?;
-                    Some(GivenUp { status: row.status, next: row.since, command })
-                });
+                let stored = page.appointments.iter().map(|row| table.get(&row.insured_id, row.appointment_id));
+                let stored: Vec<_> = stream::iter(stored.collect::<Vec<_>>()).buffered(IN_FLIGHT).try_collect().await?;
+                let found =
+                    page.appointments.iter().zip(stored).map(|(row, stored): (_, Option<StoredAppointment>)| {
+                        let command = stored.as_ref()?.unanswered_command()?;
+                        Some(GivenUp { status: row.status, next: row.since, command })
+                    });
                 all.extend(found.flatten());
                 start = page.next;
                 if start.is_none() {

@@ -193,11 +193,11 @@ struct Migrated {
 }
 
 #[derive(Deserialize)]
-struct Anything {}
+struct AnyEvent {}
 
 async fn serve_migrations(country: Country, settings: MigrationSettings) -> Result<(), Error> {
     let settings = &settings;
-    lambda_runtime::run(service_fn(|_: LambdaEvent<Anything>| async move {
+    lambda_runtime::run(service_fn(|_: LambdaEvent<AnyEvent>| async move {
         let schema_version = apply_migrations(country, settings).await?;
         Ok::<_, Error>(Migrated { schema_version })
     }))

@@ -34,19 +34,20 @@ pub struct Worker<D, B, Q> {
 #[error("a message that failed has no messageId: the whole batch has to come again")]
 pub struct UnidentifiedFailure;
 
-/// What became of the messages about one appointment.
+/// What becomes of the messages about one appointment.
 #[derive(Debug, Clone)]
-enum Fate {
+enum Disposition {
     /// The outcome is on the bus: the messages are done with.
     Reported { command: Command, outcome: Outcome, reason: Option<Reason> },
     /// The appointment was erased: the messages are done with, and nobody hears of them.
     Erased,
     /// The messages have to come again.
-    ToComeAgain(Failure),
+    Retry(RetryReason),
 }
 
+/// Why messages have to come again; the text is for the log.
 #[derive(Debug, Clone, thiserror::Error)]
-enum Failure {
+enum RetryReason {
     #[error("{0}")]
     Unreadable(Unreadable),
     /// There is no decision, for certain.
@@ -97,11 +98,11 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         let mut places = Places::default();
         let mut steps = Vec::with_capacity(2);
         let decided = self.decide(&commands, &mut steps).await;
-        let mut fates = HashMap::with_capacity(commands.len());
+        let mut dispositions = HashMap::with_capacity(commands.len());
         // The events, and what each of them is to its command.
         let (mut events, mut purposes) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands.values() {
-            let fate = match decided.get(&command.appointment_id) {
+            let disposition = match decided.get(&command.appointment_id) {
                 Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, decision)) {
                     Ok((answer, of_replaced)) => {
                         places.insert(command, &answer);
@@ -111,19 +112,19 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
                         events.extend(of_replaced);
                         continue;
                     }
-                    Err(Panicked) => Fate::ToComeAgain(Failure::Panicked),
+                    Err(Panicked) => Disposition::Retry(RetryReason::Panicked),
                 },
-                Some(Answer::Erased) => Fate::Erased,
-                Some(Answer::Undecided) => Fate::ToComeAgain(Failure::Undecided),
-                Some(Answer::Unknown) => Fate::ToComeAgain(Failure::UnknownDecision),
-                None => Fate::ToComeAgain(Failure::Unanswered),
+                Some(Answer::Erased) => Disposition::Erased,
+                Some(Answer::Undecided) => Disposition::Retry(RetryReason::Undecided),
+                Some(Answer::Unknown) => Disposition::Retry(RetryReason::UnknownDecision),
+                None => Disposition::Retry(RetryReason::Unanswered),
             };
-            fates.insert(command.appointment_id, fate);
+            dispositions.insert(command.appointment_id, disposition);
         }
-        for (message, last_word) in self.last_words(&records, &messages, &fates) {
-            places.insert(message, &last_word);
-            purposes.push((last_word.detail.appointment_id, Purpose::LastWord));
-            events.push(last_word);
+        for (message, final_failure) in self.final_failures(&records, &messages, &dispositions) {
+            places.insert(message, &final_failure);
+            purposes.push((final_failure.detail.appointment_id, Purpose::FinalFailure));
+            events.push(final_failure);
         }
 
         let mut answers = Vec::new();
@@ -133,11 +134,11 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             steps.push(Step { name: "events.PutEvents", started, duration: started.elapsed() });
         }
         for ((event, (command, purpose)), answer) in events.iter().zip(purposes).zip(answers) {
-            settle(&mut fates, command, purpose, event, answer);
+            settle(&mut dispositions, command, purpose, event, answer);
         }
 
         let report = Report { country: self.country, delays: &self.delays, began, steps, places };
-        let (answer, left) = respond(&records, &messages, &fates, &report);
+        let (answer, left) = respond(&records, &messages, &dispositions, &report);
         if !left.is_empty() {
             self.queue.leave(&left).await;
         }
@@ -240,30 +241,30 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
     /// the person hears of it, while the message itself moves to the dead-letter queue. About one that may have been
     /// decided nothing is said: the republisher asks for it again. Nor about a question for a decision, whose appointment
     /// has failed already.
-    fn last_words<'a>(
+    fn final_failures<'a>(
         &self,
         records: &[SqsMessage],
         messages: &'a [Result<AppointmentMessage, Unreadable>],
-        fates: &HashMap<AppointmentId, Fate>,
+        dispositions: &HashMap<AppointmentId, Disposition>,
     ) -> Vec<(&'a AppointmentMessage, OutcomeEvent)> {
         let now = Timestamp::from(SystemTime::now());
         let undecided = |message: &AppointmentMessage| {
-            matches!(fates.get(&message.appointment_id), Some(Fate::ToComeAgain(Failure::Undecided)))
+            matches!(dispositions.get(&message.appointment_id), Some(Disposition::Retry(RetryReason::Undecided)))
         };
-        let mut said = HashSet::new();
-        let asks = |message: &AppointmentMessage| message.command != Command::Decision;
+        let mut reported = HashSet::new();
+        let may_fail = |message: &AppointmentMessage| message.command != Command::Decision;
         records
             .iter()
             .zip(messages)
             .filter(|(record, _)| delivery(record).receive_count >= self.delays.max_receive_count())
             .filter_map(|(_, message)| message.as_ref().ok())
             .filter(|message| {
-                asks(message) && undecided(message) && said.insert((message.appointment_id, message.command))
+                may_fail(message) && undecided(message) && reported.insert((message.appointment_id, message.command))
             })
             .filter_map(|message| {
-                let word =
+                let event =
                     || self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now, self.place(message));
-                isolated(word).ok().map(|word| (message, word))
+                isolated(event).ok().map(|event| (message, event))
             })
             .collect()
     }
@@ -307,12 +308,12 @@ enum Purpose {
     /// It tells of the appointment whose place the command's took.
     Replaced,
     /// It tells that the command failed for good. A failure that was reported still is one.
-    LastWord,
+    FinalFailure,
 }
 
 /// Notes what became of a command when one of its events was put on the bus.
 fn settle(
-    fates: &mut HashMap<AppointmentId, Fate>,
+    dispositions: &mut HashMap<AppointmentId, Disposition>,
     command: AppointmentId,
     purpose: Purpose,
     event: &OutcomeEvent,
@@ -321,14 +322,15 @@ fn settle(
     let detail = &event.detail;
     match (purpose, answer) {
         (Purpose::Answer, Ok(())) => {
-            let fate = Fate::Reported { command: detail.command, outcome: event.outcome, reason: detail.reason };
-            fates.insert(command, fate);
+            let disposition =
+                Disposition::Reported { command: detail.command, outcome: event.outcome, reason: detail.reason };
+            dispositions.insert(command, disposition);
         }
         (Purpose::Replaced, Ok(())) => {}
         (Purpose::Answer | Purpose::Replaced, Err(error)) => {
-            fates.insert(command, Fate::ToComeAgain(Failure::NotAccepted(error)));
+            dispositions.insert(command, Disposition::Retry(RetryReason::NotAccepted(error)));
         }
-        (Purpose::LastWord, answer) => tracing::error!(
+        (Purpose::FinalFailure, answer) => tracing::error!(
             trace_id = detail.traceparent.trace_id(),
             appointment_id = %detail.appointment_id,
             country = detail.country.code(),
@@ -366,21 +368,22 @@ struct Report<'a> {
 fn respond(
     records: &[SqsMessage],
     messages: &[Result<AppointmentMessage, Unreadable>],
-    fates: &HashMap<AppointmentId, Fate>,
+    dispositions: &HashMap<AppointmentId, Disposition>,
     report: &Report<'_>,
 ) -> (Result<SqsBatchResponse, UnidentifiedFailure>, Vec<Left>) {
     let mut response = SqsBatchResponse::default();
     let mut left = Vec::new();
     let mut unidentified = false;
     for (record, message) in records.iter().zip(messages) {
-        let fate = match message {
-            Ok(message) => fates.get(&message.appointment_id).cloned(),
-            Err(kind) => Some(Fate::ToComeAgain(Failure::Unreadable(*kind))),
+        let disposition = match message {
+            Ok(message) => dispositions.get(&message.appointment_id).cloned(),
+            Err(kind) => Some(Disposition::Retry(RetryReason::Unreadable(*kind))),
         };
         // A bus that answers for fewer events than it was given has not accepted the rest.
-        let fate = fate.unwrap_or(Fate::ToComeAgain(Failure::NotAccepted(NotAccepted { code: "NoAnswer".to_owned() })));
-        report.log(record, message.as_ref().ok(), &fate);
-        let Fate::ToComeAgain(failure) = fate else { continue };
+        let disposition = disposition
+            .unwrap_or(Disposition::Retry(RetryReason::NotAccepted(NotAccepted { code: "NoAnswer".to_owned() })));
+        report.log(record, message.as_ref().ok(), &disposition);
+        let Disposition::Retry(failure) = disposition else { continue };
         match record.message_id.as_deref().filter(|id| !id.is_empty()) {
             Some(id) => response.add_failure(id),
             None => unidentified = true,
@@ -389,7 +392,7 @@ fn respond(
             continue;
         };
         let delay = match failure {
-            Failure::Unreadable(_) => report.delays.after_poison(delivery(record).receive_count),
+            RetryReason::Unreadable(_) => report.delays.after_poison(delivery(record).receive_count),
             _ => report.delays.after(delivery(record).receive_count),
         };
         left.push(Left { queue_arn: queue_arn.clone(), receipt_handle: receipt_handle.clone(), delay });
@@ -404,7 +407,7 @@ impl Report<'_> {
         step.map_or(0.0, |step| milliseconds(step.duration))
     }
 
-    fn log(&self, record: &SqsMessage, message: Option<&AppointmentMessage>, fate: &Fate) {
+    fn log(&self, record: &SqsMessage, message: Option<&AppointmentMessage>, disposition: &Disposition) {
         let message_id = record.message_id.as_deref().unwrap_or_default();
         let country = self.country.code();
         let duration_ms = milliseconds(self.began.instant.elapsed());
@@ -412,8 +415,8 @@ impl Report<'_> {
         let spans = self.began.spans(record, &self.steps);
         let span_id = message.and_then(|message| self.places.of(message)).map(TraceContext::span_id);
         let span_id = span_id.as_deref();
-        match (message, fate) {
-            (Some(message), Fate::Reported { command, outcome, reason }) => tracing::info!(
+        match (message, disposition) {
+            (Some(message), Disposition::Reported { command, outcome, reason }) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
                 span_id,
                 parent_span_id = message.traceparent.span_id(),
@@ -428,7 +431,7 @@ impl Report<'_> {
                 spans,
                 "appointment decided and reported"
             ),
-            (Some(message), Fate::Erased) => tracing::info!(
+            (Some(message), Disposition::Erased) => tracing::info!(
                 trace_id = message.traceparent.trace_id(),
                 span_id,
                 parent_span_id = message.traceparent.span_id(),
@@ -440,7 +443,7 @@ impl Report<'_> {
                 spans,
                 "command of an erased appointment dropped"
             ),
-            (Some(message), Fate::ToComeAgain(failure)) => {
+            (Some(message), Disposition::Retry(failure)) => {
                 // A macro, because the level of a line is a constant of its place.
                 macro_rules! line {
                     ($level:ident, $text:literal) => {
@@ -460,7 +463,7 @@ impl Report<'_> {
                         )
                     };
                 }
-                if matches!(failure, Failure::UnknownDecision) {
+                if matches!(failure, RetryReason::UnknownDecision) {
                     line!(error, "the decision is one of a later version");
                 } else if receive_count >= self.delays.max_receive_count() {
                     line!(error, "message goes to the dead-letter queue");
@@ -468,7 +471,7 @@ impl Report<'_> {
                     line!(warn, "message has to come again");
                 }
             }
-            (None, Fate::ToComeAgain(failure)) => tracing::error!(
+            (None, Disposition::Retry(failure)) => tracing::error!(
                 country,
                 failure = %failure,
                 message_id,
@@ -477,7 +480,7 @@ impl Report<'_> {
                 "message is no command for this country"
             ),
             // What could not be read is never reported.
-            (None, Fate::Reported { .. } | Fate::Erased) => {}
+            (None, Disposition::Reported { .. } | Disposition::Erased) => {}
         }
     }
 }

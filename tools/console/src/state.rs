@@ -9,7 +9,7 @@ use local_stack::account::Account;
 use local_stack::backplane::Backplane;
 use local_stack::fault::HopState;
 use local_stack::observation::{self, Counts, DeadLetter, Messages};
-use local_stack::redrive::{Fate, GivenUp};
+use local_stack::redrive::{GivenUp, RedriveAction};
 use local_stack::running::RunningStack;
 use serde::Serialize;
 
@@ -149,9 +149,9 @@ impl Stack {
         for letter in self.dead_letters(message_id).await? {
             let what = letter.kind.as_deref().unwrap_or("an unreadable message");
             let id = &letter.message_id;
-            steps.push(match self.account.fate(&letter, &self.backplane).await? {
-                Fate::PutBack => format!("{id}: {what} goes back to {}", letter.back_to),
-                Fate::Drop => format!("{id}: {what} is dropped, its appointment was erased"),
+            steps.push(match self.account.redrive_action(&letter, &self.backplane).await? {
+                RedriveAction::PutBack => format!("{id}: {what} goes back to {}", letter.back_to),
+                RedriveAction::Drop => format!("{id}: {what} is dropped, its appointment was erased"),
             });
         }
         if message_id.is_none() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, Status, Timestamp, TraceContext,
+    Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, Timestamp, TraceContext,
 };
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -172,19 +172,7 @@ impl Intake {
         }
         let wanted = AppointmentRequest::from_json(body).map_err(Problem::from)?;
         let now = Timestamp::from(SystemTime::now());
-        let appointment = Appointment {
-            appointment_id: AppointmentId::new(now, random),
-            insured_id: wanted.insured_id,
-            schedule_id: wanted.schedule_id,
-            country: wanted.country.into(),
-            status: Status::Pending,
-            created_at: now,
-            updated_at: now,
-            reason: None,
-            slot: None,
-            replaces: None,
-            replaced_by: None,
-        };
+        let appointment = wanted.into_appointment(AppointmentId::new(now, random), now);
         self.write(&appointment, trace).await?;
         self.publish(&appointment, trace).await;
         Ok(appointment)

@@ -2,9 +2,9 @@ use appointment::{AppointmentId, Timestamp, TraceContext};
 
 /// The random bytes of one request, drawn in one host call.
 #[derive(Debug)]
-pub struct Chance([u8; 34]);
+pub struct RequestEntropy([u8; 34]);
 
-impl Chance {
+impl RequestEntropy {
     /// Draws from the host's cryptographically secure generator.
     #[must_use]
     pub fn draw() -> Self {
