@@ -209,14 +209,16 @@ async fn crash_a_connection(stack: &LocalStack, country: &str) {
     }
 }
 
-/// Kills the process of one of the functions: their programs lie in the folder of this stack.
+/// Kills the process of one of the functions: their packages lie in the folder of this stack.
 fn kill_a_function(stack: &LocalStack, rng: &mut Rng) {
     let logs = stack.services().logs();
     let folder = logs.parent().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
         let id: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let program = std::fs::read_link(entry.path().join("exe")).ok()?;
-        (program.starts_with(folder) && program.ends_with(Path::new("bootstrap"))).then_some(id)
+        let environment = std::fs::read(entry.path().join("environ")).ok()?;
+        let mut variables = environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
+        let package = variables.find_map(|variable| variable.strip_prefix("LAMBDA_TASK_ROOT="))?;
+        Path::new(package).starts_with(folder).then_some(id)
     });
     let processes: Vec<i32> = processes.collect();
     if let Some(process) = rng.choice(processes).and_then(Pid::from_raw) {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::archive::{self, Entry};
 use crate::backplane::Backplane;
-use crate::process::on_path;
 use crate::setup::{WASM_TARGET, cargo};
 
 /// The program that runs a component on Lambda.
@@ -87,9 +87,7 @@ impl Artifacts {
         self.programs().join(name)
     }
 
-    /// A worker's deployment package: a zip that holds it as the executable `bootstrap`, without debug information.
-    ///
-    /// It is made anew when the worker is newer.
+    /// A worker's deployment package, whose `bootstrap` starts the worker where cargo built it.
     ///
     /// # Errors
     /// When the worker has not been built, or a file cannot be written.
@@ -97,39 +95,42 @@ impl Artifacts {
         if self.packaged {
             return self.deployed_package(function);
         }
-        self.package(function, &[], || Ok(Vec::new()))
+        self.package(function, Vec::new())
     }
 
-    /// The deployment package of the application's functions: the host that runs a component on Lambda as `bootstrap`,
-    /// `spin.toml`, and the components' machine code.
-    ///
-    /// It is made anew when a part is newer.
+    /// The deployment package of the application's functions: a `bootstrap` that starts the host which runs a component on
+    /// Lambda, `spin.toml`, and the components' machine code.
     ///
     /// # Errors
     /// When a part has not been built, or a file cannot be written.
     pub fn application_package(&self, root: &Path) -> Result<PathBuf> {
+        // Stacks that start at the same time in one process would compile the same components.
+        static COMPILING: Mutex<()> = Mutex::new(());
         if self.packaged {
             return self.deployed_package(APPLICATION_PACKAGE);
         }
+        let _compiling = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
         let manifest = root.join("spin.toml");
         let folder = self.target.join(WASM_TARGET).join("component");
-        let components = COMPONENTS.map(|name| folder.join(format!("{}.wasm", name.replace('-', "_"))));
-        let mut parts = vec![manifest.clone(), self.edge_host()];
-        parts.extend(components);
-        self.package(LAMBDA_HOST, &parts, || {
-            let folder = self.packages().join(format!("components.{}", std::process::id()));
-            let mut compile = Command::new(self.edge_host());
-            compile.arg("compile").arg("--from").arg(&manifest).arg("--output").arg(&folder);
-            let compiled = compile.output().context("cannot run edge-host")?;
-            ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-            let mut files = vec![("spin.toml".to_owned(), fs::read(&manifest)?)];
-            for name in COMPONENTS.map(|name| format!("{name}.cwasm")) {
-                let content = fs::read(folder.join(&name))?;
-                files.push((name, content));
-            }
-            fs::remove_dir_all(&folder)?;
-            Ok(files)
-        })
+        let mut parts = vec![manifest.clone(), self.edge_host(), self.program(LAMBDA_HOST)];
+        parts.extend(COMPONENTS.map(|name| folder.join(format!("{}.wasm", name.replace('-', "_")))));
+        let newest = parts.iter().map(|part| built(part)).collect::<Result<Vec<_>>>()?.into_iter().max();
+        let package = self.packages().join(format!("{LAMBDA_HOST}.zip"));
+        if modified(&package).is_ok_and(|packed| Some(packed) > newest) {
+            return Ok(package);
+        }
+        let folder = self.packages().join(format!("components.{}", std::process::id()));
+        let mut compile = Command::new(self.edge_host());
+        compile.arg("compile").arg("--from").arg(&manifest).arg("--output").arg(&folder);
+        let compiled = compile.output().context("cannot run edge-host")?;
+        ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let mut files = vec![("spin.toml".to_owned(), fs::read(&manifest)?)];
+        for name in COMPONENTS.map(|name| format!("{name}.cwasm")) {
+            let content = fs::read(folder.join(&name))?;
+            files.push((name, content));
+        }
+        fs::remove_dir_all(&folder)?;
+        self.package(LAMBDA_HOST, files)
     }
 
     fn deployed_package(&self, name: &str) -> Result<PathBuf> {
@@ -143,42 +144,17 @@ impl Artifacts {
         self.programs().join("functions")
     }
 
-    /// A zip of a native program as `bootstrap`, without debug information, and of other files. It is made anew when the
-    /// program or another of its parts is newer.
-    fn package(
-        &self,
-        program: &str,
-        parts: &[PathBuf],
-        others: impl FnOnce() -> Result<Vec<(String, Vec<u8>)>>,
-    ) -> Result<PathBuf> {
-        // Stacks that start at the same time in one process would write the same files.
-        static PACKING: Mutex<()> = Mutex::new(());
-        let _packing = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A zip of files and of a `bootstrap` that becomes a native program. The unoptimised programs have 30 MB and more: to
+    /// pack, upload and unpack them for each function of each stack costs more than the tests that use them.
+    fn package(&self, program: &str, files: Vec<(String, Vec<u8>)>) -> Result<PathBuf> {
         let binary = self.program(program);
-        let parts = parts.iter().chain([&binary]);
-        let modified_at =
-            parts.map(|part| modified(part).with_context(|| format!("{} has not been built", part.display())));
-        let newest = modified_at.collect::<Result<Vec<_>>>()?.into_iter().max();
-        let directory = self.packages();
-        let package = directory.join(format!("{program}.zip"));
-        if modified(&package).is_ok_and(|packed| Some(packed) > newest) {
-            return Ok(package);
-        }
-        fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        // Under names of our own until it is whole: another process may do this at the same time.
-        let unique = std::process::id();
-        let stripped = directory.join(format!("{program}.{unique}.stripped"));
-        let without_symbols = on_path("strip").is_some_and(|strip| {
-            Command::new(strip).arg("-o").arg(&stripped).arg(&binary).status().is_ok_and(|status| status.success())
-        });
-        let bootstrap = fs::read(if without_symbols { &stripped } else { &binary })?;
-        if without_symbols {
-            fs::remove_file(&stripped)?;
-        }
-        let others = others()?;
-        let bootstrap = Entry { path: "bootstrap", content: &bootstrap, executable: true };
-        let others = others.iter().map(|(path, content)| Entry { path, content, executable: false });
-        archive::write(&package, 1, &std::iter::once(bootstrap).chain(others).collect::<Vec<_>>())?;
+        built(&binary)?;
+        let path = binary.to_str().with_context(|| format!("{} is not UTF-8", binary.display()))?;
+        let script = format!("#!/bin/sh\nexec {}\n", shell_words::quote(path));
+        let bootstrap = Entry { path: "bootstrap", content: script.as_bytes(), executable: true };
+        let files = files.iter().map(|(path, content)| Entry { path, content, executable: false });
+        let package = self.packages().join(format!("{program}.zip"));
+        archive::write(&package, 1, &std::iter::once(bootstrap).chain(files).collect::<Vec<_>>())?;
         Ok(package)
     }
 
@@ -191,6 +167,11 @@ impl Artifacts {
     }
 }
 
-fn modified(file: &Path) -> std::io::Result<std::time::SystemTime> {
+/// When something was built, which must be.
+fn built(part: &Path) -> Result<SystemTime> {
+    modified(part).with_context(|| format!("{} has not been built", part.display()))
+}
+
+fn modified(file: &Path) -> std::io::Result<SystemTime> {
     fs::metadata(file)?.modified()
 }

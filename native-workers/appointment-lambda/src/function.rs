@@ -1,5 +1,6 @@
 //! The function: one component, ready for events.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edge_host::{EdgeHost, Executor, LogSink, Manifest, WasmEngine};
@@ -42,7 +43,8 @@ pub(crate) enum StartError {
 }
 
 impl Function {
-    /// Loads the component that `SPIN_COMPONENT` names from the package that this program lies in.
+    /// Loads the component that `SPIN_COMPONENT` names from the function's package, `LAMBDA_TASK_ROOT`
+    /// ([AWS](https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)), or from where this program lies.
     ///
     /// # Errors
     ///
@@ -50,8 +52,10 @@ impl Function {
     #[expect(unsafe_code, reason = "the package's machine code is part of this program")]
     pub(crate) fn of_package(log: LogSink) -> Result<Self, StartError> {
         let environment = |name: &str| std::env::var(name).ok();
-        let program = std::env::current_exe()?;
-        let package = program.parent().unwrap_or(&program);
+        let package = match std::env::var_os("LAMBDA_TASK_ROOT") {
+            Some(folder) => PathBuf::from(folder),
+            None => std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default(),
+        };
         let component = settings::component(environment)?;
         let manifest = Manifest::from_file(package.join("spin.toml"))?.only(&[&component])?;
         let queue = settings::queue(environment)?.map(|settings| SourceQueue::new(settings, log.clone()));
@@ -59,10 +63,9 @@ impl Function {
         let engine = WasmEngine::without_compiler(INSTANCES)?;
         let builder = EdgeHost::builder(manifest).instances(INSTANCES).log(log);
         let builder = variables.into_iter().fold(builder, |builder, (name, value)| builder.variable(name, value));
-        // SAFETY: the files come from the folder of this very program, where packaging put the output of
-        // `compile_ahead` beside it. Who can change them can change the program; on Lambda nobody can: the folder is
-        // mounted for reading alone.
-        let builder = unsafe { builder.compiled_ahead(package, engine) };
+        // SAFETY: packaging put the output of `compile_ahead` there. Who can change these files, or this process's
+        // environment, can as well start another program; on Lambda nobody can: the folder is mounted for reading alone.
+        let builder = unsafe { builder.compiled_ahead(&package, engine) };
         Ok(Self { executor: Executor::new(Arc::new(builder.load()?)), component, queue })
     }
 
