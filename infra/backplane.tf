@@ -60,7 +60,7 @@ locals {
     { for country in local.countries : country => replace(local.file.worker.function, "{country}", lower(country)) },
   )
 
-  # In an event pattern, which belongs to no country, an element with a country's placeholder stands for one a country.
+  # In an event pattern, which belongs to no country, an element with a country's placeholder means one per country.
   event_patterns = {
     for key, rule in local.backplane.bus.rules : key => {
       for field in keys(rule.event_pattern) : field => distinct(flatten([

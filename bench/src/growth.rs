@@ -129,7 +129,7 @@ async fn table(
     if !store.loaded.is_file() {
         progress.note(&format!("loading {appointments} appointments of {population:?}").to_lowercase());
         let began: i64 = 1_700_000_000_000;
-        // Appointments that were completed long ago stand in no index.
+        // Appointments that were completed long ago are in no index.
         let items = (0..appointments).map(|number| {
             let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
             Ok(item(&appointment(insured(population, number)?, number, at)?))

@@ -103,20 +103,26 @@ impl Results {
         let of_worker = |subject| Some(rate(subject, 100)? / rate(Subject::Pgbench, 100)?);
         vec![
             Target::at_most(
-                "CPU a booking, component against the bare limit",
+                "CPU per booking, component against the bare limit",
                 6.0,
                 "x",
                 2,
                 ratio(cpu, Kind::BareHyper, 16),
             ),
             Target::at_most(
-                "CPU a booking, component against axum + AWS SDK",
+                "CPU per booking, component against axum + AWS SDK",
                 1.0,
                 "x",
                 2,
                 ratio(cpu, Kind::AxumAwsSdk, 16),
             ),
-            Target::at_most("CPU a booking, component against Node.js", 0.2, "x", 3, ratio(cpu, Kind::NodeAwsSdk, 16)),
+            Target::at_most(
+                "CPU per booking, component against Node.js",
+                0.2,
+                "x",
+                3,
+                ratio(cpu, Kind::NodeAwsSdk, 16),
+            ),
             Target::at_most(
                 "p50 at one connection, component against axum + AWS SDK",
                 1.5,
@@ -151,9 +157,15 @@ impl Results {
                 2,
                 of_worker(Subject::WorkerWithoutBus),
             ),
-            Target::at_least("the same with its PutEvents (10 calls a batch)", 0.8, "x", 2, of_worker(Subject::Worker)),
+            Target::at_least(
+                "the same with its PutEvents (10 calls per batch)",
+                0.8,
+                "x",
+                2,
+                of_worker(Subject::Worker),
+            ),
             Target::at_most(
-                "202 to `completed` at 50 a second through API Gateway, p50",
+                "202 to `completed` at 50 per second through API Gateway, p50",
                 300.0,
                 " ms",
                 0,
@@ -266,7 +278,7 @@ impl Page {
             "{measured_at}, commit {commit}: {processors} processors ({processor}), {memory_gb:.0} GB, Linux {kernel}, {rustc}, Node.js {node}, load before the run {load_before}."
         ));
         self.line("");
-        self.line("The programs, the stand-in for AWS and the sender of the load share these processors, so that rates and latencies are those of a machine that does all of it. The main figure is therefore **CPU time a booking of the measured process alone**, as the kernel counts it. Rounds of all subjects are interleaved; a figure is their median, with the least and the greatest in brackets, and what matters is the ratio within the run.");
+        self.line("The programs, the stand-in for AWS and the sender of the load share these processors, so that rates and latencies are those of a machine that does all of it. The main figure is therefore **CPU time per booking of the measured process alone**, as the kernel counts it. Rounds of all subjects are interleaved; a figure is their median, with the least and the greatest in brackets, and what matters is the ratio within the run.");
         self.line("");
     }
 
@@ -296,9 +308,10 @@ impl Page {
                 row.bookings_per_second.text(0),
             ]
         });
-        let head = ["subject", "connections", "backend", "CPU µs a booking", "p50 ms", "p99 ms", "bookings a second"];
+        let head =
+            ["subject", "connections", "backend", "CPU µs per booking", "p50 ms", "p99 ms", "bookings per second"];
         self.table(&head, saturated);
-        self.line("![CPU a booking](benchmarks/cpu.svg)");
+        self.line("![CPU per booking](benchmarks/cpu.svg)");
         self.line("");
         self.line("![Latency of the component](benchmarks/latency.svg)");
         self.line("");
@@ -314,7 +327,7 @@ impl Page {
                 row.p99_ms.text(2),
             ])
         });
-        self.table(&["subject", "a second", "backend", "CPU µs a booking", "p50 ms", "p99 ms"], paced);
+        self.table(&["subject", "per second", "backend", "CPU µs per booking", "p50 ms", "p99 ms"], paced);
         self.line(
             "From the start of the process to the answer to its first booking, and resident memory after so many:",
         );
@@ -383,7 +396,7 @@ impl Page {
     fn workers(&mut self, workers: &Workers) {
         self.line("## Workers");
         self.line("");
-        self.line("One connection, real PostgreSQL (without `fsync`), the same rows by the same call of `decide` with as many rows a statement. `pgbench` sends the arrays as text in the statement; the worker prepares it once. Batches of 10 are what the queue delivers; 100 and 1,000 show the library. Besides the statement the worker reads the messages, builds the outcomes and writes its log lines; *with PutEvents* it also reports them to the stand-in.");
+        self.line("One connection, real PostgreSQL (without `fsync`), the same rows by the same call of `decide` with as many rows per statement. `pgbench` sends the arrays as text in the statement; the worker prepares it once. Batches of 10 are what the queue delivers; 100 and 1,000 show the library. Besides the statement the worker reads the messages, builds the outcomes and writes its log lines; *with PutEvents* it also reports them to the stand-in.");
         self.line("");
         if let Some(why) = &workers.left_out {
             self.line(&format!("Left out: pgbench, because {why}."));
@@ -403,7 +416,10 @@ impl Page {
                 row.server_cpu_us_per_row.text(1),
             ]
         });
-        self.table(&["batch", "subject", "rows a second", "client's CPU µs a row", "PostgreSQL's CPU µs a row"], rows);
+        self.table(
+            &["batch", "subject", "rows per second", "client's CPU µs per row", "PostgreSQL's CPU µs per row"],
+            rows,
+        );
         self.line("Counted on the wire, for one batch:");
         self.line("");
         let rows = workers.calls.iter().map(|calls| {
@@ -443,7 +459,7 @@ impl Page {
         self.line("");
         let hop = |hop: Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
         let names = end_to_end.rows.first().into_iter().flat_map(|row| &row.hops).map(|each| each.name);
-        let head: Vec<&str> = ["by", "a second", "accepted", "refused", "request to 202", "intake", "202 to completed"]
+        let head: Vec<&str> = ["by", "per second", "accepted", "refused", "request to 202", "intake", "202 to completed"]
             .into_iter()
             .chain(names)
             .collect();
@@ -467,7 +483,7 @@ impl Page {
             burst.bookings, burst.accepted_after_s, burst.completed_after_s
         ));
         self.line("");
-        let each = |count: u64| format!("{count} ({:.3} a booking)", burst.per_booking(count));
+        let each = |count: u64| format!("{count} ({:.3} per booking)", burst.per_booking(count));
         let rows = [
             ("commands, to the country", burst.published.commands, Some(burst.delivered.commands)),
             ("outcomes, to the confirmation", burst.published.outcomes, Some(burst.delivered.outcomes)),

@@ -75,7 +75,7 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Calls {
     pub(crate) batch: usize,
-    /// How often the worker waits for the database, once the connection stands and the statement is prepared.
+    /// How often the worker waits for the database, once the connection is open and the statement prepared.
     pub(crate) sql_round_trips: usize,
     pub(crate) put_events: u64,
 }

@@ -160,7 +160,7 @@ run "error_lines" {
         ])
       ]
     ]))
-    error_message = "Each message stands in the component's sources, word for word."
+    error_message = "Each message is in the component's sources, word for word."
   }
 }
 

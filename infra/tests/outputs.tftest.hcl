@@ -77,7 +77,7 @@ run "required_at_the_edge" {
       jwt_staff_value          = "appointments:staff"
       cors_allowed_origins     = ""
     }
-    error_message = "It leads to this backplane, always checks tokens, and stands on lines of its own."
+    error_message = "It leads to this backplane, always checks tokens, and each value is on its own line."
   }
   assert {
     condition     = issensitive(output.edge_environment)

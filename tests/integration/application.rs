@@ -10,10 +10,8 @@ use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::postgres::connect;
 use serde_json::{Value, json};
+pub(crate) use tests::{PATIENCE, fresh_slot};
 use tests::{own_stack, program, stack};
-
-/// How long something that takes a fifth of a second may take on a machine that is busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lists read at once while bookings are waited for. The emulator answers about a thousand calls a second in all, which the
 /// bookings need more than those who ask after them.
@@ -27,10 +25,6 @@ pub(crate) struct Booking {
     pub(crate) insured: String,
     pub(crate) id: String,
     pub(crate) trace: String,
-}
-
-pub(crate) fn fresh_slot() -> u64 {
-    fastrand::u64(1..1 << 50)
 }
 
 /// Where a request reaches the component intake.

@@ -238,7 +238,7 @@ fn the_domain_and_the_backplane_agree() {
     assert_eq!(backplane.confirmation.event_source, STATUS_CHANGED_SOURCE);
     let sources: Vec<&str> = Country::ALL.iter().map(|country| country.event_source()).collect();
     // A rule must never match what the confirmation component publishes: that would be a loop. Nor both the same event.
-    let outcomes = Outcome::ALL.map(Outcome::detail_type);
+    let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.detail_type()).collect();
     let slots = [SLOTS_CHANGED_DETAIL_TYPE, CATALOGUE_CHANGED_DETAIL_TYPE];
     let rules = &backplane.bus.rules;
     assert_eq!(backplane.event_pattern(&rules.outcomes), json!({"source": sources, "detail-type": outcomes}));
@@ -288,7 +288,7 @@ fn policies_grant_single_actions_on_named_resources() {
     assert_eq!(policy.pointer("/Statement/1/Condition"), Some(&condition));
 }
 
-/// Names that stand in `infra/backplane.json` stand nowhere else as a literal: not in code, not in Terraform.
+/// Names in `infra/backplane.json` are nowhere else as a literal: not in code, not in Terraform.
 #[test]
 fn no_name_stands_twice() {
     let backplane = backplane();
@@ -310,7 +310,7 @@ fn no_name_stands_twice() {
     names.extend(roles.map(|principal| backplane.principal_name(principal, None)));
     names.extend([&backplane.booking_page.function, &backplane.confirmation.function].map(Clone::clone));
     let unique: BTreeSet<&String> = names.iter().collect();
-    assert_eq!(unique.len(), names.len(), "a name stands twice in {FILE}: {names:?}");
+    assert_eq!(unique.len(), names.len(), "a name is twice in {FILE}: {names:?}");
 
     let mut sources = Vec::new();
     for folder in ["components", "crates", "native-workers", "xtask", "infra", "spin.toml"] {
@@ -380,9 +380,9 @@ async fn each_rule_takes_the_workers_events_of_its_kind_only() {
     let root = Aws::root(ministack.endpoint().unwrap());
     let workers: Vec<String> = backplane.countries().map(|country| country.event_source).collect();
     let others = [backplane.confirmation.event_source.clone(), "appointments".to_owned()];
-    let outcomes = Outcome::ALL.map(Outcome::detail_type);
+    let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.detail_type()).collect();
     let slots = [SLOTS_CHANGED_DETAIL_TYPE, CATALOGUE_CHANGED_DETAIL_TYPE];
-    let kinds: Vec<&str> = outcomes.into_iter().chain(slots).chain(["AppointmentStatusChanged"]).collect();
+    let kinds: Vec<&str> = outcomes.iter().copied().chain(slots).chain(["AppointmentStatusChanged"]).collect();
     for source in workers.iter().chain(&others) {
         let entry =
             |kind| json!({"Source": source, "DetailType": kind, "Detail": "{}", "EventBusName": backplane.bus.name});
@@ -471,7 +471,7 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
         ("importer {COUNTRY}", &["read a file of {COUNTRY}", "write a report of {COUNTRY}", "announce"]),
         ("migration {COUNTRY}", &["read the owner of {COUNTRY}"]),
     ];
-    // A country's row stands for one a country.
+    // A country's row means one per country.
     let mut table: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for country in backplane.codes() {
         let of_country = |text: &&str| text.replace("{COUNTRY}", country);

@@ -86,7 +86,7 @@ pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<u
     let own = [format!("AWS_LAMBDA_FUNCTION_NAME={name}"), format!("AWS_ENDPOINT_URL={endpoint}")];
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let process: u32 = entry.unwrap().file_name().to_str()?.parse().ok()?;
-        // A process that has ended meanwhile is none of them.
+        // A process that has ended meanwhile is not one of them.
         let environment = std::fs::read(Path::new("/proc").join(process.to_string()).join("environ")).ok()?;
         let variables: Vec<&[u8]> = environment.split(|byte| *byte == 0).collect();
         own.iter().all(|wanted| variables.contains(&wanted.as_bytes())).then_some(process)

@@ -102,8 +102,8 @@ fn values_are_checked_by_their_only_constructors() {
     check::<Reason>(&reasons.map(Value::from), &no_values);
     check::<Reason>(&unknown, &[]);
     // The forms that the databases and the paths hold are the same as those in JSON.
-    assert_eq!(Status::ALL.each_ref().map(Status::as_str), statuses);
-    assert_eq!(Reason::ALL.each_ref().map(Reason::as_str), reasons);
+    assert!(Status::known().map(|status| status.to_string()).eq(statuses));
+    assert!(Reason::known().map(|reason| reason.to_string()).eq(reasons));
     // What a client asks for has to be known.
     assert!(["Pending", "no_show", ""].iter().all(|text| text.parse::<Status>().is_err()));
     for text in statuses {
@@ -157,11 +157,11 @@ fn ids_sort_by_the_instant_and_derived_ids_repeat() {
         assert_eq!(id.to_string().parse::<AppointmentId>().unwrap(), id);
         let event = |outcome| OutcomeEvent::event_id(id, outcome, Command::Request);
         assert_eq!(event(Outcome::Completed), event(Outcome::Completed));
-        let mut all: Vec<_> = Outcome::ALL.map(event).to_vec();
+        let mut all: Vec<_> = Outcome::ALL.iter().copied().map(event).collect();
         for command in [Command::Move, Command::Decision, Command::Cancellation] {
-            all.extend(Outcome::ALL.map(|outcome| OutcomeEvent::event_id(id, outcome, command)));
+            all.extend(Outcome::ALL.iter().map(|outcome| OutcomeEvent::event_id(id, *outcome, command)));
         }
-        all.extend(Command::ALL.map(|command| AppointmentMessage::event_id(id, command)));
+        all.extend(Command::ALL.iter().map(|command| AppointmentMessage::event_id(id, *command)));
         all.push(id.as_uuid());
         all.sort();
         all.dedup();
@@ -248,7 +248,7 @@ fn every_status_answers_every_event() {
     ];
     let mut pairs = 0;
     for (status, expected) in table {
-        for (event, expected) in StatusEvent::ALL.into_iter().zip(expected) {
+        for (event, expected) in StatusEvent::ALL.iter().copied().zip(expected) {
             assert_eq!(status.on(event), expected, "{status} on {event:?}");
             // The conditions of the database's updates are made from the same function.
             let moves = matches!(expected, Moves(_));
@@ -256,9 +256,9 @@ fn every_status_answers_every_event() {
             pairs += 1;
         }
     }
-    assert_eq!(pairs, Status::ALL.len() * StatusEvent::ALL.len());
+    assert_eq!(pairs, Status::known().count() * StatusEvent::ALL.len());
     println!("(state, event) pairs: {pairs}");
-    let awaiting: Vec<_> = Status::ALL.into_iter().filter(|status| status.awaits_country()).collect();
+    let awaiting: Vec<_> = Status::known().filter(|status| status.awaits_country()).collect();
     assert_eq!(awaiting, [Status::Pending, Status::Cancelling]);
 }
 
@@ -338,7 +338,7 @@ fn messages_are_written_as_the_design_says_and_read_strictly() {
         "appointment.decision_requested",
         "appointment.cancellation_requested",
     ];
-    assert_eq!(Command::ALL.map(Command::as_str), kinds);
+    assert!(Command::ALL.iter().map(|command| command.as_str()).eq(kinds));
     assert!(Command::ALL.is_sorted(), "of several commands for one appointment the greatest is answered");
     for kind in kinds {
         check::<AppointmentMessage>(&[message(kind)], &spoilt(&message(kind)));
@@ -430,7 +430,7 @@ fn a_trace_keeps_its_id_from_hop_to_hop() {
 fn a_value_of_a_later_version_moves_nowhere() {
     let later = Status::from_stored("no_show").unwrap();
     assert_eq!((later.as_str(), later.is_unknown(), later.awaits_country()), ("no_show", true, false));
-    for event in StatusEvent::ALL {
+    for event in StatusEvent::ALL.iter().copied() {
         let expected = match event {
             StatusEvent::CancellationRequested => Transition::Refused,
             _ => Transition::Stays,

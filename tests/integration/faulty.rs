@@ -14,6 +14,7 @@ use local_stack::ministack::{ACCOUNT, REGION};
 use local_stack::postgres::connect;
 use local_stack::{Endpoints, LocalStack};
 use serde_json::{Value, json};
+pub(crate) use tests::fresh_slot;
 use tests::stack_behind;
 
 use crate::fault_proxy::{Action, Armed, Fault, FaultProxy};
@@ -30,11 +31,6 @@ pub(crate) struct Faulty {
     pub(crate) proxy: FaultProxy,
     /// Where the component confirmation reaches AWS.
     pub(crate) confirmation_endpoint: Endpoint,
-}
-
-/// A slot that no other test books, as the requests' bodies show it.
-pub(crate) fn fresh_slot() -> u64 {
-    fastrand::u64(1 << 40..1 << 50)
 }
 
 pub(crate) fn body(insured: &str, slot: u64) -> Value {

@@ -18,14 +18,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tests::{component, program};
+use tests::{PATIENCE, component, program};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
-
-/// How long anything of this test may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time that Lambda gives an event here, unless a test is about it.
 const TIME: Duration = Duration::from_secs(30);
@@ -442,7 +439,7 @@ async fn a_function_that_cannot_start_names_what_is_missing() {
 
 #[test]
 fn the_packaged_program_has_no_compiler() {
-    let output = local_stack::setup::cargo()
+    let output = local_stack::command::cargo()
         .args(["tree", "--locked", "--offline", "-p", "appointment-lambda", "-e", "normal", "--prefix", "none"])
         .current_dir(tests::workspace())
         .output()

@@ -32,6 +32,7 @@ mod faulty;
 mod host_calls;
 mod idempotency;
 mod lambda_host;
+mod modules;
 mod openapi;
 mod operator;
 mod page_in_browser;

@@ -116,7 +116,7 @@ fn it_has_the_problem_codes_of_the_code_each_with_its_status() {
     assert_eq!(documented, in_code);
 }
 
-/// What stands beside a `$ref` is lost in most generated clients.
+/// What is written beside a `$ref` is lost in most generated clients.
 #[test]
 fn no_reference_has_siblings() {
     fn siblings(value: &Value, at: &str, found: &mut Vec<String>) {
@@ -146,10 +146,10 @@ fn it_has_the_values_of_the_code() {
     let schemas = &DOCUMENT["components"]["schemas"];
     let field_codes = &schemas["Problem"]["properties"]["errors"]["items"]["properties"]["code"]["enum"];
     for (documented, in_code) in [
-        (&schemas["Status"]["enum"], values(&Status::ALL)),
-        (&schemas["Reason"]["enum"], values(&Reason::ALL)),
+        (&schemas["Status"]["enum"], values(&Status::known().collect::<Vec<_>>())),
+        (&schemas["Reason"]["enum"], values(&Reason::known().collect::<Vec<_>>())),
         (&schemas["Country"]["enum"], values(&Country::ALL)),
-        (field_codes, values(&FieldErrorCode::ALL)),
+        (field_codes, values(FieldErrorCode::ALL)),
         (&schemas["ScheduleId"]["maximum"], json!(appointment::ScheduleId::MAX)),
         (&DOCUMENT["info"]["version"], json!(env!("CARGO_PKG_VERSION"))),
     ] {

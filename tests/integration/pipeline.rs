@@ -13,10 +13,7 @@ use local_stack::backplane::Backplane;
 use local_stack::postgres::connect;
 use serde_json::{Value, json};
 use sqlx::{Executor, Row};
-use tests::{lines_that_name, own_services, services, workspace};
-
-/// How long something that takes tens of milliseconds may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+use tests::{PATIENCE, fresh_slot, lines_that_name, own_services, services, workspace};
 
 fn request(country: Country, insured: u32, schedule: u64) -> AppointmentMessage {
     let appointment_id = AppointmentId::try_from(uuid::Uuid::now_v7()).unwrap();
@@ -25,11 +22,6 @@ fn request(country: Country, insured: u32, schedule: u64) -> AppointmentMessage 
     let now = Timestamp::from(std::time::SystemTime::now());
     let appointment = Appointment::requested(appointment_id, person, slot, country, now);
     AppointmentMessage::new(Command::Request, &appointment, traceparent.parse().unwrap()).unwrap()
-}
-
-/// A slot that no other test books.
-fn fresh_slot() -> u64 {
-    fastrand::u64(1..1 << 50)
 }
 
 async fn publish(services: &Services, message: &AppointmentMessage) {

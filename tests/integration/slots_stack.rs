@@ -6,12 +6,9 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
 use serde_json::{Value, json};
-use tests::{SAMPLE_DAYS, own_stack_with_slots};
+use tests::{PATIENCE, SAMPLE_DAYS, own_stack_with_slots};
 
 use crate::race::send;
-
-/// How long something that takes seconds may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const HEADER: &str = "scheduleId,specialty,center,practitioner,start,durationMinutes,timeZone,state\n";
 

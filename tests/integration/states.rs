@@ -84,8 +84,8 @@ async fn every_status_answers_every_event_in_the_table_too() {
     let (client, root, name) = (client(services), services.aws(), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);
     let mut pairs = 0;
-    for status in Status::ALL {
-        for event in StatusEvent::ALL {
+    for status in Status::known() {
+        for event in StatusEvent::ALL.iter().copied() {
             let appointment = fresh_appointment();
             table.book(&appointment, trace(), &schedule()).await.unwrap();
             let put_into = json!({

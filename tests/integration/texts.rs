@@ -7,10 +7,9 @@ use serde_json::Value;
 
 /// Every status with every reason and without one, with values of a later version beside them.
 fn states() -> Vec<(String, Option<String>)> {
-    let statuses = Status::ALL.iter().map(|status| status.as_str().to_owned()).chain(["archived".to_owned()]);
-    let reasons: Vec<Option<String>> = Reason::ALL
-        .iter()
-        .map(|reason| Some(reason.as_str().to_owned()))
+    let statuses = Status::known().map(|status| status.to_string()).chain(["archived".to_owned()]);
+    let reasons: Vec<Option<String>> = Reason::known()
+        .map(|reason| Some(reason.to_string()))
         .chain([None, Some("moved_by_storm".to_owned())])
         .collect();
     statuses.flat_map(|status| reasons.iter().map(move |reason| (status.clone(), reason.clone()))).collect()

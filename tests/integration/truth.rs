@@ -349,7 +349,7 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
     assert!(published > 0, "nothing was published");
     let started = Instant::now();
     for appointment in &appointments {
-        // A turn that a busy machine had no time for comes again; and its country may have answered meanwhile.
+        // A row that a busy machine had no time for is due again; and its country may have answered meanwhile.
         loop {
             let kept = table.get(&appointment.insured_id, appointment.appointment_id).await.unwrap().unwrap();
             if kept.pending_attempt == 1 || !kept.appointment.status.awaits_country() {
@@ -368,7 +368,8 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
 #[test]
 fn a_decision_has_its_own_event_id() {
     let id = ID.parse().unwrap();
-    let ids = Command::ALL.map(|command| OutcomeEvent::event_id(id, Outcome::Completed, command));
+    let ids = Command::ALL.iter().map(|command| OutcomeEvent::event_id(id, Outcome::Completed, *command));
+    let ids: Vec<_> = ids.collect();
     assert!(ids.iter().enumerate().all(|(place, id)| !ids[..place].contains(id)), "{ids:?}");
     assert_eq!(Status::Failed.on(appointment::StatusEvent::Rejected), appointment::Transition::Moves(Status::Rejected));
 }

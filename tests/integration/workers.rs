@@ -782,7 +782,7 @@ async fn a_decision_whose_answer_is_lost_on_the_last_delivery_is_not_reported_as
     let relay = losing_relay(server.clone(), Arc::clone(&lose)).await;
     let bus = Bus::default();
     let through_relay = worker(&url.replace(&server, &relay.to_string()), &bus);
-    // The connection stands, and the statement is prepared.
+    // The connection is open, and the statement prepared.
     through_relay.process(batch(&bodies(&[request(1, 1, 1)]), 1)).await.unwrap();
     lose.store(true, Ordering::SeqCst);
     let messages = [request(2, 2, 2), cancellation(3, 3, 3)];
@@ -1268,7 +1268,7 @@ async fn event_bridge(refused: Vec<AppointmentId>) -> (EventBridge, Arc<Mutex<Ve
 }
 
 #[tokio::test]
-async fn put_events_takes_ten_entries_a_call_and_tells_the_refused_ones() {
+async fn put_events_takes_ten_entries_per_call_and_tells_the_refused_ones() {
     for (count, expected_calls) in [(1, vec![1]), (10, vec![10]), (25, vec![10, 10, 5])] {
         let url = database().await;
         let (bus, calls) = event_bridge(vec![appointment(1)]).await;

@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
 mod browser;
+mod fresh;
 mod log;
 mod shared;
 mod stack;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 pub use browser::Browser;
+pub use fresh::{PATIENCE, fresh_slot};
 pub use log::lines_that_name;
 pub use shared::{Lease, Shared};
 pub use stack::{
@@ -60,7 +62,7 @@ fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
         return path.clone();
     }
     let target = target_folder();
-    let output = local_stack::setup::cargo()
+    let output = local_stack::command::cargo()
         .args(["build", "--quiet"])
         .args(options)
         .arg("--target-dir")

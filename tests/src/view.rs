@@ -13,10 +13,7 @@ use local_stack::setup;
 use local_stack::tools::OpenApiTools;
 use serde_json::{Value, json};
 
-use crate::{Browser, workspace};
-
-/// How long a view may take to show something, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{Browser, PATIENCE, workspace};
 
 /// How often one looks.
 const LOOK: Duration = Duration::from_millis(25);

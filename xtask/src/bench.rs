@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 use local_stack::artifacts::COMPONENTS;
 use local_stack::progress::Progress;
-use local_stack::setup;
+use local_stack::{command, setup};
 
 use crate::package::{self, Package};
 
@@ -40,7 +40,7 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
 }
 
 fn build(root: &Path, target: &str, arguments: &[&str]) -> Result<()> {
-    let mut build = setup::cargo();
+    let mut build = command::cargo();
     build.args(["build", "--target-dir"]).arg(root.join(target)).args(arguments).current_dir(root);
     let status = build.status().context("cannot run cargo")?;
     ensure!(status.success(), "`cargo build {}` failed", arguments.join(" "));

@@ -1,6 +1,7 @@
 //! `cargo xtask …`: everything that people do with this repository besides editing it.
 
 mod bench;
+mod check;
 mod cost;
 mod demo;
 mod forget;
@@ -44,11 +45,16 @@ enum Task {
     /// Safe to run twice: what is there is left alone. Nothing outside this repository's `target` folder and the Rust
     /// toolchain is touched. The other commands do this first by themselves.
     Setup,
+    /// Check format, lints and the unit tests of the libraries: under a minute when little has changed.
+    ///
+    /// Stops at the first that fails. Nothing is installed or started. `cargo xtask test` runs every other test too, and
+    /// `.ci/run` all that has to hold before a change lands.
+    Check,
     /// Build and start the whole system, and leave it running until Ctrl-C.
     ///
-    /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database a country, the functions
+    /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database per country, the functions
     /// behind their queues and API Gateway, and the application outside of them, and imports four weeks of slots. A server that exists is used instead of a new one where a variable such as
-    /// DATABASE_URL_PE names a database of it, as a superuser. Logs are under target/local-stack/<port>/logs.
+    /// DATABASE_URL_PE names a database of it, as a superuser. Logs are under `target/local-stack/<port>/logs`.
     Up {
         #[command(flatten)]
         start: Start,
@@ -68,7 +74,7 @@ enum Task {
     },
     /// Print what a million bookings cost on AWS: docs/cost.md.
     ///
-    /// Computed from what a booking calls and from dated list prices, which both stand in xtask/src/cost.rs. After a
+    /// Computed from what a booking calls and from dated list prices, which are both in xtask/src/cost.rs. After a
     /// change: `cargo xtask cost > docs/cost.md`.
     Cost,
     /// Print a bearer token for a local stack that `up --auth jwt` started.
@@ -82,7 +88,7 @@ enum Task {
     /// Show an appointment's way through the system as bars.
     ///
     /// Read from the logs of a local stack that `up` or `demo` started. Each hop (█)
-    /// stands between what its message waited for (░, in brackets: the event bus, its
+    /// is drawn between what its message waited for (░, in brackets: the event bus, its
     /// queue, its function) and what it called (▒). An appointment that was cancelled
     /// or moved has several traces. At the end: how much of the time from 202 to
     /// completed the spans tell, and where there are gaps. In colour on a terminal,
@@ -95,8 +101,8 @@ enum Task {
     Trace(trace::Trace),
     /// Turn Terraform's outputs into the environment file of the Spin application.
     ///
-    /// The file holds secrets: it has the mode 0600, and belongs into no repository. One `SPIN_VARIABLE_…=value` stands on
-    /// each line, without quotes, as `docker run --env-file` and `kubectl create secret generic --from-env-file` read it.
+    /// The file holds secrets: it has the mode 0600, and belongs into no repository. Each line is one
+    /// `SPIN_VARIABLE_…=value`, without quotes, as `docker run --env-file` and `kubectl create secret generic --from-env-file` read it.
     ///
     /// Example:
     ///   terraform -chdir=infra/examples/production output -json | cargo xtask spin-env --output spin.env
@@ -202,7 +208,7 @@ enum Task {
     },
     /// Build what is deployed into target/package: the workers' zips, the application, and their checksums.
     ///
-    /// The same sources and the same rustc give the same bytes. Beside each worker's zip, <name>.architecture says for
+    /// The same sources and the same rustc give the same bytes. Beside each worker's zip, `<name>.architecture` says for
     /// which instruction set it was built. The workers are built by cargo-lambda, which is installed under target/.
     ///
     /// Example:
@@ -296,6 +302,7 @@ async fn run(task: Task) -> Result<ExitCode> {
             println!("This machine is ready: try `cargo xtask demo`.");
             Ok(ExitCode::SUCCESS)
         }
+        Task::Check => check::run(&root),
         Task::Up { start, options } => up::run(&root, &start, &options).await,
         Task::Token(token) => token::run(&root, &token),
         Task::Trace(options) => trace::run(&root, &options),

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use local_stack::archive::{self, Entry};
 use local_stack::artifacts::{APPLICATION_PACKAGE, PACKAGES};
 use local_stack::backplane::Backplane;
+use local_stack::command;
 use local_stack::progress::Progress;
 use local_stack::setup::{self, WASM_TARGET};
 use local_stack::tools::CARGO_LAMBDA;
@@ -239,7 +240,7 @@ impl<'a> Build<'a> {
     /// What the Lambda host finds beside itself: `spin.toml` unchanged, and each component's machine code.
     fn machine_code(&self, application: &[(String, Vec<u8>)]) -> Result<Vec<(String, Vec<u8>)>> {
         let compiler = self.root.join("target");
-        let mut command = setup::cargo();
+        let mut command = command::cargo();
         command.args(["build", "--locked", "--workspace", "--bin", "edge-host", "--target-dir"]).arg(&compiler);
         ensure!(command.current_dir(self.root).status()?.success(), "the build failed: see above");
 

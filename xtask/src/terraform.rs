@@ -14,7 +14,7 @@ use local_stack::progress::Progress;
 use local_stack::tools::CHECKOV;
 use tempfile::TempDir;
 
-/// Configurations that stand by themselves; the first one has the tests.
+/// Complete configurations; the first one has the tests.
 const CONFIGURATIONS: [&str; 3] = ["infra", "infra/examples/production", "infra/examples/minimal"];
 
 /// Which program plays Terraform, and with what environment.

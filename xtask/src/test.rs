@@ -8,7 +8,7 @@ use local_stack::application::{Host, spin_program};
 use local_stack::artifacts::Artifacts;
 use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
-use local_stack::setup;
+use local_stack::{command, setup};
 
 /// The tests that speak to the application over HTTP, all of which run on any host.
 const OVER_HTTP: &[&str] = &[
@@ -41,7 +41,7 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     step.done("");
 
     let step = progress.noisy_step("cargo test");
-    let mut test = setup::cargo();
+    let mut test = command::cargo();
     test.args(["test", "--workspace"]).args(arguments).env(Host::VARIABLE, host.key()).current_dir(root);
     if host == Host::Spin && arguments.is_empty() {
         test.args(["--test", "integration", "--"]).args(OVER_HTTP);

@@ -186,7 +186,7 @@ app.post("/appointments", async (request, reply) => {
       }),
     );
   } catch (error) {
-    // Left to the republisher: the row stands in the index `pending`.
+    // Left to the republisher: the row is in the index `pending`.
     request.log.warn({ error: error.message }, "Publish failed");
   }
 

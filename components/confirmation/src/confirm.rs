@@ -55,7 +55,7 @@ pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
         .with("action", delivered.action())
         .with_some("appointment_id", event.as_ref().map(|event| event.detail.appointment_id))
         .with_some("country", event.as_ref().map(|event| event.detail.country))
-        .with_some("outcome", event.as_ref().map(|event| event.outcome))
+        .with_some("outcome", event.as_ref().map(|event| event.outcome.detail_type()))
         .with_some("reason", event.as_ref().and_then(|event| event.detail.reason))
         .with_some("event_id", event.as_ref().map(|event| event.detail.event_id))
         .with_some("appointment_status", status)
@@ -67,7 +67,7 @@ pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
 }
 
 async fn confirm(body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Done, HandlingError> {
-    // The error of serde_json can quote the body, which is personal data, so that only its place is told.
+    // The error of serde_json can quote the body, which is personal data, so only its place is told.
     let mut envelope: Envelope<OutcomeDetail> = serde_json::from_slice(body).map_err(|error| {
         HandlingError::Poison(format!("not an outcome: line {}, column {}", error.line(), error.column()))
     })?;

@@ -1,4 +1,4 @@
-//! What both ways in have in common: why a call does not succeed, the settings, and the announcement of a new status.
+//! What both entry points have in common: why a call does not succeed, the settings, and the announcement of a new status.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -105,7 +105,7 @@ impl From<AnnounceError> for HandlingError {
     }
 }
 
-/// Where the appointments lie and changes are announced, read from the variables once a call.
+/// Where appointments are stored and changes announced, read from the variables once per call.
 pub(crate) struct Settings {
     /// With the default deadline.
     pub(crate) client: Client<WasiTransport>,

@@ -1,6 +1,6 @@
 //! What people read of the countries' catalogues: a slot's state from an outcome, from `SlotsChanged`, and the catalogue.
 //!
-//! The table takes each version once and never an earlier one, so that the order and the repetition of messages do not matter.
+//! The table takes each version once and never an earlier one, so the order and the repetition of messages do not matter.
 
 use std::time::{Duration, SystemTime};
 
@@ -147,7 +147,7 @@ fn check_source(source: &str, country: Country) -> Result<(), HandlingError> {
     Err(HandlingError::Poison("the source is not the worker of the country that the detail names".to_owned()))
 }
 
-/// The error of `serde_json` can quote the body, which is personal data, so that only its place is told.
+/// The error of `serde_json` can quote the body, which is personal data, so only its place is told.
 fn envelope<Detail: DeserializeOwned>(body: &[u8]) -> Result<Envelope<Detail>, HandlingError> {
     serde_json::from_slice(body).map_err(|error| {
         HandlingError::Poison(format!("not a catalogue's event: line {}, column {}", error.line(), error.column()))

@@ -287,7 +287,7 @@ impl Republisher {
 
     /// The attempt counts only when it is made: what is not published keeps its number and comes again with the next call, for
     /// as long as the attempts would have taken. Then it counts as the last one: the call may have taken effect, and an earlier
-    /// one too, so that its outcome is waited for before anybody is told that the request failed.
+    /// one too, so its outcome is waited for before anybody is told that the request failed.
     async fn publish(
         &self,
         client: &Client<WasiTransport>,

@@ -1,106 +1,27 @@
 use std::time::SystemTime;
 
-use appointment::{Appointment, AppointmentId, StoredCountry, TraceContext};
+use appointment::TraceContext;
 use aws_http::CallLog;
-use backplane::{StoreError, StoredAppointment};
-use edge_component::{
-    Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError, caller,
-};
+use edge_component::{Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, caller};
 use http::header::{
     ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
 use crate::audit::Audit;
 use crate::auth::{Caller, Role};
+use crate::context::RequestContext;
+use crate::error::RequestError;
+use crate::respond::{json, text_of};
 use crate::route::{Resource, Route};
+use crate::settings::AUDIT_KEY;
 use crate::{commands, cors, moving, queries, slots};
 
 const SERVICE: &str = "intake";
 
 /// What a request's id follows in the `instance` of its problem.
 const REQUEST_URN: &str = "urn:medical-appointments:request:";
-
-/// One request on its way to an answer, and what its log line will say.
-pub(crate) struct RequestContext {
-    /// When the request came. It dates what the request does: reading the clock is a call of the host.
-    pub(crate) arrived: SystemTime,
-    /// This hop's place in the trace.
-    pub(crate) trace: TraceContext,
-    /// The calls that it makes.
-    pub(crate) calls: CallLog,
-    /// The language of the answer's texts.
-    pub(crate) language: Language,
-    /// The appointment that it is about.
-    pub(crate) appointment_id: Option<AppointmentId>,
-    /// Its country.
-    pub(crate) country: Option<StoredCountry>,
-    /// How it is known who asks, where that matters.
-    pub(crate) authentication: Option<&'static str>,
-    /// In which role the caller acts for the insured person, where there are roles.
-    pub(crate) caller: Option<&'static str>,
-    /// Who acts, and for whom.
-    pub(crate) audit: Audit,
-    /// What was done.
-    pub(crate) message: &'static str,
-    /// How much attention that asks for, where it is more than usual.
-    pub(crate) level: Option<Level>,
-    /// What failed behind the API.
-    pub(crate) error: Option<String>,
-}
-
-impl RequestContext {
-    /// Remembers which appointment it is about.
-    pub(crate) fn about(&mut self, appointment: &Appointment) {
-        self.appointment_id = Some(appointment.appointment_id);
-        self.country = Some(appointment.country);
-    }
-
-    /// Remembers for the log what of the rows this version does not know or cannot read, which asks for an operator.
-    pub(crate) fn report(&mut self, faults: &[String]) {
-        if !faults.is_empty() {
-            self.level = Some(Level::Error);
-            self.error = Some(faults.join("; "));
-        }
-    }
-
-    /// As [`Self::report`], of one appointment.
-    pub(crate) fn report_unknown(&mut self, stored: &StoredAppointment) {
-        if let Some(unknown) = stored.unknown_value() {
-            self.report(&[unknown.to_string()]);
-        }
-    }
-}
-
-/// A request that ends in a problem, and what the log says of it.
-pub(crate) struct RequestError {
-    pub(crate) problem: Problem,
-    pub(crate) error: Option<String>,
-}
-
-impl From<Problem> for RequestError {
-    fn from(problem: Problem) -> Self {
-        Self { problem, error: None }
-    }
-}
-
-impl From<SettingError> for RequestError {
-    fn from(error: SettingError) -> Self {
-        Self { problem: Problem::new(ProblemCode::Internal), error: Some(error.to_string()) }
-    }
-}
-
-impl From<StoreError> for RequestError {
-    fn from(error: StoreError) -> Self {
-        let code = match &error {
-            // A refusal (no permission, no table) is for the operator, yet heals without the client changing anything.
-            StoreError::Call(_) => ProblemCode::TemporarilyUnavailable,
-            StoreError::InvalidItem(_) => ProblemCode::Internal,
-        };
-        Self { problem: Problem::new(code), error: Some(error.to_string()) }
-    }
-}
 
 /// Answers a request, and writes one log line about it.
 pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
@@ -164,7 +85,8 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let varies = if headers.contains_key(CONTENT_LANGUAGE) { "accept-language, origin" } else { "origin" };
     headers.insert(VARY, HeaderValue::from_static(varies));
-    let audited = context.audit.of(writes, context.caller, response.status());
+    let key = || AUDIT_KEY.optional_text().ok().flatten();
+    let audited = context.audit.of(key, writes, context.caller, response.status());
     LogLine::new(context.level.unwrap_or(Level::Info), SERVICE, context.message, context.trace)
         .with_some("parent_span_id", caller.map(TraceContext::span_id))
         .with("request_id", context.trace.span_id())
@@ -219,7 +141,7 @@ async fn dispatch(
 }
 
 /// Refuses who may not act for the person of the path, before anything but the head of the request is read. A booking names
-/// the person in its body, so that [`commands::book`] asks about that one.
+/// the person in its body, so [`commands::book`] asks about that one.
 async fn admit(
     route: &Route,
     headers: &HeaderMap,
@@ -264,20 +186,4 @@ fn options(resource: Resource) -> Response {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(resource.allow()));
     response
-}
-
-/// An answer with a JSON body, which nobody may keep: it may hold personal data.
-pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    // Strings and numbers always serialise.
-    let mut response = Response::new(serde_json::to_vec(body).unwrap_or_default());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// A header's text, `None` where it is missing or not ASCII.
-pub(crate) fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }

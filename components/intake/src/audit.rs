@@ -1,14 +1,12 @@
 //! Who did what: what the log line of a write, of what staff read and of a refusal says beside the rest of it.
 //!
-//! A log line holds no code of a person (`docs/privacy.md`). In its place stands a keyed hash of it: whoever has the key can ask for
+//! A log line holds no code of a person (`docs/privacy.md`). Instead it has a keyed hash of it: whoever has the key can ask for
 //! a person's lines, and nobody can tell the person from the line by trying the hundred thousand codes that there are.
 
 use appointment::InsuredId;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
 use sha2::Sha256;
-
-use crate::settings::AUDIT_KEY;
 
 /// Who acts, and for whom, as far as it is known.
 #[derive(Debug, Default)]
@@ -27,8 +25,14 @@ pub(crate) struct Audited {
 }
 
 impl Audit {
-    /// What the line of a request says, `None` where nobody will ask.
-    pub(crate) fn of(&self, writes: bool, role: Option<&str>, status: StatusCode) -> Option<Audited> {
+    /// What the line of a request says, `None` where nobody will ask. `key` is read only then.
+    pub(crate) fn of(
+        &self,
+        key: impl FnOnce() -> Option<String>,
+        writes: bool,
+        role: Option<&str>,
+        status: StatusCode,
+    ) -> Option<Audited> {
         let what = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "refusal",
             _ if writes => "write",
@@ -36,7 +40,7 @@ impl Audit {
             _ => return None,
         };
         // Without a key, no line says anything of a person.
-        let key = AUDIT_KEY.optional_text().ok().flatten();
+        let key = key();
         let hashed = |person: InsuredId| key.as_deref().and_then(|key| hash(key, person.as_str()));
         // Insured people are known to their issuer by their code, in many places.
         let actor = self.actor.as_ref().and_then(|actor| match actor.parse::<InsuredId>() {

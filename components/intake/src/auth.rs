@@ -9,9 +9,10 @@ use edge_component::{Problem, ProblemCode};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::api::{RequestContext, RequestError};
+use crate::context::RequestContext;
+use crate::error::{CHALLENGE, RequestError, forbidden, unauthenticated};
 use crate::settings::{AUTHENTICATION, JWT_STAFF_VALUE};
-use crate::token;
+use crate::token::{self, Claims};
 
 /// Who asks.
 pub(crate) enum Caller {
@@ -19,16 +20,6 @@ pub(crate) enum Caller {
     Anybody,
     /// Who holds a valid token.
     Bearer(Claims),
-}
-
-/// What a valid token says of its holder.
-pub(crate) struct Claims {
-    /// The person, where it names one.
-    pub(crate) insured_id: Option<InsuredId>,
-    /// What its holder may do, by the claim of staff.
-    pub(crate) rights: Vec<String>,
-    /// The holder, as the issuer knows it.
-    pub(crate) subject: Option<String>,
 }
 
 /// In which role a caller acts for a person.
@@ -130,21 +121,4 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, RequestError> {
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_start_matches(' '))
     });
     token.ok_or_else(|| unauthenticated("there must be one Authorization header, with a bearer token"))
-}
-
-const CHALLENGE: &str = "Bearer realm=\"appointments\"";
-
-/// Refuses a token. The description goes to the caller and to the log, so it holds nothing of the token.
-pub(crate) fn unauthenticated(description: &'static str) -> RequestError {
-    refused(ProblemCode::Unauthorized, "invalid_token", description)
-}
-
-/// Refuses what the token's holder may not do.
-pub(crate) fn forbidden(description: &'static str) -> RequestError {
-    refused(ProblemCode::Forbidden, "insufficient_scope", description)
-}
-
-fn refused(code: ProblemCode, error: &str, description: &'static str) -> RequestError {
-    let challenge = format!("{CHALLENGE}, error=\"{error}\", error_description=\"{description}\"");
-    RequestError { problem: Problem::new(code).with_challenge(challenge), error: Some(description.to_owned()) }
 }

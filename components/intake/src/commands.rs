@@ -12,9 +12,11 @@ use edge_component::{
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::api::{RequestContext, RequestError, text_of};
-use crate::auth::{Caller, Role, forbidden};
+use crate::auth::{Caller, Role};
+use crate::context::RequestContext;
+use crate::error::{RequestError, forbidden};
 use crate::parameters::idempotency_key;
+use crate::respond::text_of;
 use crate::settings::{CommandSettings, Settings};
 use crate::shown::{Shown, is_final, json_in};
 use crate::wait::Wait;
@@ -25,11 +27,11 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// The longest body of a booking, in bytes.
 const BODY_LIMIT: usize = 4 * 1024;
 
-/// How long the publication may hold up an answer. A command that is not published in time is found again through the
+/// How long the publication may hold up a response. A command that is not published in time is found again through the
 /// index `pending`.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long the write may hold up an answer that makes up for a publication that failed.
+/// How long the write may hold up a response that makes up for a publication that failed.
 const DUE_AT_ONCE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// When a client may ask again for what is accepted, in seconds.
@@ -138,7 +140,7 @@ pub(crate) async fn answer(
             context.message = "appointment accepted";
             (appointment, false)
         }
-        // Whether the first request was published is the republisher's to see, so that a replay costs one call.
+        // Whether the first request was published is the republisher's to see, so a replay costs one call.
         Booked::Replayed(first) => {
             context.about(&first);
             context.message = "appointment accepted before";
@@ -266,8 +268,8 @@ impl Answer {
 
 /// Publishes a command for the appointment's country, and says whether it is published.
 ///
-/// The command is kept, and stands in the index `pending`: that it cannot be published now is for the log alone. Then, and
-/// only then, a second write lets it be published again at once; `written` is the instant of the first one.
+/// The command is stored, and in the index `pending`: if it cannot be published now, only the log says so. A second write then
+/// lets it be published again at once; `written` is the instant of the first one.
 async fn publish(
     settings: &Settings,
     commands: &CommandSettings,
@@ -289,7 +291,7 @@ async fn publish(
     let client = client.with_deadline(DUE_AT_ONCE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
     let (since, now) = (commands.schedule.first(written), Timestamp::from(SystemTime::now()));
-    // Where this fails too, its turn comes as if it had been published.
+    // If this fails too, it is due as if it had been published.
     if let Err(error) = table.due_at_once(appointment, since, now).await {
         context.message = "accepted, and its publication left to the republisher, later than meant";
         context.error = Some(error.to_string());

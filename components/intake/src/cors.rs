@@ -17,7 +17,7 @@ const REQUEST_HEADERS: &str =
 const RESPONSE_HEADERS: &str =
     "etag, idempotency-replayed, location, preference-applied, retry-after, www-authenticate";
 
-/// How long a browser may keep the answer to a preflight: two hours, the most that browsers agree on.
+/// How long a browser may keep the response to a preflight: two hours, the most that browsers agree on.
 const MAX_AGE_SECONDS: &str = "7200";
 
 /// What `Access-Control-Allow-Origin` says to this request; `None` where it comes from no other origin, or from one that may

@@ -29,7 +29,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a cursor, `None` where the text is none of ours.
+    /// Reads a cursor, `None` if we did not write the text.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         let mut bytes = [0; LENGTH];
         if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()? != LENGTH {
@@ -39,8 +39,8 @@ impl Cursor {
         if version != VERSION {
             return None;
         }
-        let filters = std::iter::once(None).chain(Status::ALL.map(Some));
-        let status = filters.into_iter().find(|status| filter_code(*status) == filter)?;
+        let mut filters = std::iter::once(None).chain(Status::known().map(Some));
+        let status = filters.find(|status| filter_code(*status) == filter)?;
         Some(Self { status, after: uuid::Uuid::from_bytes(id).try_into().ok()? })
     }
 }

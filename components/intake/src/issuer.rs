@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spin_sdk::key_value::Store;
 
-use crate::api::{RequestContext, RequestError};
+use crate::context::RequestContext;
+use crate::error::{RequestError, unavailable};
 use crate::settings::{JWT_JWKS_ORIGIN, JWT_JWKS_PATH, JWT_KEYS};
-use crate::token::unavailable;
 
 /// How long fetched keys are used without asking, in seconds.
 const FRESH_SECONDS: u64 = 5 * 60;
@@ -27,7 +27,7 @@ const USABLE_SECONDS: u64 = 24 * 60 * 60;
 /// The least between two questions, where there are keys that can be used.
 const PAUSE_SECONDS: u64 = 60;
 
-/// The least between two questions where there are none, after one that failed.
+/// The least time between two fetches while there are no keys, after one that failed.
 const RETRY_SECONDS: u64 = 5;
 
 /// The longest document of the issuer, in bytes.

@@ -11,7 +11,9 @@
 //! - `settings`: what the application's variables say.
 //! - `shown`: an appointment as every response shows it; `cors`: which pages of other origins may see a response.
 //! - `audit`: what a log line says of who did what to whom.
-//! - `api`: dispatches, answers every failure as a problem, and writes one log line a request.
+//! - `context`: what is known of a request while it is handled; `error`: why one ends in a problem; `respond`: what every response
+//!   has in common.
+//! - `api`: dispatches, answers every failure as a problem, and writes one log line per request.
 
 // WASI is only there where the component runs; natively there is nothing to build.
 #![cfg(target_os = "wasi")]
@@ -22,12 +24,15 @@ mod api;
 mod audit;
 mod auth;
 mod commands;
+mod context;
 mod cors;
 mod cursor;
+mod error;
 mod issuer;
 mod moving;
 mod parameters;
 mod queries;
+mod respond;
 mod route;
 mod settings;
 mod shown;

@@ -3,9 +3,10 @@
 use appointment::{Appointment, AppointmentId, InsuredId, MoveRequest, ScheduleId, Status, Timestamp};
 use edge_component::{Problem, ProblemCode, Request, RequestEntropy, Response};
 
-use crate::api::{RequestContext, RequestError};
 use crate::auth::Role;
 use crate::commands::{Asked, Backend, answer, invalid_request, keep};
+use crate::context::RequestContext;
+use crate::error::RequestError;
 
 /// Keeps the new appointment and publishes it: one read, one write and one publication. The country decides about both: the new
 /// one is booked and the other one cancelled, or the new one is rejected and the other one stays as it is.

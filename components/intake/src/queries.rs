@@ -8,9 +8,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::api::{RequestContext, RequestError};
 use crate::auth::Role;
+use crate::context::RequestContext;
 use crate::cursor::Cursor;
+use crate::error::RequestError;
 use crate::parameters::page_request;
 use crate::settings::Settings;
 use crate::shown::{Shown, json_in};

@@ -53,7 +53,7 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Whether it tells nothing of anybody, so that it does not matter who asks.
+    /// Whether it tells nothing of anybody, so it does not matter who asks.
     pub(crate) const fn is_open(&self) -> bool {
         match self {
             Self::Health | Self::Describe | Self::Options(_) => true,

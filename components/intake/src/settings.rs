@@ -3,7 +3,7 @@ use aws_http::{Client, Credentials, Endpoint};
 use backplane::{PendingShards, RepublishSchedule};
 use edge_component::{Setting, SettingError, settings};
 
-use crate::api::RequestContext;
+use crate::context::RequestContext;
 
 settings! {
     AWS_REGION = "aws_region";

@@ -4,7 +4,7 @@ use http::header::CONTENT_LANGUAGE;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::api::json;
+use crate::respond::json;
 
 /// An appointment as a response shows it.
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Whether a country has said its last word about an appointment, so that following it any longer shows nothing new.
+/// Whether a country has said its last word about an appointment, so following it any longer shows nothing new.
 pub(crate) fn is_final(appointment: &Appointment) -> bool {
     matches!(appointment.status.as_str(), "completed" | "rejected" | "cancelled")
 }

@@ -14,9 +14,11 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{RequestContext, RequestError, json};
+use crate::context::RequestContext;
+use crate::error::RequestError;
 use crate::parameters::{DEFAULT_LIMIT, limit_from, pairs};
 use crate::queries::{Pagination, tagged};
+use crate::respond::json;
 use crate::settings::{SLOTS_TABLE, Settings};
 
 /// For how long anybody may keep a response.
@@ -265,7 +267,7 @@ const CURSOR_VERSION: u8 = 1;
 /// Version, filters, instant and number.
 const CURSOR_LENGTH: usize = 1 + 8 + 8 + 8;
 
-/// Reads a cursor, `None` where the text is none of ours or belongs to another search.
+/// Reads a cursor, `None` if we did not write the text, or it belongs to another search.
 fn position_of(text: &str, filters: [u8; 8]) -> Option<SlotPosition> {
     let mut bytes = [0; CURSOR_LENGTH];
     if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()? != CURSOR_LENGTH {

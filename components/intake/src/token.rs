@@ -6,13 +6,13 @@
 
 use std::time::SystemTime;
 
-use edge_component::ProblemCode;
+use appointment::InsuredId;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
-use crate::api::{RequestContext, RequestError};
-use crate::auth::{Claims, unauthenticated};
+use crate::context::RequestContext;
+use crate::error::{RequestError, unauthenticated};
 use crate::issuer::{self, IssuerKey};
 use crate::settings::{
     JWT_AUDIENCE, JWT_INSURED_ID_CLAIM, JWT_ISSUER, JWT_MAX_LIFETIME_SECONDS, JWT_STAFF_CLAIM, JWT_TYPE,
@@ -27,6 +27,16 @@ const MAX_TRIES: usize = 4;
 
 /// How far apart the clocks of issuer and host may be.
 const CLOCK_SKEW_SECONDS: u64 = 60;
+
+/// What a valid token says of its holder.
+pub(crate) struct Claims {
+    /// The person, where it names one.
+    pub(crate) insured_id: Option<InsuredId>,
+    /// What its holder may do, by the claim of staff.
+    pub(crate) rights: Vec<String>,
+    /// The holder, as the issuer knows it.
+    pub(crate) subject: Option<String>,
+}
 
 /// What a valid token says. `exp` and `iss` must be there and right, the audience too, and `nbf` and `iat` right where they are
 /// there.
@@ -170,9 +180,4 @@ fn is_for(claims: &Map<String, Value>, audience: &str) -> bool {
         Some(one) => names(one),
         None => claims.get("client_id").is_some_and(names),
     }
-}
-
-/// The issuer cannot be asked, and there is no key of it: nobody can be told from anybody.
-pub(crate) fn unavailable(reason: String) -> RequestError {
-    RequestError { problem: edge_component::Problem::new(ProblemCode::TemporarilyUnavailable), error: Some(reason) }
 }

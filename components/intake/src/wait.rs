@@ -21,7 +21,7 @@ use crate::shown::is_final;
 const MAX_SECONDS: u32 = 10;
 
 /// How many requests may wait at once, an eighth of the embedded host's instances. A request asks for one of the places by
-/// chance, so that the more are taken, the fewer get one.
+/// chance, so the more are taken, the fewer get one.
 const PLACES: u8 = 64;
 
 /// How often the appointment is read at most.
@@ -48,7 +48,7 @@ impl Wait {
     }
 
     /// Follows an appointment until it is final or the time is over, and gives it as it was read last; `None` where all places
-    /// are taken. `known` says that it may be final already, so that it is read before the first pause.
+    /// are taken. `known` says that it may be final already, so it is read before the first pause.
     ///
     /// A read that fails is made again after the next pause: the client is told what is known in any case.
     pub(crate) async fn follow(

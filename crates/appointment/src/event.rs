@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::message::json_text;
@@ -15,7 +16,7 @@ pub const STATUS_CHANGED_SOURCE: &str = "appointments.confirmation";
 pub const STATUS_CHANGED_DETAIL_TYPE: &str = "AppointmentStatusChanged";
 
 /// An event as EventBridge delivers it to a target
-/// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>); the members that nobody here reads are left out.
+/// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>); the fields that nobody here reads are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<Detail> {
     /// Who reports.
@@ -31,35 +32,30 @@ pub struct Envelope<Detail> {
 }
 
 /// What a country answers to a command: the detail-type of its event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
 pub enum Outcome {
     /// The slot is booked.
-    #[serde(rename = "AppointmentCompleted")]
+    #[strum(serialize = "AppointmentCompleted")]
     Completed,
     /// The request is refused, with a reason.
-    #[serde(rename = "AppointmentRejected")]
+    #[strum(serialize = "AppointmentRejected")]
     Rejected,
     /// The appointment is cancelled, and its slot free.
-    #[serde(rename = "AppointmentCancelled")]
+    #[strum(serialize = "AppointmentCancelled")]
     Cancelled,
     /// The command could not be processed, however often it was tried.
-    #[serde(rename = "AppointmentFailed")]
+    #[strum(serialize = "AppointmentFailed")]
     Failed,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Completed, Self::Rejected, Self::Cancelled, Self::Failed];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The detail-type on EventBridge.
     #[must_use]
-    pub const fn detail_type(self) -> &'static str {
-        match self {
-            Self::Completed => "AppointmentCompleted",
-            Self::Rejected => "AppointmentRejected",
-            Self::Cancelled => "AppointmentCancelled",
-            Self::Failed => "AppointmentFailed",
-        }
+    pub fn detail_type(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -69,7 +65,7 @@ impl Outcome {
 pub struct OutcomeDetail {
     /// Always 1.
     pub version: Version1,
-    /// The same for every resend of the same outcome of the same command ([`OutcomeEvent::new`]).
+    /// The same for every resend of the same outcome of the same command ([`OutcomeEvent::event_id`]).
     pub event_id: Uuid,
     /// The appointment.
     pub appointment_id: AppointmentId,
@@ -118,7 +114,7 @@ pub struct OutcomeEvent {
 /// An envelope that is not a country's answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOutcomeEvent {
-    /// The detail-type is none of the four outcomes.
+    /// The detail-type is not one of the four outcomes.
     #[error("the detail-type is not an outcome of an appointment")]
     UnknownDetailType,
     /// The source is not the worker of the country in the detail.
@@ -156,10 +152,7 @@ impl TryFrom<Envelope<OutcomeDetail>> for OutcomeEvent {
     type Error = InvalidOutcomeEvent;
 
     fn try_from(envelope: Envelope<OutcomeDetail>) -> Result<Self, InvalidOutcomeEvent> {
-        let outcome = Outcome::ALL
-            .into_iter()
-            .find(|outcome| outcome.detail_type() == envelope.detail_type)
-            .ok_or(InvalidOutcomeEvent::UnknownDetailType)?;
+        let outcome: Outcome = envelope.detail_type.parse().map_err(|_| InvalidOutcomeEvent::UnknownDetailType)?;
         let detail = envelope.detail;
         if envelope.source != detail.country.event_source() {
             return Err(InvalidOutcomeEvent::ForeignSource);

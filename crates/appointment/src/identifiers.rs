@@ -9,7 +9,7 @@ use crate::Timestamp;
 /// The code of an insured person: exactly five ASCII digits, leading zeros kept (`00123`).
 ///
 /// It is personal data: `Debug` does not show it, and there is no `Display`, so that it cannot slip into a log line. Ask
-/// for it with [`InsuredId::as_str`] where it belongs: keys, messages and answers to the person.
+/// for it with [`InsuredId::as_str`] where it belongs: keys, messages and responses to the person.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InsuredId([u8; 5]);
@@ -108,7 +108,7 @@ impl fmt::Display for ScheduleId {
     }
 }
 
-/// The identity of an appointment: a UUID version 7 (RFC 9562, section 5.7), so that ids sort by the time of the request.
+/// The identity of an appointment: a UUID version 7 (RFC 9562, section 5.7), so ids sort by the time of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Uuid", into = "Uuid")]
 pub struct AppointmentId(Uuid);

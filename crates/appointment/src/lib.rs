@@ -4,7 +4,7 @@
 //! hand in the instant and the random bytes. That keeps every rule of the system testable as a pure function:
 //!
 //! - [`InsuredId`], [`ScheduleId`], [`Country`], [`AppointmentId`], [`Timestamp`], [`TraceContext`]: values whose only
-//!   constructors validate, so that whoever holds one need not check again.
+//!   constructors validate, so whoever holds one need not check again.
 //! - [`Status`] and [`StatusEvent`]: the state machine, one function ([`Status::on`]) from which the conditions of the
 //!   database are derived ([`StatusEvent::moves_from`]).
 //! - [`AppointmentMessage`]: what intake publishes for the countries; [`OutcomeEvent`]: what a country answers;
@@ -35,13 +35,13 @@ pub use identifiers::{
     AppointmentId, InsuredId, InvalidAppointmentId, InvalidInsuredId, InvalidScheduleId, ScheduleId,
 };
 pub use message::{AppointmentMessage, Command, Version1};
-pub use record::{Appointment, HistoryEntry, Original, Reason, UnknownReason};
+pub use record::{Appointment, HistoryEntry, Original, Reason};
 pub use request::{AppointmentRequest, FieldError, FieldErrorCode, InvalidRequest, MoveRequest};
 pub use slot::{
     CATALOGUE_CHANGED_DETAIL_TYPE, Catalogue, CatalogueChanged, InvalidUtcOffset, MAX_SLOTS_PER_EVENT, Practitioner,
     SLOTS_CHANGED_DETAIL_TYPE, Slot, SlotState, SlotStatus, SlotsChanged, UtcOffset,
 };
-pub use state::{Status, StatusEvent, Transition, UnknownStatus};
+pub use state::{Status, StatusEvent, Transition};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use trace::{InvalidTraceparent, TraceContext};
 pub use unknown::UnknownValue;

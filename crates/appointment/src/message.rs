@@ -1,4 +1,7 @@
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::{Appointment, AppointmentId, Country, InsuredId, Original, ScheduleId, Timestamp, TraceContext};
@@ -31,36 +34,44 @@ pub(crate) fn json_text(message: &impl Serialize) -> String {
 /// What a country is asked to do: the `type` of a message to it, and the `command` of its answer.
 ///
 /// Of several commands for one appointment the greatest is answered, and its answer serves for the others too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
 pub enum Command {
     /// Book the slot.
-    #[serde(rename = "appointment.requested")]
+    #[strum(serialize = "appointment.requested")]
     Request,
     /// Book the slot in place of the slot of another appointment of the same person, which is cancelled: both, or neither.
-    #[serde(rename = "appointment.move_requested")]
+    #[strum(serialize = "appointment.move_requested")]
     Move,
     /// Say again what was decided; where nothing was, refuse the request for good (`not_processed`) and book nothing. The
     /// person was told `failed` meanwhile, and may have booked elsewhere.
-    #[serde(rename = "appointment.decision_requested")]
+    #[strum(serialize = "appointment.decision_requested")]
     Decision,
     /// Free the slot.
-    #[serde(rename = "appointment.cancellation_requested")]
+    #[strum(serialize = "appointment.cancellation_requested")]
     Cancellation,
 }
 
 impl Command {
     /// Every command.
-    pub const ALL: [Self; 4] = [Self::Request, Self::Move, Self::Decision, Self::Cancellation];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The text in messages: `appointment.requested` and so on.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Request => "appointment.requested",
-            Self::Move => "appointment.move_requested",
-            Self::Decision => "appointment.decision_requested",
-            Self::Cancellation => "appointment.cancellation_requested",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl Serialize for Command {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(|_| de::Error::custom("not a command that this version knows"))
     }
 }
 
@@ -94,7 +105,7 @@ pub struct AppointmentMessage {
 }
 
 impl AppointmentMessage {
-    /// The message that gives `command` for an appointment as it stands after the person asked; `None` where only a later
+    /// The message that gives `command` for an appointment as it is after the person asked; `None` where only a later
     /// version serves its country.
     #[must_use]
     pub fn new(command: Command, appointment: &Appointment, traceparent: TraceContext) -> Option<Self> {

@@ -1,13 +1,14 @@
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
 
 use crate::unknown::passed_on_as_text;
 use crate::{AppointmentId, InsuredId, ScheduleId, Slot, Status, StoredCountry, Timestamp, UnknownValue};
 
 /// Why an appointment was rejected, failed or was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumIter, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Rejected: another person holds the slot.
     SlotTaken,
@@ -33,6 +34,7 @@ pub enum Reason {
     /// Cancelled: another appointment took its place.
     Moved,
     /// A later version gave it.
+    #[strum(disabled)]
     Unknown(UnknownValue),
 }
 
@@ -40,36 +42,16 @@ passed_on_as_text!(Reason);
 
 impl Reason {
     /// Every reason that this version knows.
-    pub const ALL: [Self; 11] = [
-        Self::SlotTaken,
-        Self::AlreadyBooked,
-        Self::ProcessingFailed,
-        Self::NotProcessed,
-        Self::SlotUnknown,
-        Self::SlotPast,
-        Self::SlotWithdrawn,
-        Self::TooManyOpen,
-        Self::OriginalNotBooked,
-        Self::AlreadyStarted,
-        Self::Moved,
-    ];
+    pub fn known() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
 
-    /// The text in answers, in the databases and in messages.
+    /// The text in responses, in the databases and in messages.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
-            Self::SlotTaken => "slot_taken",
-            Self::AlreadyBooked => "already_booked",
-            Self::ProcessingFailed => "processing_failed",
-            Self::NotProcessed => "not_processed",
-            Self::SlotUnknown => "slot_unknown",
-            Self::SlotPast => "slot_past",
-            Self::SlotWithdrawn => "slot_withdrawn",
-            Self::TooManyOpen => "too_many_open",
-            Self::OriginalNotBooked => "original_not_booked",
-            Self::AlreadyStarted => "already_started",
-            Self::Moved => "moved",
             Self::Unknown(value) => value.as_str(),
+            known => known.into(),
         }
     }
 
@@ -92,19 +74,6 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The text is not a reason that this version knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a reason that this version knows")]
-pub struct UnknownReason;
-
-impl FromStr for Reason {
-    type Err = UnknownReason;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownReason)
-    }
-}
-
 /// An appointment as the insured person sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,7 +87,7 @@ pub struct Appointment {
     /// The country whose system decides.
     #[serde(rename = "countryISO")]
     pub country: StoredCountry,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
     /// When it was accepted.
     pub created_at: Timestamp,

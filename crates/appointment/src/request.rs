@@ -3,6 +3,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::VariantArray;
 
 use crate::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp};
 
@@ -24,11 +25,11 @@ pub struct MoveRequest {
     pub schedule_id: ScheduleId,
 }
 
-/// What is wrong with one member of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldErrorCode {
-    /// The member is missing.
+    /// The field is missing.
     Required,
     /// The value is of another JSON type.
     InvalidType,
@@ -36,31 +37,23 @@ pub enum FieldErrorCode {
     InvalidFormat,
     /// The number lies outside of its range.
     OutOfRange,
-    /// The text is none of the values to choose from.
+    /// The text is not one of the values to choose from.
     UnsupportedValue,
-    /// There is no such member.
+    /// There is no such field.
     UnknownField,
-    /// The member stands there more than once.
+    /// The field is there more than once.
     DuplicateField,
 }
 
 impl FieldErrorCode {
     /// Every code.
-    pub const ALL: [Self; 7] = [
-        Self::Required,
-        Self::InvalidType,
-        Self::InvalidFormat,
-        Self::OutOfRange,
-        Self::UnsupportedValue,
-        Self::UnknownField,
-        Self::DuplicateField,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }
 
-/// One fault of a request: which member, and what is wrong with it.
+/// One fault of a request: which field, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// The name of the member as the body writes it; of an unknown one at most the first 64 characters.
+    /// The name of the field as the body writes it; of an unknown one at most the first 64 characters.
     pub field: String,
     /// What is wrong.
     pub code: FieldErrorCode,
@@ -80,7 +73,7 @@ pub enum InvalidRequest {
     },
     /// The body is JSON, but not an object.
     NotAnObject,
-    /// The body is an object with these faults, in the order of the body, missing members last.
+    /// The body is an object with these faults, in the order of the body, missing fields last.
     Fields(Vec<FieldError>),
 }
 
@@ -92,7 +85,7 @@ impl AppointmentRequest {
     /// See [`InvalidRequest`].
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let (mut insured_id, mut schedule_id, mut country) = (None, None, None);
-        let mut faults = faults_of_members(body, |name, value| match name {
+        let mut faults = faults_of_fields(body, |name, value| match name {
             "insuredId" => assign(&mut insured_id, insured_id_from(value)),
             "scheduleId" => assign(&mut schedule_id, schedule_id_from(value)),
             "countryISO" => assign(&mut country, country_from(value)),
@@ -124,7 +117,7 @@ impl MoveRequest {
     /// See [`InvalidRequest`].
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let mut schedule_id = None;
-        let mut faults = faults_of_members(body, |name, value| match name {
+        let mut faults = faults_of_fields(body, |name, value| match name {
             "scheduleId" => assign(&mut schedule_id, schedule_id_from(value)),
             _ => Some(FieldErrorCode::UnknownField),
         })?;
@@ -136,20 +129,20 @@ impl MoveRequest {
     }
 }
 
-/// Hands each member of a JSON object to `take`, which says what is wrong with it, in the order of the body.
-fn faults_of_members(
+/// Hands each field of a JSON object to `take`, which says what is wrong with it, in the order of the body.
+fn faults_of_fields(
     body: &[u8],
     mut take: impl FnMut(&str, &Value) -> Option<FieldErrorCode>,
 ) -> Result<Vec<FieldError>, InvalidRequest> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(InvalidRequest::Empty);
     }
-    let members = match serde_json::from_slice::<Members>(body) {
-        Ok(members) => members.0,
+    let fields = match serde_json::from_slice::<Fields>(body) {
+        Ok(fields) => fields.0,
         Err(error) if error.is_data() => return Err(InvalidRequest::NotAnObject),
         Err(error) => return Err(InvalidRequest::NotJson { line: error.line(), column: error.column() }),
     };
-    let faults = members.into_iter().filter_map(|(name, value)| {
+    let faults = fields.into_iter().filter_map(|(name, value)| {
         let code = take(&name, &value)?;
         Some(FieldError { field: name.chars().take(64).collect(), code })
     });
@@ -162,7 +155,7 @@ fn require(faults: &mut Vec<FieldError>, field: &str, is_there: bool) {
     }
 }
 
-/// Keeps the value of a member (`Some(None)` if it is there but invalid) and says what is wrong with it.
+/// Keeps the value of a field (`Some(None)` if it is there but invalid) and says what is wrong with it.
 fn assign<T>(slot: &mut Option<Option<T>>, value: Result<T, FieldErrorCode>) -> Option<FieldErrorCode> {
     if slot.is_some() {
         return Some(FieldErrorCode::DuplicateField);
@@ -206,29 +199,29 @@ fn country_from(value: &Value) -> Result<Country, FieldErrorCode> {
     text.parse().map_err(|_| FieldErrorCode::UnsupportedValue)
 }
 
-/// The members of a JSON object in their order, repeated names included (a map would drop all but the last).
-struct Members(Vec<(String, Value)>);
+/// The fields of a JSON object in their order, repeated names included (a map would drop all but the last).
+struct Fields(Vec<(String, Value)>);
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
+        struct FieldsVisitor;
 
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
                 }
-                Ok(Members(members))
+                Ok(Fields(fields))
             }
         }
 
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(FieldsVisitor)
     }
 }

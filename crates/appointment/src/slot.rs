@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -118,8 +119,9 @@ impl From<Slot> for SlotJson {
 }
 
 /// Whether a slot can be booked, in FHIR's words (<https://hl7.org/fhir/valueset-slotstatus.html>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum SlotStatus {
     /// Nobody holds it.
     Free,
@@ -130,17 +132,10 @@ pub enum SlotStatus {
 }
 
 impl SlotStatus {
-    /// Every status.
-    pub const ALL: [Self; 3] = [Self::Free, Self::Busy, Self::BusyUnavailable];
-
     /// The text in responses, messages and the projection.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Free => "free",
-            Self::Busy => "busy",
-            Self::BusyUnavailable => "busy-unavailable",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

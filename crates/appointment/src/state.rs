@@ -1,11 +1,13 @@
 use std::fmt;
-use std::str::FromStr;
+
+use strum::{EnumIter, EnumString, IntoEnumIterator, IntoStaticStr, VariantArray};
 
 use crate::UnknownValue;
 use crate::unknown::passed_on_as_text;
 
-/// Where an appointment stands, written in lower case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The status of an appointment, written in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumIter, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     /// Accepted; the country has not decided yet.
     Pending,
@@ -20,13 +22,14 @@ pub enum Status {
     /// Cancelled; the slot is free for others.
     Cancelled,
     /// A later version put it there, and this one moves it nowhere.
+    #[strum(disabled)]
     Unknown(UnknownValue),
 }
 
 passed_on_as_text!(Status);
 
 /// Something that happened to an appointment and may move its status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum StatusEvent {
     /// The country booked the slot.
     Completed,
@@ -60,20 +63,16 @@ pub enum Transition {
 
 impl Status {
     /// Every status that this version knows, by rank.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Failed, Self::Completed, Self::Rejected, Self::Cancelling, Self::Cancelled];
+    pub fn known() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
 
-    /// The text in answers, in the database and in messages.
+    /// The text in responses, in the database and in messages.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Pending => "pending",
-            Self::Failed => "failed",
-            Self::Completed => "completed",
-            Self::Rejected => "rejected",
-            Self::Cancelling => "cancelling",
-            Self::Cancelled => "cancelled",
             Self::Unknown(value) => value.as_str(),
+            known => known.into(),
         }
     }
 
@@ -89,7 +88,7 @@ impl Status {
         matches!(self, Self::Unknown(_))
     }
 
-    /// Events only move an appointment to a higher rank, so that every order and repetition of its events ends the same.
+    /// Events only move an appointment to a higher rank: every order and repetition of its events ends the same.
     const fn rank(self) -> u8 {
         match self {
             Self::Pending => 0,
@@ -125,7 +124,7 @@ impl Status {
         }
     }
 
-    /// Whether the country still owes an answer, so that the appointment stands in the index `pending`.
+    /// Whether the country still owes an answer; then the appointment is in the index `pending`.
     #[must_use]
     pub const fn awaits_country(self) -> bool {
         matches!(self, Self::Pending | Self::Cancelling)
@@ -134,36 +133,16 @@ impl Status {
 
 impl StatusEvent {
     /// Every event.
-    pub const ALL: [Self; 6] = [
-        Self::Completed,
-        Self::Rejected,
-        Self::Cancelled,
-        Self::RequestFailed,
-        Self::CancellationFailed,
-        Self::CancellationRequested,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The statuses that this event moves, from which the condition of the database update is made.
     pub fn moves_from(self) -> impl Iterator<Item = Status> {
-        Status::ALL.into_iter().filter(move |status| matches!(status.on(self), Transition::Moves(_)))
+        Status::known().filter(move |status| matches!(status.on(self), Transition::Moves(_)))
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
-    }
-}
-
-/// The text is not a status that this version knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a status: expected pending, failed, completed, rejected, cancelling or cancelled")]
-pub struct UnknownStatus;
-
-impl FromStr for Status {
-    type Err = UnknownStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
     }
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// An instant in UTC, to the millisecond, written as RFC 3339 with exactly three decimals and `Z`
-/// (`2026-11-24T09:30:00.000Z`), so that texts sort as the instants do.
+/// (`2026-11-24T09:30:00.000Z`), so texts sort as the instants do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(i64);

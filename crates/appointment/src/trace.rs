@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a booking stands in its trace: the `traceparent` of W3C Trace Context, version 00
+/// The place of a hop in the trace of a booking: the `traceparent` of W3C Trace Context, version 00
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 ///
 /// The trace id stays the same from the person's request through every hop and back, so that one search shows a

@@ -84,7 +84,7 @@ pub enum ErrorKind {
         /// What failed, in the transport's words.
         reason: String,
     },
-    /// An answer came that is none of the protocol's.
+    /// A response came that does not follow the protocol.
     InvalidAnswer {
         /// What is wrong with it.
         reason: String,
@@ -228,7 +228,7 @@ impl ErrorKind {
         }
     }
 
-    /// Reads the error of a JSON protocol: the type stands in the body's `__type`, or in `x-amzn-errortype` ("AWS JSON
+    /// Reads the error of a JSON protocol: the type is in the body's `__type`, or in `x-amzn-errortype` ("AWS JSON
     /// 1.0 protocol", "Operation error serialization", Smithy).
     pub(crate) fn from_json(status: StatusCode, error_type: Option<&str>, body: &[u8], verbatim: bool) -> Self {
         let fault: JsonFault<'_> = serde_json::from_slice(body).unwrap_or_default();

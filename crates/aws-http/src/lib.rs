@@ -7,7 +7,7 @@
 //! | [`Client`] | one logical call: serialise, sign, send, retry where that is safe, within one deadline |
 //! | [`dynamodb`], [`sns`], [`sqs`], [`eventbridge`], [`s3`] | typed requests and answers of the operations in use |
 //! | [`CallLog`] | what the calls of a client took |
-//! | [`Transport`] | how bytes travel; [`wasi::WasiTransport`] in a component, [`native::NativeTransport`] elsewhere |
+//! | [`Transport`] | how bytes travel; `wasi::WasiTransport` in a component, [`native::NativeTransport`] elsewhere |
 //! | [`Signer`] | AWS Signature Version 4, by `aws-sigv4` |
 //! | [`Error`] | what went wrong, whether a retry can help, and whether the call may have taken effect |
 //!

@@ -81,7 +81,7 @@ impl Transport for WasiTransport {
     }
 }
 
-/// Waits for the head of the answer. It is never there when an exchange begins, so that nobody asks before.
+/// Waits for the head of the answer. It is never there when an exchange begins, so nobody asks before.
 async fn head(
     exchange: FutureIncomingResponse,
     timer: &Waitable,

@@ -26,7 +26,7 @@ impl<'a, T: Transport> StatusBus<'a, T> {
         Self { eventbridge: EventBridge::new(client, endpoint), name }
     }
 
-    /// Announces a change of status. A lost answer is tried again: consumers recognise the repetition by its `eventId`.
+    /// Announces a change of status. A call whose response was lost is tried again: consumers recognise the repetition by its `eventId`.
     ///
     /// # Errors
     ///

@@ -152,7 +152,7 @@ impl StoredAppointment {
     /// The change that an event made, as it was announced first; `None` where it has made none.
     ///
     /// An earlier version kept the id of the last event alone. `target` is the status to which such an event leads, and
-    /// `trace` what stands in for the trace of its first delivery.
+    /// `trace` is used instead of the trace of its first delivery.
     #[must_use]
     pub fn change_by(&self, event_id: Uuid, target: Status, trace: TraceContext) -> Option<StatusChanged> {
         let stored = self.events.iter().find(|event| event.id == event_id);
@@ -328,7 +328,7 @@ pub(crate) fn pending_item(
         .with(attribute::UPDATED_AT, appointment.updated_at.to_string())
         .with(attribute::HISTORY, history_value(&first, None))
         .with(attribute::TRACEPARENT, trace.to_string())
-        // Kept for good, so that a later write can put the row back into the index without reading it.
+        // Kept for good, so a later write can put the row back into the index without reading it.
         .with(attribute::SHARD, shard.clone())
         .with(attribute::PENDING_SHARD, shard)
         .with(attribute::PENDING_SINCE, since.to_string())

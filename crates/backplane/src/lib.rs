@@ -1,7 +1,7 @@
 //! The booking domain on AWS: how appointments lie in DynamoDB, travel over SNS and are announced on EventBridge.
 //!
-//! Both components of the Spin application stand on this crate, so that the shape of an item, the conditions of its writes
-//! and the texts of the messages each stand once:
+//! Both components of the Spin application use this crate. Therefore the shape of an item, the conditions of its writes
+//! and the texts of the messages are each written once:
 //!
 //! - [`AppointmentsTable`]: the table `appointments`. Conditions are derived from [`appointment::StatusEvent::moves_from`].
 //! - [`SlotsTable`]: the table `slots`, what people read of the countries' catalogues.

@@ -34,7 +34,7 @@ pub struct InvalidShards;
 impl PendingShards {
     /// The shard in which an appointment waits for its country, for example `PE#3`.
     ///
-    /// It follows from the random part of the id, so that it is the same each time. The row keeps it, also when the number
+    /// It follows from the random part of the id, so it is the same each time. The row keeps it, also when the number
     /// of shards changes.
     #[must_use]
     pub fn of(self, country: StoredCountry, appointment: AppointmentId) -> String {

@@ -165,12 +165,10 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
     pub async fn get(&self, country: Country, schedule_id: ScheduleId) -> Result<Option<SlotState>, StoreError> {
         let key = Item::new().with(own::SLOT_KEY, slot_key(country, schedule_id));
         let Some(item) = self.item(key).await? else { return Ok(None) };
-        let status = item.s(attribute::STATUS);
-        let status = SlotStatus::ALL.into_iter().find(|known| status == Some(known.as_str()));
         Ok(Some(SlotState {
             slot: slot_of(&item, country, schedule_id)?,
             version: version_of(&item)?,
-            status: status.ok_or(InvalidItem { attribute: attribute::STATUS })?,
+            status: parsed(&item, attribute::STATUS)?,
         }))
     }
 
@@ -207,7 +205,7 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
     /// Reads a page of free slots, in the order of their time.
     ///
     /// It is one read that reads no more than it answers. Where both a center and a practitioner are given, the center is a
-    /// filter: then at most [`MAX_READS_PER_PAGE`] reads are made, so that a page may hold fewer than `limit`, even none, and yet
+    /// filter: then at most [`MAX_READS_PER_PAGE`] reads are made, so a page may hold fewer than `limit`, even none, and yet
     /// have a next.
     ///
     /// # Errors
@@ -235,7 +233,7 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
                 None,
             ),
         };
-        // Every sort key is an instant with something behind it, so that `to` itself is not in the range.
+        // Every sort key is an instant with something behind it, so `to` itself is not in the range.
         let to = search.to.to_string();
         let mut page = SlotPage { slots: Vec::new(), faults: Vec::new(), next: search.after };
         for _ in 0..MAX_READS_PER_PAGE {
@@ -281,7 +279,7 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
 }
 
 impl SlotPosition {
-    /// The sort key of a slot there. All digits are written, so that texts sort as the numbers do.
+    /// The sort key of a slot there. All digits are written, so texts sort as the numbers do.
     fn key(self) -> String {
         format!("{}#{:016}", self.starts_at, self.schedule_id.get())
     }
@@ -314,7 +312,7 @@ fn specialty_key(country: Country, specialty: &str) -> String {
     format!("{country}#{specialty}")
 }
 
-/// `part` is a center or a practitioner. No name holds a `#`, so that two different keys never look the same.
+/// `part` is a center or a practitioner. No name holds a `#`, so two different keys never look the same.
 fn part_key(country: Country, specialty: &str, part: &str) -> String {
     format!("{country}#{specialty}#{part}")
 }

@@ -73,11 +73,11 @@ pub enum Cancelled {
     AlreadyRequested(StoredAppointment),
     /// The appointment is `cancelled`.
     Done(StoredAppointment),
-    /// The appointment was rejected, so that there is nothing to cancel.
+    /// The appointment was rejected, so there is nothing to cancel.
     Refused,
     /// The appointment has begun.
     AlreadyStarted,
-    /// The appointment has a status or a country of a later version, so that this one does not know how to cancel it.
+    /// The appointment has a status or a country of a later version, so this one does not know how to cancel it.
     NotUnderstood(StoredAppointment),
     /// There is no such appointment.
     NotFound,
@@ -92,7 +92,7 @@ pub enum Applied {
     Repeated(StatusChanged),
     /// Something else has brought it at least as far: nothing changed.
     Overtaken(Status),
-    /// Nothing changed, and a country decided twice: the status that stands.
+    /// Nothing changed, and a country decided twice: the status that it keeps.
     Contradicted(Status),
     /// Nothing changed, and a person has to look: the cancellation could not be processed.
     NeedsOperator,
@@ -148,7 +148,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         let put = self.new_appointment(appointment, trace, schedule);
         match self.dynamodb.put_item(&put, Retry::Safe).await {
             Ok(_) => Ok(()),
-            // The id is fresh, so that only our own first try, whose answer was lost, can have written it.
+            // The id is fresh, so only our own first try, whose response was lost, can have written it.
             Err(error) if error.took_effect_unknown() && is_condition_failed(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -177,7 +177,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
                 TransactWriteItem::Put(PutItem {
                     table_name: self.name,
                     item: key_item,
-                    // DynamoDB deletes what expired within days only, so that the time is checked too.
+                    // DynamoDB deletes what expired within days only, so the time is checked too.
                     condition_expression: Some("attribute_not_exists(sk) OR expiresAt <= :now"),
                     expression_attribute_values: Item::new().with(":now", now.unix_seconds()),
                     on_condition_failure: OnConditionFailure::AllOld,
@@ -280,7 +280,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
     /// Reads a page of a person's appointments, newest first, and sees every write that was answered before.
     ///
     /// Without a filter one page is one read that reads no more than it answers. With one, at most
-    /// [`MAX_READS_PER_PAGE`] reads are made, so that a page may hold fewer than `limit`, even none, and yet have a next.
+    /// [`MAX_READS_PER_PAGE`] reads are made, so a page may hold fewer than `limit`, even none, and yet have a next.
     ///
     /// # Errors
     ///
@@ -375,7 +375,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         if stored.appointment.country.known().is_none() {
             return Ok(Cancelled::NotUnderstood(stored));
         }
-        // Our own first try, whose answer was lost, may have written this: then the country has not been told.
+        // Our own first try, whose response was lost, may have written this: then the country has not been told.
         if stored.appointment.status == Status::Cancelling && unknown {
             return Ok(Cancelled::Requested(stored));
         }
@@ -437,7 +437,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         let status_event = event.status_event();
         let key = appointment_key(&detail.insured_id, detail.appointment_id);
         let Some(target) = target_of(status_event) else {
-            // No state moves by this event, so that there is nothing to write: the row decides who has to know.
+            // No state moves by this event, so there is nothing to write: the row decides who has to know.
             return Ok(match self.get(&detail.insured_id, detail.appointment_id).await? {
                 None => Applied::Unknown,
                 Some(stored) => outcome_without_move(&stored, status_event),
@@ -517,7 +517,7 @@ fn outcome_without_move(stored: &StoredAppointment, event: StatusEvent) -> Appli
 
 /// The status that an event leads to, from wherever it moves.
 fn target_of(event: StatusEvent) -> Option<Status> {
-    Status::ALL.into_iter().find_map(|status| match status.on(event) {
+    Status::known().find_map(|status| match status.on(event) {
         Transition::Moves(target) => Some(target),
         _ => None,
     })

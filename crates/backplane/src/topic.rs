@@ -17,7 +17,7 @@ impl<'a, T: Transport> CommandTopic<'a, T> {
 
     /// Publishes a command, with the attributes by which subscriptions filter.
     ///
-    /// A lost answer is tried again: workers recognise a command that they have decided.
+    /// A call whose response was lost is tried again: workers recognise a command that they have decided.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! What the Wasm components share at their edge, so that the rest of them knows nothing of WASI:
 //!
-//! - `serve` turns one call of the host into an [`http::Request`] and the answer back into one write.
+//! - `serve` turns one call of the host into an [`http::Request`] and the response back into one write.
 //! - [`Problem`] is an error as a client sees it (RFC 9457), and [`status_text`] an appointment's status, in Spanish or English.
 //! - [`Setting`] reads the application's variables, most of which come as one document; [`LogLine`] writes one JSON line for each outcome.
 //! - [`caller`] and [`has_tag`] read headers that every component heeds.

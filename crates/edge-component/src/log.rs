@@ -45,7 +45,7 @@ struct ToldHop<'a> {
 /// One line of JSON on standard output: what became of one request.
 ///
 /// Members are flat; identifiers are members of their own, and numbers carry their unit in the name (`duration_ms`). An
-/// insured id, a key, a token or a body never stands in a line.
+/// insured id, a key, a token or a body is never in a line.
 #[derive(Debug)]
 pub struct LogLine {
     text: String,
@@ -136,7 +136,7 @@ impl LogLine {
         self.with("spans", told)
     }
 
-    /// Writes the line. Without a standard output there is nobody to tell, so that an error is ignored.
+    /// Writes the line. Without a standard output there is nobody to tell, so an error is ignored.
     pub fn write(mut self) {
         self.text.push_str("}\n");
         // Past the standard library, which asks more of the host; and the stream is left to the host.

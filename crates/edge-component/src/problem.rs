@@ -36,11 +36,11 @@ pub enum ProblemCode {
     CatalogNotFound,
     /// The resource does not know the method; `Allow` lists those that it knows.
     MethodNotAllowed,
-    /// The appointment was rejected, so that there is nothing to cancel.
+    /// The appointment was rejected, so there is nothing to cancel.
     NotCancellable,
-    /// The appointment is not booked, so that it cannot be moved.
+    /// The appointment is not booked, so it cannot be moved.
     NotMovable,
-    /// The appointment has begun, so that it can be neither cancelled nor moved.
+    /// The appointment has begun, so it can be neither cancelled nor moved.
     AlreadyStarted,
     /// The appointment has the slot to which it is to be moved.
     SameSlot,
@@ -90,7 +90,7 @@ impl ProblemCode {
         Self::TemporarilyUnavailable,
     ];
 
-    /// The `code` in the answer.
+    /// The `code` in the response.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.parts().0
@@ -358,7 +358,7 @@ impl Problem {
         self.code
     }
 
-    /// The answer.
+    /// The response.
     #[must_use]
     pub fn into_response(self, language: Language) -> Response {
         let (title, usual_detail) = self.code.texts(language);

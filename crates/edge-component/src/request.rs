@@ -11,7 +11,7 @@ use wasi::io::streams::StreamError;
 /// A request whose body is read only when it is asked for.
 pub type Request = http::Request<IncomingBody>;
 
-/// An answer.
+/// A response.
 pub type Response = http::Response<Vec<u8>>;
 
 /// The body of a request, not read yet.

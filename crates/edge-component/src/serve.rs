@@ -63,7 +63,7 @@ fn request(incoming: IncomingRequest) -> Option<Request> {
     Some(request)
 }
 
-/// Hands the answer over with its body already written and finished, so that the host has both when it first writes: head
+/// Hands the response over with its body already written and finished, so that the host has both when it first writes: head
 /// and body then leave in one write, where two would wait for the peer's delayed acknowledgement (about 44 ms).
 fn send(outgoing: ResponseOutparam, response: Response) {
     let (mut head, content) = response.into_parts();

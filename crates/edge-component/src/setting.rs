@@ -3,7 +3,7 @@ use std::sync::OnceLock;
 
 use spin_sdk::variables;
 
-/// The variable with the document: most settings of a component, one a line (`name=value`), because each variable costs a call
+/// The variable with the document: most settings of a component, one per line (`name=value`), because each variable costs a call
 /// of the host. `spin.toml` makes it from the application's variables, by whose names the lines go.
 const DOCUMENT: &str = "settings";
 

@@ -2,7 +2,7 @@ use crate::Language;
 
 /// What an appointment's status means for the person, who reads it on a screen.
 ///
-/// It takes the texts of the status and of the reason, so that a value of a later version has an answer too.
+/// It takes the texts of the status and of the reason, so a value of a later version has a text too.
 #[must_use]
 pub fn status_text(status: &str, reason: Option<&str>, language: Language) -> &'static str {
     let (spanish, english) = match (status, reason) {

@@ -25,7 +25,7 @@ use crate::variables::Variables;
 /// How long a request may take where the host is told nothing else.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many instances run at once where the host is told nothing else. One that waits for its client's body holds little more
-/// than its memory, so that there are enough for many of them.
+/// than its memory, so there are enough for many of them.
 pub const DEFAULT_INSTANCES: u32 = 512;
 
 /// A Spin application and how to serve it.

@@ -126,7 +126,7 @@ pub enum Error {
     #[error("this program cannot compile components: build edge-host with its feature `compile`")]
     NoCompiler,
 
-    /// A certificate that is to be trusted is none.
+    /// A certificate that is to be trusted is not one.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 
@@ -173,7 +173,7 @@ pub enum ManifestError {
     /// The manifest is not of version 2.
     #[error("`spin_manifest_version` is {found}; edge-host reads version 2")]
     Version {
-        /// What stands there.
+        /// What is there.
         found: String,
     },
 

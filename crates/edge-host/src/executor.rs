@@ -54,7 +54,7 @@ pub enum MessageFailure {
     /// The component answered with an error.
     #[error("{0}")]
     Handler(String),
-    /// The instance ended without an answer, or never began.
+    /// The instance ended without a response, or never began.
     #[error(transparent)]
     Instance(InstanceError),
 }
@@ -207,7 +207,7 @@ impl Executor {
         timeout(MAX_QUEUE_TIME, instances.clone().acquire_owned()).await.ok()?.ok()
     }
 
-    /// Serves one request with one instance, and sees to it that there is an answer.
+    /// Serves one request with one instance, and sees to it that there is a response.
     async fn run_instance<B>(
         self,
         component: Arc<LinkedComponent>,
@@ -319,7 +319,7 @@ impl Refusal {
     }
 }
 
-/// Why an instance gave no complete answer.
+/// Why an instance gave no complete response.
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceError {
     /// The guest returned without setting a response.

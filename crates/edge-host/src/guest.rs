@@ -126,7 +126,7 @@ pub(crate) struct LinkedComponent {
     pub(crate) permissions: Arc<Permissions>,
 }
 
-/// What the guest answers: a response, or why there is none.
+/// What the guest returns: a response, or why it gave none.
 pub(crate) type GuestResponse = Result<http::Response<WasiBody>, ErrorCode>;
 
 /// One instance's part of its store.

@@ -115,7 +115,7 @@ fn path_info(matched: &str, path: &str) -> String {
 }
 
 /// Sets a header to a part of the request's own line, which is a valid value; if it were not, a client's header of that
-/// name must still not stand.
+/// name must not be there.
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
     let value: Result<HeaderValue, InvalidHeaderValue> = value.try_into();
     match value {

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::archive::{self, Entry};
 use crate::backplane::Backplane;
-use crate::setup::{WASM_TARGET, cargo};
+use crate::command::cargo;
+use crate::setup::WASM_TARGET;
 
 /// The program that runs a component on Lambda.
 const LAMBDA_HOST: &str = "appointment-lambda";

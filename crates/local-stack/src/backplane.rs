@@ -12,12 +12,12 @@
 //!   `slots_queue`, `function_alias`, `api`, `intake`, `booking_page`, `confirmation`: the resources.
 //! - `principals`: who acts, and the IAM statements each one gets: its own `statements`, and those of the principal that
 //!   `statements_of` names. A statement names resources by the logical names of [`Resource`], never by ARN or by physical
-//!   name; Terraform and [`provision`](crate::provision) resolve them.
+//!   name; Terraform and [`provision`](mod@crate::provision) resolve them.
 //!
 //! Two placeholders derive what exists once per country: `{COUNTRY}` is the code as it is (`PE`), `{country}` the code
-//! in lower case (`pe`). Two more refer to a name that stands elsewhere in the file: `{worker.event_source}` and
+//! in lower case (`pe`). Two more refer to a name elsewhere in the file: `{worker.event_source}` and
 //! `{confirmation.event_source}`. In the list of an event pattern, which belongs to no country, an element with a
-//! placeholder per country stands for one element for each country.
+//! placeholder per country means one element for each country.
 //!
 //! The condition on `events:source` is `StringEqualsIfExists`: AWS always supplies the key for `PutEvents`, so there it
 //! is as strict as `StringEquals`; the emulator does not supply it and would refuse every event.

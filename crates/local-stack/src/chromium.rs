@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::command::successful;
 use crate::process::on_path;
 use crate::progress::Progress;
-use crate::setup::successful;
 
 /// The names under which systems have Chromium, or what it became.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];

@@ -99,7 +99,7 @@ struct Erasure<'a> {
 }
 
 impl Erasure<'_> {
-    /// Erases from a country's database, in one transaction, what stands there, and leaves tombstones for that and for `kept`,
+    /// Erases from a country's database, in one transaction, what is there, and leaves tombstones for that and for `kept`,
     /// which the table knows; how many rows it was.
     async fn erase_in(&self, url: &str, mut kept: BTreeSet<(AppointmentId, i64)>) -> Result<u64> {
         let mut connection = connect(url).await?;

@@ -11,7 +11,7 @@
 //! | [`database`] | the countries' databases, as the functions are told of them |
 //! | [`archive`] | writes zips that depend on their content alone |
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
-//! | [`provision`] | creates the backplane and the functions in the emulator from `infra/backplane.json` |
+//! | [`mod@provision`] | creates the backplane and the functions in the emulator from `infra/backplane.json` |
 //! | `schedule` | invokes the republishing function, and each importer, more often than the emulator's rules do |
 //! | [`catalogue`], [`sample`] | imports slots by the countries' programs; four weeks of slots for each country |
 //! | [`tokens`] | an issuer of bearer tokens |
@@ -20,7 +20,7 @@
 //! | [`observation`], [`fault`] | what a stack that runs holds; breaks a hop of it, and heals it |
 //! | [`process`] | child processes that never outlive their program |
 //!
-//! Nothing outlives the program that started it: dropping a value stops what it stands for, and on Linux the kernel stops
+//! Nothing outlives the program that started it: dropping a value stops what it owns, and on Linux the kernel stops
 //! the children of a program that was killed.
 
 pub mod account;
@@ -31,6 +31,7 @@ pub mod aws;
 pub mod backplane;
 pub mod catalogue;
 pub mod chromium;
+pub mod command;
 pub mod database;
 pub mod fault;
 pub mod forget;
@@ -117,7 +118,7 @@ pub fn telemetry() -> BTreeMap<String, String> {
     std::env::vars().filter(|(name, _)| name.starts_with("OTEL_EXPORTER_OTLP_")).collect()
 }
 
-/// What stands behind the application: the emulator with the provisioned backplane, the databases, and the workers.
+/// What the application runs on: the emulator with the provisioned backplane, the databases, and the workers.
 pub struct Services {
     // Fields are dropped in this order, the reverse of their start.
     _drains: Vec<Schedule>,
@@ -454,7 +455,7 @@ impl LocalStack {
         Ok(Self { application, _schedule: schedule, _function_logs: function_logs, api, services })
     }
 
-    /// What stands behind the application.
+    /// What the application runs on.
     #[must_use]
     pub const fn services(&self) -> &Services {
         &self.services
@@ -484,7 +485,7 @@ impl LocalStack {
     }
 }
 
-/// Whether the environment names a database server for every country, so that none of our own is needed.
+/// Whether the environment names a database server for every country, so none of our own is needed.
 #[must_use]
 pub fn databases_are_given(root: &Path) -> bool {
     Backplane::load(root).is_ok_and(|backplane| {

@@ -7,7 +7,7 @@
 //!    repeated outcome changes nothing, and has the id that it had.
 //! 3. The country's appointments are read from the table. In one transaction, cancellations are re-entered first, for they
 //!    free slots, then everything else that has no row, and erasures are made again.
-//! 4. What contradicts is told and left as it is: the database's row stands.
+//! 4. What contradicts is reported, and the database's row stays as it is.
 //! 5. The epoch of the slots' versions is raised, and every slot that has not ended is put into the outbox, with the catalogue:
 //!    what is told from now on is later than all that was told before the loss.
 //! 6. The mapping starts.
@@ -93,7 +93,7 @@ struct Shown {
     replaced_by: Option<String>,
     requested: String,
     decided: String,
-    /// A cancellation is under way, so that the database may be ahead.
+    /// A cancellation is under way, so the database may be ahead.
     cancelling: bool,
 }
 
@@ -356,7 +356,7 @@ fn decision(item: &Value, status: Status) -> Result<Option<Shown>> {
         Status::Completed => ("booked", reached(Status::Completed)),
         Status::Rejected => ("rejected", reached(Status::Rejected)),
         Status::Cancelled => ("cancelled", reached(Status::Cancelled)),
-        // The cancellation is the country's to decide yet; what it decided before stands.
+        // The country has not decided about the cancellation yet; what it decided before is valid.
         Status::Cancelling if reached(Status::Completed).is_some() => ("booked", reached(Status::Completed)),
         _ => return Ok(None),
     };

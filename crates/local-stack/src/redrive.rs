@@ -57,7 +57,7 @@ pub enum Moved {
 /// An appointment that was given up, and what its country would be asked again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GivenUp {
-    /// Where it stands: `failed` or `cancelling`.
+    /// Its status: `failed` or `cancelling`.
     pub status: Status,
     /// When its country is asked next.
     pub next: Timestamp,
@@ -127,7 +127,7 @@ impl Account {
         Ok(if erased { RedriveAction::Drop } else { RedriveAction::PutBack })
     }
 
-    /// SQS moves the messages to the queues that they came from, by itself, one task a queue at a time
+    /// SQS moves the messages to the queues that they came from, by itself, one task per queue at a time
     /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>).
     async fn start_move_task(&self, dead_letters: &str) -> Result<Moved> {
         let source = self.arn("sqs", "", dead_letters);

@@ -1,6 +1,6 @@
 //! Four weeks of slots for each country, from tomorrow on: something to book on a stack that has just started.
 //!
-//! The numbers begin at 100 and follow the time, so that a slot has the same number whenever the stack is started.
+//! The numbers begin at 100 and follow the time, so a slot has the same number whenever the stack is started.
 
 use std::fmt::Write as _;
 

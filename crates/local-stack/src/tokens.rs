@@ -1,4 +1,4 @@
-//! An issuer of bearer tokens for local use: it stands in for the identity provider of a clinic.
+//! An issuer of bearer tokens for local use: it takes the place of a clinic's identity provider.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -211,7 +211,7 @@ fn stored(file: &Path, make: impl FnOnce() -> Result<Vec<u8>, Unspecified>) -> R
             .mode(0o600)
             .open(&unfinished)?
             .write_all(&content)?;
-        // Another process may have been faster; its file stands then.
+        // Another process may have been faster; its file is kept then.
         let linked = fs::hard_link(&unfinished, file);
         fs::remove_file(&unfinished)?;
         linked.or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })

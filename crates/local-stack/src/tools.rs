@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::command::{last_lines, put_in_place, successful};
 use crate::process::on_path;
 use crate::progress::Progress;
-use crate::setup::{last_lines, put_in_place, successful};
 
 /// A program of a Python package.
 pub struct PythonTool {

@@ -3,7 +3,7 @@
 //! the logs and whoever looks at a trace sees the same.
 //!
 //! A line's own span began `duration_ms` before its `timestamp`. Its `span_id` and `parent_span_id` are those of the `traceparent` by
-//! which the hops call each other (W3C Trace Context). What was done in between, and waited for before, stands in its field
+//! which the hops call each other (W3C Trace Context). What was done in between, and waited for before, is in its field
 //! `spans`: `[{"name":"dynamodb.PutItem","start_offset_ms":0.4,"duration_ms":4.2}, …]`, with offsets from the beginning of the line's
 //! own span. Waits have negative ones. Queues tell their instants in whole milliseconds, as lines do.
 

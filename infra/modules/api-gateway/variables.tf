@@ -89,7 +89,7 @@ variable "throttling" {
 }
 
 variable "route_throttling" {
-  description = "What differs from `throttling` for a path, by the path as it is in `paths`, or `$default` for what is none of them."
+  description = "What differs from `throttling` for a path, by the path as it is in `paths`, or `$default` for what is not one of them."
   type = map(object({
     rate_per_second = number
     burst           = number

@@ -10,7 +10,7 @@ variable "policy" {
 
 variable "access_keys" {
   description = <<-EOT
-    Labels of the access keys, the newest last; the keys stand in the state. To rotate them, add a label, give the application the new
+    Labels of the access keys, the newest last; the state contains the keys. To rotate them, add a label, give the application the new
     output, and remove the old label.
   EOT
   type        = list(string)

@@ -42,7 +42,7 @@ locals {
     "kms:ViaService"    = [for service in var.services : "${service}.${data.aws_region.current.region}.amazonaws.com"]
   }
 
-  # Who may use the key is said by the policies of IAM; here stands only that the use goes through a service.
+  # The policies of IAM say who may use the key; this one only says that the use goes through a service.
   use_by_principals = [for statement in [
     {
       Sid       = "UseThroughServiceByIam"

@@ -8,13 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Deadline, Event, EventError};
-use crate::queue::{BatchAnswer, SourceQueue};
+use crate::queue::{BatchAnswer, INSTANCES, SourceQueue};
 use crate::schedule::Republished;
 use crate::settings::{self, SettingError};
 use crate::{gateway, queue, schedule};
-
-/// Instances at once: the messages of a batch. Lambda hands a function one event at a time.
-pub(crate) const INSTANCES: u32 = 10;
 
 pub(crate) struct Function {
     executor: Executor,

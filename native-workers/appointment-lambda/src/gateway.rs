@@ -19,7 +19,7 @@ use crate::event::EventError;
 
 pub(crate) type Response = ApiGatewayV2httpResponse;
 
-/// What stands in no path: API Gateway hands over a path that is partly decoded, in which `?` and `#` are the client's `%3F`
+/// What no path contains: API Gateway hands over a path that is partly decoded, in which `?` and `#` are the client's `%3F`
 /// and `%23`.
 const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')

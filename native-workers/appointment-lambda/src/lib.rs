@@ -7,8 +7,8 @@
 //! | event | what the component gets |
 //! | --- | --- |
 //! | an HTTP API's request (payload format 2.0) | the HTTP request, where one of its public routes matches |
-//! | messages of SQS | each message by `handle-queue-message`, in an instance of its own, ten at a time; the answer names those that failed |
-//! | `{"countryISO":"PE"}`, from the schedule | `POST /internal/republish` with that body, again while the answer says `more` and there is time |
+//! | messages of SQS | each message by `handle-queue-message`, in an instance of its own, ten at a time; the response names those that failed |
+//! | `{"countryISO":"PE"}`, from the schedule | `POST /internal/republish` with that body, again while the response says `more` and there is time |
 //!
 //! An event is answered when its instances have ended and their lines are on the standard output: after that Lambda freezes the
 //! process.

@@ -1,4 +1,4 @@
-//! Messages of SQS: each in an instance of its own, so that what happens to one is that one's alone.
+//! Messages of SQS: each in an instance of its own, so what happens to one is that one's alone.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,13 +16,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::event::{Deadline, EventError};
-use crate::function::INSTANCES;
 use crate::settings;
+
+/// Instances at once: the messages of a batch. Lambda hands a function one event at a time.
+pub(crate) const INSTANCES: u32 = 10;
 
 /// How long setting a message's visibility may take. An instance ends so much earlier.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The answer that `ReportBatchItemFailures` asks for.
+/// The response that `ReportBatchItemFailures` asks for.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BatchAnswer {

@@ -38,7 +38,7 @@ pub(crate) struct Republished {
 ///
 /// # Errors
 ///
-/// [`EventError::Republish`] with the status or the fault of an answer.
+/// [`EventError::Republish`] with the status or the fault of a response.
 pub(crate) async fn republish(
     executor: &Executor,
     component: &str,

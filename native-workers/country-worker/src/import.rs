@@ -90,7 +90,7 @@ pub enum ImportError {
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
-    /// The database's answer is none of this version's.
+    /// This version does not know what the database returned.
     #[error("the database answers with a report of another version: {0}")]
     Report(#[from] serde_json::Error),
 }
@@ -102,7 +102,7 @@ pub enum ImportError {
 /// this name.
 ///
 /// # Errors
-/// See [`ImportError`]. Lines that are refused are none: the report tells them.
+/// See [`ImportError`]. A refused line is not an error: the report names it.
 pub async fn import(
     connection: &mut PgConnection,
     country: Country,

@@ -55,7 +55,7 @@ fn classify(body: &str, error: &serde_json::Error) -> Unreadable {
     }
     match serde_json::from_str(body) {
         Ok(Versioned { version: 1, kind }) => {
-            let known = |kind: &str| Command::ALL.iter().any(|command| command.as_str() == kind);
+            let known = |kind: &str| kind.parse::<Command>().is_ok();
             match kind.as_str() {
                 Some(kind) if !known(kind) => Unreadable::UnknownType,
                 _ => Unreadable::NotACommand,

@@ -27,7 +27,7 @@ pub struct Moment {
     pub offset: UtcOffset,
 }
 
-/// Why a local time is none.
+/// Why a text is not a local time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTime {
     /// It is not written as `2026-12-01T09:00`, with or without an offset such as `-05:00`.

@@ -57,7 +57,7 @@ pub enum MigrateError {
     /// Secrets Manager did not give the master secret; its code, or what kept its answer from coming.
     #[error("the secret of DATABASE_MASTER_SECRET_ARN cannot be read: {0}")]
     SecretUnreadable(String),
-    /// The secret is none that RDS keeps. Its content stays out.
+    /// The secret is not one that RDS keeps. Its content is not shown.
     #[error("the secret of DATABASE_MASTER_SECRET_ARN is malformed: expected {{\"username\": …, \"password\": …}}")]
     SecretMalformed,
     /// No connection to the database.

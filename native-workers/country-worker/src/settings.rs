@@ -162,7 +162,7 @@ pub enum InvalidSetting {
         /// What belongs there.
         expected: &'static str,
     },
-    /// Its value is none that can be used.
+    /// Its value cannot be used.
     #[error("the environment variable {variable} is malformed: expected {expected}")]
     Malformed {
         /// Its name.

@@ -285,7 +285,7 @@ impl<D: fmt::Debug, B: fmt::Debug, Q: fmt::Debug> fmt::Debug for Worker<D, B, Q>
 
 /// One command per appointment, the greatest: a cancellation wins over everything, and the question for the decision over
 /// the request, which the person was told has failed. A message that names another person or slot than the first one for
-/// its appointment is none.
+/// its appointment is not a command.
 fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<AppointmentId, AppointmentMessage> {
     let mut commands: BTreeMap<AppointmentId, AppointmentMessage> = BTreeMap::new();
     for entry in messages {

@@ -214,7 +214,7 @@ impl Intake {
         Ok(())
     }
 
-    /// A failure is left to the republisher: the row stands in the index `pending`.
+    /// A failure is left to the republisher: the row is in the index `pending`.
     async fn publish(&self, appointment: &Appointment, trace: TraceContext) {
         let Some(message) = AppointmentMessage::new(Command::Request, appointment, trace) else { return };
         let attribute =

@@ -64,7 +64,7 @@ pub(super) async fn any(waitables: &[&Waitable]) {
 /// come from this module.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
-    // Every turn polls it, so that nobody has to wake it.
+    // Every turn polls it, so nobody has to wake it.
     let mut context = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
