@@ -109,7 +109,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     let mut exchange = Exchange {
         arrived,
         trace: chance.trace(caller),
-        calls: CallLog::default(),
+        calls: CallLog::since(arrived),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
         appointment_id: None,
         country: None,
@@ -224,6 +224,10 @@ async fn admit(route: &Route, headers: &HeaderMap, exchange: &mut Exchange) -> R
     }
     exchange.audit.person = route.insured_id();
     let caller = Caller::identify(headers, exchange).await?;
+    if !matches!(caller, Caller::Anybody) {
+        // A signature takes milliseconds, and an issuer's keys may have to be fetched.
+        exchange.calls.waited();
+    }
     exchange.authentication = Some(caller.authentication());
     exchange.audit.actor = caller.subject().map(str::to_owned);
     let role = match route.insured_id() {

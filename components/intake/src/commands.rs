@@ -52,7 +52,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn read(request: &'a Request) -> Result<Self, Failure> {
+    pub(crate) fn read(request: &'a Request, exchange: &Exchange) -> Result<Self, Failure> {
         require_json(request.headers())?;
         let wait = Wait::wanted(request.headers())?;
         let idempotency_key = idempotency_key(request.headers())?;
@@ -61,6 +61,9 @@ impl<'a> Asked<'a> {
             BodyError::Late => Problem::new(ProblemCode::RequestTimeout),
             BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
         })?;
+        if request.body().was_awaited() {
+            exchange.calls.waited();
+        }
         Ok(Self { wait, idempotency_key, body })
     }
 }
@@ -90,7 +93,7 @@ pub(crate) async fn book(
     chance: &Chance,
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
-    let asked = Asked::read(request)?;
+    let asked = Asked::read(request, exchange)?;
     let wanted = AppointmentRequest::from_json(&asked.body).map_err(invalid_request)?;
     exchange.audit.person = Some(wanted.insured_id);
     let role = caller.act_for(wanted.insured_id)?;

@@ -18,7 +18,7 @@ pub(crate) async fn move_to(
     exchange: &mut Exchange,
 ) -> Result<Response, Failure> {
     exchange.appointment_id = Some(original_id);
-    let asked = Asked::read(request)?;
+    let asked = Asked::read(request, exchange)?;
     let wanted = MoveRequest::from_json(&asked.body).map_err(invalid_request)?;
     let backend = Backend::read(exchange)?;
     let kept = backend.table().get(&insured_id, original_id).await?;
