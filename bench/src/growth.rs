@@ -15,7 +15,7 @@ use appointment::{
     SlotState, SlotStatus, Status, Timestamp, TraceContext, UtcOffset, Version1,
 };
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Transport, TransportError};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Terms, Transport, TransportError};
 use backplane::{
     Applied, AppointmentsTable, CLAIM_DURATION, PageRequest, PendingShards, RepublishSchedule, SLOT_RETENTION,
     SlotSearch, SlotsTable,
@@ -388,13 +388,13 @@ impl Transport for Metered {
     async fn send(
         &self,
         mut request: http::Request<Bytes>,
-        limit: Duration,
+        terms: Terms,
     ) -> Result<http::Response<Bytes>, TransportError> {
         if let Ok(Value::Object(mut input)) = serde_json::from_slice(request.body()) {
             input.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
             *request.body_mut() = Value::Object(input).to_string().into();
         }
-        let answer = self.transport.send(request, limit).await?;
+        let answer = self.transport.send(request, terms).await?;
         if let Ok(output) = serde_json::from_slice::<Value>(answer.body())
             && let Some(units) = output.pointer("/ConsumedCapacity/CapacityUnits").and_then(Value::as_f64)
         {

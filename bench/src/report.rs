@@ -133,7 +133,7 @@ impl Results {
             Target::at_most("instantiation, p50", 60.0, " µs", 1, component.map(|each| each.instantiation_p50_us)),
             Target::at_most(
                 "calls to the host, a booking",
-                70.0,
+                60.0,
                 "",
                 0,
                 self.host_calls.as_ref().and_then(|all| all.last()).map(|booking| booking.sum() as f64),

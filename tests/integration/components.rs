@@ -1,8 +1,9 @@
 //! The components as they are shipped, in the embedded host, against a double of AWS that records what they send.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use appointment::Timestamp;
 use bytes::Bytes;
@@ -53,10 +54,16 @@ pub(crate) const OWN_ID: &str = "{own appointment id}";
 pub(crate) struct Double {
     pub(crate) url: String,
     pub(crate) sent: Arc<Mutex<Vec<Sent>>>,
+    /// How many connections it has taken.
+    pub(crate) connections: Arc<AtomicUsize>,
+    /// How long it lets an operation wait for its answer.
+    pub(crate) delays: Delays,
     task: tokio::task::JoinHandle<()>,
 }
 
 type Answers = Arc<Mutex<HashMap<String, VecDeque<Scripted>>>>;
+
+type Delays = Arc<Mutex<HashMap<&'static str, Duration>>>;
 
 impl Double {
     pub(crate) async fn start(script: &[(&str, u16, String)]) -> Self {
@@ -68,19 +75,26 @@ impl Double {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sent = Arc::new(Mutex::new(Vec::new()));
-        let recorded = Arc::clone(&sent);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (recorded, taken) = (Arc::clone(&sent), Arc::clone(&connections));
+        let delays = Delays::default();
+        let pauses = Arc::clone(&delays);
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
+                taken.fetch_add(1, Ordering::Relaxed);
                 let (answers, sent) = (Arc::clone(&answers), Arc::clone(&recorded));
+                let pauses = Arc::clone(&pauses);
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(request, Arc::clone(&answers), Arc::clone(&sent)));
+                    let service = service_fn(move |request| {
+                        answer(request, Arc::clone(&answers), Arc::clone(&sent), Arc::clone(&pauses))
+                    });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(connection), service)
                         .await;
                 });
             }
         });
-        Self { url, sent, task }
+        Self { url, sent, connections, delays, task }
     }
 
     pub(crate) fn operations(&self) -> Vec<String> {
@@ -98,6 +112,7 @@ async fn answer(
     request: Request<Incoming>,
     answers: Answers,
     sent: Arc<Mutex<Vec<Sent>>>,
+    delays: Delays,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -119,7 +134,11 @@ async fn answer(
     });
     let own_id = body.split("\"appointment#").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
     let text = text.replace(OWN_ID, own_id);
+    let delay = delays.lock().unwrap().get(operation.as_str()).copied();
     sent.lock().unwrap().push(Sent { operation, headers: head.headers, body });
+    if let Some(delay) = delay {
+        tokio::time::sleep(delay).await;
+    }
     if status == 0 {
         return Err(std::io::Error::other("the connection is to break"));
     }

@@ -54,6 +54,7 @@ mod slots_model;
 mod slots_stack;
 mod slots_table;
 mod slots_zones;
+mod slow_aws;
 mod states;
 mod texts;
 mod traces;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Transport, TransportError};
+use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Terms, Transport, TransportError};
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -112,7 +112,7 @@ fn what_no_header_can_carry_is_an_error_that_shows_nothing_of_it() {
 struct Recorder(Mutex<Vec<http::Request<Bytes>>>);
 
 impl Transport for Recorder {
-    async fn send(&self, request: http::Request<Bytes>, _: Duration) -> Result<http::Response<Bytes>, TransportError> {
+    async fn send(&self, request: http::Request<Bytes>, _: Terms) -> Result<http::Response<Bytes>, TransportError> {
         self.0.lock().unwrap().push(request);
         Ok(http::Response::new(Bytes::from_static(b"{}")))
     }

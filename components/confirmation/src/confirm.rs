@@ -25,7 +25,6 @@ struct Done {
 }
 
 /// What is known of a message while it is handled, for the log.
-#[derive(Default)]
 struct Seen {
     event: Option<OutcomeEvent>,
     /// The bus's own time of it.
@@ -36,7 +35,7 @@ struct Seen {
 /// Applies the outcome in a message's body, and writes one log line about it.
 pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
     let entropy = RequestEntropy::draw();
-    let mut seen = Seen::default();
+    let mut seen = Seen { event: None, time: None, calls: CallLog::since(delivery.arrived) };
     let result = confirm(body, delivery, &mut seen).await;
     let Seen { event, time, calls } = seen;
     let caller = event.as_ref().map(|event| event.detail.traceparent);

@@ -32,7 +32,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     let mut context = RequestContext {
         arrived,
         trace: entropy.trace(caller),
-        calls: CallLog::default(),
+        calls: CallLog::since(arrived),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
         appointment_id: None,
         country: None,
@@ -152,6 +152,10 @@ async fn admit(
     }
     context.audit.person = route.insured_id();
     let caller = Caller::identify(headers, context).await?;
+    if !matches!(caller, Caller::Anybody) {
+        // A signature takes milliseconds, and an issuer's keys may have to be fetched.
+        context.calls.waited();
+    }
     context.authentication = Some(caller.authentication());
     context.audit.actor = caller.subject().map(str::to_owned);
     let role = match route.insured_id() {

@@ -54,7 +54,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn read(request: &'a Request) -> Result<Self, RequestError> {
+    pub(crate) fn read(request: &'a Request, context: &RequestContext) -> Result<Self, RequestError> {
         require_json(request.headers())?;
         let wait = Wait::wanted(request.headers())?;
         let idempotency_key = idempotency_key(request.headers())?;
@@ -63,6 +63,9 @@ impl<'a> Asked<'a> {
             BodyError::Late => Problem::new(ProblemCode::RequestTimeout),
             BodyError::Broken => Problem::new(ProblemCode::InvalidJson),
         })?;
+        if request.body().was_awaited() {
+            context.calls.waited();
+        }
         Ok(Self { wait, idempotency_key, body })
     }
 }
@@ -92,7 +95,7 @@ pub(crate) async fn book(
     entropy: &RequestEntropy,
     context: &mut RequestContext,
 ) -> Result<Response, RequestError> {
-    let asked = Asked::read(request)?;
+    let asked = Asked::read(request, context)?;
     let wanted = AppointmentRequest::from_json(&asked.body).map_err(invalid_request)?;
     context.audit.person = Some(wanted.insured_id);
     let role = caller.act_for(wanted.insured_id)?;

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_http::Transport;
 use aws_http::wasi::WasiTransport;
+use aws_http::{Terms, Transport};
 use bytes::Bytes;
 use edge_component::{Level, Setting, SettingError};
 use http::{StatusCode, Uri};
@@ -185,7 +185,7 @@ async fn published_keys(
 async fn fetch(url: &Uri) -> Result<(String, Vec<Jwk>), String> {
     let request = http::Request::get(url).header(http::header::ACCEPT, "application/json");
     let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-    let response = WasiTransport.send(request, LIMIT).await.map_err(|error| error.to_string())?;
+    let response = WasiTransport.send(request, Terms::within(LIMIT)).await.map_err(|error| error.to_string())?;
     if response.status() != StatusCode::OK {
         return Err(format!("it answers with status {}", response.status().as_u16()));
     }

@@ -19,7 +19,7 @@ pub(crate) async fn move_to(
     context: &mut RequestContext,
 ) -> Result<Response, RequestError> {
     context.appointment_id = Some(original_id);
-    let asked = Asked::read(request)?;
+    let asked = Asked::read(request, context)?;
     let wanted = MoveRequest::from_json(&asked.body).map_err(invalid_request)?;
     let backend = Backend::read(context)?;
     let stored = backend.table().get(&insured_id, original_id).await?;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -26,6 +27,8 @@ struct Calls {
     calls: Vec<Call>,
     /// The clock as it was read last.
     read: Option<SystemTime>,
+    /// Nobody has waited for anything since then.
+    is_now: bool,
     /// Calls that began without a reading of the clock, and so are owed one.
     owed: usize,
 }
@@ -45,6 +48,18 @@ enum Ended {
 }
 
 impl CallLog {
+    /// The log of a request, by the reading of the clock with which it came: its first call begins then, unless the request waits
+    /// for something before ([`waited`](Self::waited)).
+    #[must_use]
+    pub fn since(arrived: SystemTime) -> Self {
+        Self(Arc::new(Mutex::new(Calls { read: Some(arrived), is_now: true, ..Calls::default() })))
+    }
+
+    /// Says that time has passed since the clock was read.
+    pub fn waited(&self) {
+        self.lock().is_now = false;
+    }
+
     /// The calls in the order in which they began, as `now` tells them: those whose end is not known yet end then.
     #[must_use]
     pub fn calls(&self, now: SystemTime) -> Vec<LoggedCall> {
@@ -65,7 +80,9 @@ impl CallLog {
     /// Begins a call, which ends when the guard is dropped.
     pub(crate) fn begin(&self, service: &str, operation: &str) -> Running<'_> {
         let mut log = self.lock();
+        let is_now = mem::take(&mut log.is_now);
         let started = match log.read {
+            Some(read) if is_now => read,
             Some(read) if log.calls.iter().any(|call| call.ended == Ended::Not) => {
                 log.owed += 1;
                 read
@@ -87,6 +104,7 @@ impl Calls {
             call.ended = Ended::At(now);
         }
         self.read = Some(now);
+        self.is_now = false;
         now
     }
 
@@ -147,6 +165,21 @@ mod tests {
         );
         assert_eq!((calls[0].ended, calls[1].ended), (calls[1].started, now));
         assert!(calls[0].started + STEP <= calls[0].ended);
+    }
+
+    #[test]
+    fn the_first_call_begins_with_the_request_where_nothing_was_waited_for() {
+        let arrived = SystemTime::now() - STEP;
+        let log = CallLog::since(arrived);
+        drop(log.begin("dynamodb", "PutItem"));
+        drop(log.begin("sns", "Publish"));
+        let late = CallLog::since(arrived);
+        late.waited();
+        drop(late.begin("dynamodb", "PutItem"));
+        let now = SystemTime::now();
+        assert_eq!(log.calls(now)[0].started, arrived);
+        assert!(arrived + STEP <= log.calls(now)[1].started);
+        assert!(arrived + STEP <= late.calls(now)[0].started);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::endpoint::Service;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Retry, RetryPolicy};
 use crate::signer::Signer;
-use crate::transport::{Transport, TransportError, X_AMZN_ERRORTYPE};
+use crate::transport::{AnswerBody, Terms, Transport, TransportError, X_AMZN_ERRORTYPE};
 
 const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
@@ -131,20 +131,34 @@ impl<T: Transport> Client<T> {
         I: Serialize + ?Sized,
         O: DeserializeOwned,
     {
-        let operation = target.rsplit('.').next().unwrap_or(target);
-        let call = Call {
-            service,
-            operation,
-            method: Method::POST,
-            path_and_query: "/",
-            content_type: version.content_type(),
-            target: Some(target),
-            headers: &[],
-            protocol: Protocol::Json,
-        };
+        let call = Call::json(service, version, target, AnswerBody::Json);
         let body = serde_json::to_vec(input).map_err(|error| call.invalid_request(&error))?;
         let answer = self.send(&call, body.into(), retry).await?;
         answer.parse_json(&call)
+    }
+
+    /// As [`json`](Self::json), for a call whose status says everything: a transport may leave the body of a 2xx answer unread.
+    ///
+    /// Only for a call before another one, in whose time the body comes: a connection on which it comes after the instance's end
+    /// cannot be used again.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn json_unread<I>(
+        &self,
+        service: Service<'_>,
+        version: JsonVersion,
+        target: &str,
+        input: &I,
+        retry: Retry,
+    ) -> Result<(), Error>
+    where
+        I: Serialize + ?Sized,
+    {
+        let call = Call::json(service, version, target, AnswerBody::Unread);
+        let body = serde_json::to_vec(input).map_err(|error| call.invalid_request(&error))?;
+        self.send(&call, body.into(), retry).await?;
+        Ok(())
     }
 
     /// A call of an AWS Query service: form-encoded parameters, XML back, which is returned as text.
@@ -170,6 +184,7 @@ impl<T: Transport> Client<T> {
             target: None,
             headers: &[],
             protocol: Protocol::Query,
+            answer: AnswerBody::Xml,
         };
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("Action", action)
@@ -207,6 +222,7 @@ impl<T: Transport> Client<T> {
             target: None,
             headers: &[],
             protocol: Protocol::RestJson,
+            answer: AnswerBody::Json,
         };
         let body = match body {
             Some(body) => serde_json::to_vec(body).map_err(|error| call.invalid_request(&error))?,
@@ -244,6 +260,7 @@ impl<T: Transport> Client<T> {
             target: None,
             headers,
             protocol,
+            answer: AnswerBody::Bytes,
         };
         let answer = self.send(&call, body, Retry::Safe).await?;
         Ok((answer.headers, answer.body))
@@ -252,8 +269,8 @@ impl<T: Transport> Client<T> {
     /// Sends a call until an attempt is answered with 2xx or nothing allows another.
     async fn send(&self, call: &Call<'_>, body: Bytes, retry: Retry) -> Result<Answer, Error> {
         let running = self.calls.as_ref().map(|calls| calls.begin(call.service.signing_name, call.operation));
-        let started = running.as_ref().map_or_else(SystemTime::now, |running| running.started);
-        let mut remaining = self.deadline;
+        let began = running.as_ref().map_or_else(SystemTime::now, |running| running.started);
+        let (mut started, mut remaining) = (began, self.deadline);
         let mut attempts = 0;
         let mut effect_unknown = false;
         loop {
@@ -262,7 +279,7 @@ impl<T: Transport> Client<T> {
             })?;
             attempts += 1;
             let limit = self.attempt.min(remaining);
-            let kind = match self.transport.send(request, limit).await {
+            let kind = match self.transport.send(request, Terms { started, limit, body: call.answer }).await {
                 Ok(answer) if answer.status().is_success() => {
                     let (head, body) = answer.into_parts();
                     return Ok(Answer { headers: head.headers, body, attempts });
@@ -278,11 +295,12 @@ impl<T: Transport> Client<T> {
                 Retry::OnlyIfNotSent => kind.is_transient_without_effect(),
             };
             // Only a failure asks for the time.
-            remaining = self.deadline.saturating_sub(started.elapsed().unwrap_or_default());
+            let now = SystemTime::now();
+            remaining = self.deadline.saturating_sub(now.duration_since(began).unwrap_or_default());
             match self.retries.pause_after(attempts) {
                 Some(pause) if may_repeat && pause < remaining => {
                     self.transport.sleep(pause).await;
-                    remaining -= pause;
+                    (started, remaining) = (now + pause, remaining - pause);
                 }
                 _ => {
                     return Err(Error::new(kind, call.service.signing_name, call.operation, attempts, effect_unknown));
@@ -343,6 +361,7 @@ struct Call<'a> {
     target: Option<&'a str>,
     headers: &'a [(HeaderName, HeaderValue)],
     protocol: Protocol,
+    answer: AnswerBody,
 }
 
 #[derive(Clone, Copy)]
@@ -353,7 +372,21 @@ enum Protocol {
     RestXml,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    fn json(service: Service<'a>, version: JsonVersion, target: &'a str, answer: AnswerBody) -> Self {
+        Self {
+            service,
+            operation: target.rsplit('.').next().unwrap_or(target),
+            method: Method::POST,
+            path_and_query: "/",
+            content_type: version.content_type(),
+            target: Some(target),
+            headers: &[],
+            protocol: Protocol::Json,
+            answer,
+        }
+    }
+
     fn invalid_request(&self, error: &serde_json::Error) -> Error {
         let reason = format!("its input cannot be written as JSON: {error}");
         Error::new(ErrorKind::InvalidRequest { reason }, self.service.signing_name, self.operation, 0, false)

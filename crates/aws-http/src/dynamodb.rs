@@ -52,6 +52,15 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
         self.client.json(self.service, JsonVersion::V1_0, "DynamoDB_20120810.PutItem", input, retry).await
     }
 
+    /// `PutItem` whose answer says nothing of the item, before other calls of the same instance: see
+    /// [`Client::json_unread`].
+    ///
+    /// # Errors
+    /// As [`put_item`](Self::put_item).
+    pub async fn put_item_unread(&self, input: &PutItem<'_>, retry: Retry) -> Result<(), Error> {
+        self.client.json_unread(self.service, JsonVersion::V1_0, "DynamoDB_20120810.PutItem", input, retry).await
+    }
+
     /// `UpdateItem`: changes attributes of an item, and creates it where the condition allows.
     ///
     /// # Errors
@@ -63,7 +72,7 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
     /// `TransactWriteItems`: all of up to 100 writes, or none.
     ///
     /// With a client token the call is repeated freely, because DynamoDB executes one token once within ten minutes;
-    /// without one, only where the first attempt certainly did nothing.
+    /// without one, only where the first attempt certainly did nothing. Its answer is left unread ([`Client::json_unread`]).
     ///
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind). A transaction that lost against another one only (`TransactionConflict`) is
@@ -73,17 +82,10 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
             Some(_) => Retry::Safe,
             None => Retry::OnlyIfNotSent,
         };
-        let _: Nothing = self
-            .client
-            .json(self.service, JsonVersion::V1_0, "DynamoDB_20120810.TransactWriteItems", input, retry)
-            .await?;
-        Ok(())
+        let target = "DynamoDB_20120810.TransactWriteItems";
+        self.client.json_unread(self.service, JsonVersion::V1_0, target, input, retry).await
     }
 }
-
-/// An answer whose members do not matter.
-#[derive(Deserialize)]
-struct Nothing {}
 
 /// A value of an attribute.
 ///

@@ -61,4 +61,4 @@ pub use endpoint::{Endpoint, EndpointError, Service};
 pub use error::{CancellationReason, Error, ErrorKind};
 pub use retry::{Retry, RetryPolicy};
 pub use signer::{Signer, SigningError};
-pub use transport::{Transport, TransportError};
+pub use transport::{AnswerBody, Terms, Transport, TransportError};

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use crate::transport::{MAX_ANSWER_BYTES, Transport, TransportError};
+use crate::transport::{MAX_ANSWER_BYTES, Terms, Transport, TransportError};
 
 /// How long a connection may take to come about, within the limit of its exchange.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -52,12 +52,8 @@ impl Default for NativeTransport {
 }
 
 impl Transport for NativeTransport {
-    async fn send(
-        &self,
-        request: http::Request<Bytes>,
-        limit: Duration,
-    ) -> Result<http::Response<Bytes>, TransportError> {
-        timeout(limit, self.exchange(request)).await.unwrap_or(Err(TransportError::Timeout))
+    async fn send(&self, request: http::Request<Bytes>, terms: Terms) -> Result<http::Response<Bytes>, TransportError> {
+        timeout(terms.limit, self.exchange(request)).await.unwrap_or(Err(TransportError::Timeout))
     }
 
     async fn sleep(&self, duration: Duration) {

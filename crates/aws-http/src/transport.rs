@@ -1,7 +1,7 @@
 //! How a request travels. Everything above this trait is the same inside a component and outside.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -17,7 +17,7 @@ pub(crate) const X_AMZN_ERRORTYPE: HeaderName = HeaderName::from_static("x-amzn-
 /// The futures have no `Send` bound: in a component nothing is `Send`. Where a transport's own futures are `Send`, those
 /// of [`Client`](crate::Client) over it are as well.
 pub trait Transport {
-    /// Sends a request whose `Host` follows from its URI, and reads the whole answer, all within `limit`.
+    /// Sends a request whose `Host` follows from its URI, and reads the whole answer, all within the limit.
     ///
     /// The implementation adds `Content-Length`, hands head and body over so that they leave in one write, and limits the
     /// answer's size. Of the answer's headers it needs to keep `x-amzn-errortype` only.
@@ -27,20 +27,105 @@ pub trait Transport {
     fn send(
         &self,
         request: http::Request<Bytes>,
-        limit: Duration,
+        terms: Terms,
     ) -> impl Future<Output = Result<http::Response<Bytes>, TransportError>>;
 
     /// Waits.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 }
 
+/// What holds for one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// When it begins.
+    pub started: SystemTime,
+    /// How long it may take, from its connection to the end of its answer.
+    pub limit: Duration,
+    /// What the body of its answer is.
+    pub body: AnswerBody,
+}
+
+impl Terms {
+    /// An exchange that begins now, with an answer of any kind.
+    #[must_use]
+    pub fn within(limit: Duration) -> Self {
+        Self { started: SystemTime::now(), limit, body: AnswerBody::Bytes }
+    }
+}
+
+/// What the body of an answer is, for a transport to which asking for its end is one more call of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerBody {
+    /// A JSON object.
+    Json,
+    /// An XML document whose root does not stand in itself.
+    Xml,
+    /// Anything.
+    Bytes,
+    /// A JSON object that nobody needs where the status is 2xx, before another exchange.
+    Unread,
+}
+
+/// How much of a body is looked through for its end. A longer one comes in several pieces in any case.
+#[cfg(any(target_os = "wasi", test))]
+const LOOKED_THROUGH_BYTES: usize = 4096;
+
+#[cfg(any(target_os = "wasi", test))]
+impl AnswerBody {
+    /// Whether the bytes are all of the body, as far as they tell. A body that breaks off never seems whole.
+    pub(crate) fn is_whole(self, body: &[u8]) -> bool {
+        body.len() <= LOOKED_THROUGH_BYTES
+            && match self {
+                Self::Json | Self::Unread => is_whole_json(body),
+                Self::Xml => is_whole_xml(body),
+                Self::Bytes => false,
+            }
+    }
+}
+
+/// Whether the last byte closes the object that the first one opens.
+#[cfg(any(target_os = "wasi", test))]
+fn is_whole_json(body: &[u8]) -> bool {
+    if !matches!(body, [b'{', .., b'}']) {
+        return false;
+    }
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for (index, byte) in body.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => match depth {
+                0 => return false,
+                1 => return index + 1 == body.len(),
+                _ => depth -= 1,
+            },
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether the last tag closes the first element.
+#[cfg(any(target_os = "wasi", test))]
+fn is_whole_xml(body: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(body) else { return false };
+    let last =
+        text.trim_end().strip_suffix('>').and_then(|text| text.rsplit_once("</")).map(|(_, name)| name.trim_end());
+    let mut tags = text.split('<').skip(1).filter(|tag| !tag.starts_with(['?', '!']));
+    let first = tags.next().and_then(|tag| tag.split(['>', '/', ' ', '\n', '\r', '\t']).next());
+    first.is_some_and(|name| !name.is_empty()) && first == last
+}
+
 impl<T: Transport> Transport for &T {
     fn send(
         &self,
         request: http::Request<Bytes>,
-        limit: Duration,
+        terms: Terms,
     ) -> impl Future<Output = Result<http::Response<Bytes>, TransportError>> {
-        T::send(self, request, limit)
+        T::send(self, request, terms)
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
@@ -86,4 +171,55 @@ pub enum TransportError {
         /// The most that is taken.
         limit_bytes: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_body_is_known_by_its_end() {
+        let json = [
+            ("{}", true),
+            (r#"{"Items":[{"name":{"S":"}"}}],"Count":1}"#, true),
+            (r#"{"text":"a \" and a \\"}"#, true),
+            ("{}\n", false),
+            ("{}{}", false),
+            ("{]}", false),
+            ("[]", false),
+            ("", false),
+            ("{", false),
+            ("}", false),
+        ];
+        for (body, whole) in json {
+            assert_eq!(AnswerBody::Json.is_whole(body.as_bytes()), whole, "{body}");
+        }
+        let xml = [
+            ("<PublishResponse xmlns=\"u\"><Id>1</Id></PublishResponse>", true),
+            ("<?xml version=\"1.0\"?>\n<!-- a --><n:a>b</n:a >\n", true),
+            ("<a><b></b>", false),
+            ("<a/>", false),
+            ("a>", false),
+            ("</>", false),
+            ("", false),
+        ];
+        for (body, whole) in xml {
+            assert_eq!(AnswerBody::Xml.is_whole(body.as_bytes()), whole, "{body}");
+        }
+        assert!(!AnswerBody::Bytes.is_whole(b"{}"));
+        let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(LOOKED_THROUGH_BYTES));
+        assert!(!AnswerBody::Json.is_whole(long.as_bytes()), "it comes in pieces in any case");
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_never_whole() {
+        let json = r#"{"Items":[{"a":{"M":{"b":{"S":"}]}"}}}},{"c":{"L":[{"N":"1"}]}}],"Count":2}"#;
+        let xml = "<?xml version=\"1.0\"?><PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
+        for (kind, body) in [(AnswerBody::Json, json), (AnswerBody::Xml, xml)] {
+            assert!(kind.is_whole(body.as_bytes()), "{body}");
+            for length in 0..body.len() {
+                assert!(!kind.is_whole(&body.as_bytes()[..length]), "{}", &body[..length]);
+            }
+        }
+    }
 }

@@ -4,12 +4,12 @@
 //! delayed acknowledgement. Therefore a request is handed over with its length known and, where the body fits into what the
 //! host buffers, with the body already written and finished: the host has both when it first writes.
 
+mod timer;
 mod waiting;
 
 use std::mem;
 use std::time::Duration;
 
-use ::wasi::clocks::monotonic_clock;
 use ::wasi::http::outgoing_handler;
 use ::wasi::http::types::{
     ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
@@ -20,30 +20,30 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, StatusCode};
 
-use crate::transport::{MAX_ANSWER_BYTES, Transport, TransportError, X_AMZN_ERRORTYPE};
+use crate::transport::{AnswerBody, MAX_ANSWER_BYTES, Terms, Transport, TransportError, X_AMZN_ERRORTYPE};
 
+use timer::Timer;
 pub use waiting::run;
 use waiting::{Waitable, any};
 
 /// How much of an answer is asked for at once.
 const READ_BYTES: u64 = 64 * 1024;
 
+/// The most that one `blocking-write-and-flush` takes (`wasi:io/streams`).
+const WRITE_BYTES: usize = 4096;
+
 /// Sends through the host's `wasi:http/outgoing-handler`.
 ///
 /// Its futures need [`run`]. Several exchanges may be in flight at once; one that is dropped is cancelled.
 ///
-/// Calls to the host are what it costs (`docs/adr/0076-calls-to-the-host.md`). Therefore one timer of its own bounds an exchange, in place of three
-/// limits that the host would have to be told, and what an exchange has used is left to the host when it is over: the
-/// instance ends soon, and everything with it.
+/// Calls to the host are what it costs (`docs/adr/0076-calls-to-the-host.md`). Therefore one timer bounds an exchange, in place of three
+/// limits that the host would have to be told, and the next exchange too; and what an exchange has used is left to the host
+/// when it is over: the instance ends soon, and everything with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WasiTransport;
 
 impl Transport for WasiTransport {
-    async fn send(
-        &self,
-        request: http::Request<Bytes>,
-        limit: Duration,
-    ) -> Result<http::Response<Bytes>, TransportError> {
+    async fn send(&self, request: http::Request<Bytes>, terms: Terms) -> Result<http::Response<Bytes>, TransportError> {
         let authority = request.uri().authority().cloned();
         let failure = |code: &ErrorCode| failure(code, authority.as_ref().map_or("", |authority| authority.as_str()));
         let (request, content) = outgoing(request)?;
@@ -51,50 +51,44 @@ impl Transport for WasiTransport {
         let sink = body.write().map_err(|()| invalid("its body cannot be written"))?;
 
         // A stream is its body's child resource, and the exchange is the request's: each is gone before its parent.
-        let timer = Waitable::new(monotonic_clock::subscribe_duration(nanoseconds(limit)));
+        let mut timer = Timer::start(&terms);
         let exchange = if write_at_once(&sink, &content)? {
             finish(sink, body)?;
             outgoing_handler::handle(request, None).map_err(|code| failure(&code))?
         } else {
             let exchange = outgoing_handler::handle(request, None).map_err(|code| failure(&code))?;
-            match write_in_pieces(&sink, &content, &timer).await {
+            match write_in_pieces(&sink, &content, &mut timer).await {
                 Ok(()) => finish(sink, body)?,
                 // The peer answered early or is gone. The exchange says which.
                 Err(_closed) => drop((sink, body)),
             }
             exchange
         };
-        let incoming = head(exchange, &timer).await?.map_err(|code| failure(&code))?;
-        let response = read(incoming, &timer).await?;
-        timer.leave();
+        let incoming = head(exchange, &mut timer).await?.map_err(|code| failure(&code))?;
+        let response = read(incoming, terms.body, &mut timer).await?;
+        timer.keep();
         Ok(response)
     }
 
     async fn sleep(&self, duration: Duration) {
-        let timer = Waitable::new(monotonic_clock::subscribe_duration(nanoseconds(duration)));
-        loop {
-            any(&[&timer]).await;
-            if timer.is_ready() {
-                return;
-            }
-        }
+        timer::sleep(duration).await;
     }
 }
 
 /// Waits for the head of the answer. It is never there when an exchange begins, so nobody asks before.
 async fn head(
     exchange: FutureIncomingResponse,
-    timer: &Waitable,
+    timer: &mut Timer,
 ) -> Result<Result<IncomingResponse, ErrorCode>, TransportError> {
     let arrived = Waitable::new(exchange.subscribe());
     loop {
-        any(&[&arrived, timer]).await;
+        any(&[&arrived, timer.waitable()]).await;
         if let Some(outcome) = exchange.get() {
             arrived.leave();
             mem::forget(exchange);
             return outcome.map_err(|()| interrupted("its outcome was taken twice"));
         }
-        if timer.is_ready() {
+        if timer.is_over() {
             return Err(TransportError::Timeout);
         }
     }
@@ -130,10 +124,14 @@ fn outgoing(request: http::Request<Bytes>) -> Result<(OutgoingRequest, Bytes), T
 
 /// Writes the body where the host takes it whole without anyone reading yet, and says whether it did.
 ///
-/// A second piece could wait for a reader that comes with `handle` only, so it is one piece or none. wasmtime takes up
-/// to 1 MiB.
+/// A second piece could wait for a reader that comes with `handle` only, so it is one piece or none. wasmtime takes one of up
+/// to 1 MiB, and has room for it and the next, so that a flush has nothing to wait for, whatever the peer does.
 fn write_at_once(sink: &OutputStream, content: &[u8]) -> Result<bool, TransportError> {
     if content.is_empty() {
+        return Ok(true);
+    }
+    if content.len() <= WRITE_BYTES {
+        sink.blocking_write_and_flush(content).map_err(|_| invalid("its body cannot be written"))?;
         return Ok(true);
     }
     let budget = sink.check_write().map_err(|_| invalid("its body cannot be written"))?;
@@ -145,13 +143,13 @@ fn write_at_once(sink: &OutputStream, content: &[u8]) -> Result<bool, TransportE
 }
 
 /// Writes the body as fast as the host takes it, until the time is over.
-async fn write_in_pieces(sink: &OutputStream, mut content: &[u8], timer: &Waitable) -> Result<(), StreamError> {
+async fn write_in_pieces(sink: &OutputStream, mut content: &[u8], timer: &mut Timer) -> Result<(), StreamError> {
     let mut room = None;
     while !content.is_empty() {
         match sink.check_write()? {
             0 => {
-                any(&[room.get_or_insert_with(|| Waitable::new(sink.subscribe())), timer]).await;
-                if timer.is_ready() {
+                any(&[room.get_or_insert_with(|| Waitable::new(sink.subscribe())), timer.waitable()]).await;
+                if timer.is_over() {
                     return Err(StreamError::Closed);
                 }
             }
@@ -172,8 +170,20 @@ fn finish(sink: OutputStream, body: OutgoingBody) -> Result<(), TransportError> 
 }
 
 /// Reads the whole answer; of its headers, the error type of a failed call only.
-async fn read(incoming: IncomingResponse, timer: &Waitable) -> Result<http::Response<Bytes>, TransportError> {
+///
+/// Where its body tells that it is whole, its end is not asked for: the host has taken it off the connection by then.
+async fn read(
+    incoming: IncomingResponse,
+    kind: AnswerBody,
+    timer: &mut Timer,
+) -> Result<http::Response<Bytes>, TransportError> {
     let status = StatusCode::from_u16(incoming.status()).map_err(|_| interrupted("its status is no HTTP status"))?;
+    if kind == AnswerBody::Unread && status.is_success() {
+        mem::forget(incoming);
+        let mut response = http::Response::new(Bytes::new());
+        *response.status_mut() = status;
+        return Ok(response);
+    }
     let body = incoming.consume().map_err(|()| interrupted("its body was taken twice"))?;
     let source = body.stream().map_err(|()| interrupted("its body was taken twice"))?;
     let mut content = Vec::new();
@@ -182,8 +192,8 @@ async fn read(incoming: IncomingResponse, timer: &Waitable) -> Result<http::Resp
         match source.read(READ_BYTES) {
             Ok(piece) if piece.is_empty() => {
                 let more = more.get_or_insert_with(|| Waitable::new(source.subscribe()));
-                any(&[more, timer]).await;
-                if timer.is_ready() {
+                any(&[more, timer.waitable()]).await;
+                if timer.is_over() {
                     return Err(TransportError::Timeout);
                 }
             }
@@ -199,6 +209,9 @@ async fn read(incoming: IncomingResponse, timer: &Waitable) -> Result<http::Resp
         }
         if content.len() > MAX_ANSWER_BYTES {
             return Err(TransportError::TooLarge { limit_bytes: MAX_ANSWER_BYTES });
+        }
+        if kind.is_whole(&content) {
+            break;
         }
     }
 
@@ -264,9 +277,4 @@ fn invalid(reason: &str) -> TransportError {
 
 fn interrupted(reason: &str) -> TransportError {
     TransportError::Interrupted { reason: reason.to_owned() }
-}
-
-/// WASI's durations are nanoseconds.
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -134,7 +134,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         Self { shards, ..self }
     }
 
-    /// Keeps a new appointment in `pending`: one write.
+    /// Keeps a new appointment in `pending`: one write. Its publication follows, in whose time the write's answer comes.
     ///
     /// # Errors
     ///
@@ -146,8 +146,8 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         schedule: &RepublishSchedule,
     ) -> Result<(), StoreError> {
         let put = self.new_appointment(appointment, trace, schedule);
-        match self.dynamodb.put_item(&put, Retry::Safe).await {
-            Ok(_) => Ok(()),
+        match self.dynamodb.put_item_unread(&put, Retry::Safe).await {
+            Ok(()) => Ok(()),
             // The id is fresh, so only our own first try, whose response was lost, can have written it.
             Err(error) if error.took_effect_unknown() && is_condition_failed(&error) => Ok(()),
             Err(error) => Err(error.into()),

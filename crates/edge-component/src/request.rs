@@ -1,5 +1,6 @@
 //! What comes from a client and what goes back to it.
 
+use std::cell::Cell;
 use std::mem::{self, ManuallyDrop};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct IncomingBody {
     pub(crate) request: ManuallyDrop<IncomingRequest>,
     /// What `Content-Length` says, if it says anything.
     pub(crate) announced: Option<u64>,
+    /// It was not there when it was asked for.
+    pub(crate) was_awaited: Cell<bool>,
 }
 
 /// Why a body cannot be had.
@@ -53,14 +56,25 @@ impl IncomingBody {
             return Err(BodyError::TooLarge);
         }
         let body = self.request.consume().map_err(|()| BodyError::Broken)?;
-        let outcome = read_all(&body, limit, self.announced);
+        let outcome = read_all(&body, limit, self.announced, &self.was_awaited);
         // As the stream of it: the host clears them away with the instance.
         mem::forget(body);
         outcome
     }
+
+    /// Whether [`read`](Self::read) had to wait for it.
+    #[must_use]
+    pub fn was_awaited(&self) -> bool {
+        self.was_awaited.get()
+    }
 }
 
-fn read_all(body: &WasiBody, limit: usize, announced: Option<u64>) -> Result<Vec<u8>, BodyError> {
+fn read_all(
+    body: &WasiBody,
+    limit: usize,
+    announced: Option<u64>,
+    was_awaited: &Cell<bool>,
+) -> Result<Vec<u8>, BodyError> {
     let stream = ManuallyDrop::new(body.stream().map_err(|()| BodyError::Broken)?);
     let mut content = Vec::new();
     let mut deadline = None;
@@ -70,6 +84,7 @@ fn read_all(body: &WasiBody, limit: usize, announced: Option<u64>) -> Result<Vec
         let room = (limit - content.len()) as u64 + 1;
         match stream.read(room) {
             Ok(piece) if piece.is_empty() => {
+                was_awaited.set(true);
                 let deadline = deadline.get_or_insert_with(|| monotonic_clock::subscribe_duration(nanoseconds()));
                 let readable = stream.subscribe();
                 poll(&[&readable, deadline]);

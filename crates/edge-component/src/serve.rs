@@ -1,5 +1,6 @@
 //! One call of the host, which brings a request and takes a response: with as few calls back as that takes.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::time::SystemTime;
@@ -12,6 +13,9 @@ use wasi::http::types::{
 };
 
 use crate::{IncomingBody, Request, Response};
+
+/// The most that one `blocking-write-and-flush` takes (`wasi:io/streams`).
+const WRITE_BYTES: usize = 4096;
 
 /// Serves one call of the host: hands the request to `answer`, with the instant at which it came, and sends what it gives.
 ///
@@ -56,7 +60,11 @@ fn request(incoming: IncomingRequest) -> Option<Request> {
         }
     }
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut request = http::Request::new(IncomingBody { request: ManuallyDrop::new(incoming), announced });
+    let mut request = http::Request::new(IncomingBody {
+        request: ManuallyDrop::new(incoming),
+        announced,
+        was_awaited: Cell::new(false),
+    });
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
@@ -87,6 +95,13 @@ fn send(outgoing: ResponseOutparam, response: Response) {
     let mut rest: &[u8] = &content;
     let stream = body.write();
     if let Ok(stream) = &stream
+        && rest.len() <= WRITE_BYTES
+    {
+        // The host has room for one piece and the next before anybody reads, so that nothing waits for the client. Where it
+        // cannot take the body, the client has gone away.
+        let _ = stream.blocking_write_and_flush(rest);
+        rest = &[];
+    } else if let Ok(stream) = &stream
         && let Ok(budget) = stream.check_write()
     {
         let length = rest.len().min(usize::try_from(budget).unwrap_or(usize::MAX));
@@ -105,7 +120,7 @@ fn send(outgoing: ResponseOutparam, response: Response) {
     // our business any more.
     ResponseOutparam::set(outgoing, Ok(response));
     if let Ok(stream) = stream {
-        for piece in rest.chunks(4096) {
+        for piece in rest.chunks(WRITE_BYTES) {
             if stream.blocking_write_and_flush(piece).is_err() {
                 break;
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_http::native::NativeTransport;
-use aws_http::{Transport, TransportError};
+use aws_http::{Terms, Transport, TransportError};
 use bytes::Bytes;
 
 /// The time limit of each step of a call.
@@ -32,7 +32,7 @@ impl Http {
         request: http::Request<Bytes>,
         limit: Duration,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        self.0.send(request, limit).await
+        self.0.send(request, Terms::within(limit)).await
     }
 
     /// `GET`s a URL.

@@ -3,8 +3,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use aws_http::Transport as _;
 use aws_http::native::NativeTransport;
+use aws_http::{Terms, Transport as _};
 use bytes::Bytes;
 use http::{Request, Response};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -163,7 +163,7 @@ struct Client(NativeTransport);
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        Ok(self.0.send(request, FLUSH_LIMIT).await?)
+        Ok(self.0.send(request, Terms::within(FLUSH_LIMIT)).await?)
     }
 }
 

@@ -1,0 +1,42 @@
+//! Calls to AWS that take long: one timer of the host serves several of them, and each has its own limit all the same.
+
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+
+use crate::components::{BOOKING, Double, JSON, call, host};
+
+/// Books while `PutItem` and `Publish` take so long; what was called, and how long the answer took.
+async fn book(put_ms: u64, publish_ms: u64) -> (Vec<String>, Duration) {
+    let double = Double::start(&[]).await;
+    let host = host(&double).await;
+    // Whatever a first request has to wait for has no part in it.
+    call(&host, Method::GET, "/health", &[], "").await;
+    let delays = [("PutItem", put_ms), ("Publish", publish_ms)];
+    double.delays.lock().unwrap().extend(delays.map(|(operation, delay)| (operation, Duration::from_millis(delay))));
+    let started = Instant::now();
+    let (status, _, body) = call(&host, Method::POST, "/appointments", &[JSON], BOOKING).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    (double.operations(), started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_that_ends_within_a_later_call_leaves_it_the_rest_of_its_time() {
+    let (operations, took) = book(700, 600).await;
+    assert_eq!(operations, ["PutItem", "Publish"], "both in time");
+    assert!(took >= Duration::from_millis(1_300), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_has_more_time_than_one_timer() {
+    let (operations, _) = book(1_200, 0).await;
+    assert_eq!(operations, ["PutItem", "Publish"], "no second attempt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_slow_write_a_publication_without_an_answer_ends_after_its_own_second() {
+    let (operations, took) = book(700, 60_000).await;
+    assert_eq!(operations, ["PutItem", "Publish", "UpdateItem"], "the booking is due at once");
+    assert!(took >= Duration::from_millis(1_650), "the publication has its whole second: {took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
