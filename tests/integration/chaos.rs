@@ -247,7 +247,7 @@ impl<'a> Person<'a> {
 async fn break_things(edge: &Edge<'_>, mut rng: Rng, stop: CancellationToken) -> BTreeMap<&'static str, u32> {
     const CALLS: [(&str, &[&str]); 2] = [
         ("intake", &["PutItem", "TransactWriteItems", "UpdateItem", "GetItem", "Query", "Publish"]),
-        ("confirmation", &["UpdateItem", "Query", "Publish", "PutEvents"]),
+        ("confirmation", &["UpdateItem", "PutItem", "Query", "Publish", "PutEvents"]),
     ];
     let faulty = edge.faulty;
     let mut broken: BTreeMap<&'static str, u32> = BTreeMap::new();

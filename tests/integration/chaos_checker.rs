@@ -137,7 +137,7 @@ impl Evidence {
             let decided = (status, reason.as_deref().unwrap_or_default(), replaced_by.as_deref().unwrap_or_default());
             match self.rows.get(id) {
                 Some(row) if decided == (text(&row["status"]), text(&row["reason"]), text(&row["replacedBy"])) => {}
-                row => found.push(format!("{country} says {decided:?} of {id}, the table {row:?}")),
+                row => found.push(format!("{country} says {decided:?} of {id}, the table {}", said(row))),
             }
         }
         let twice = holders.into_iter().filter(|(_, holders)| holders.len() > 1);
@@ -154,9 +154,10 @@ impl Evidence {
                 Some(shown) if text(&shown["status"]) == status && shown["version"]["N"] == version => {}
                 // Nothing has been told of it.
                 None if version == "1" => {}
-                shown => {
-                    found.push(format!("slot {slot} of {country} is {status} in version {version}, shown is {shown:?}"))
-                }
+                shown => found.push(format!(
+                    "slot {slot} of {country} is {status} in version {version}, shown is {}",
+                    said(shown)
+                )),
             }
         }
         found
@@ -240,6 +241,11 @@ impl Evidence {
     }
 }
 
+/// An item in words.
+fn said(item: Option<&Value>) -> String {
+    item.map_or_else(|| "nothing".to_owned(), Value::to_string)
+}
+
 /// Whether a row said `completed` once.
 fn was_completed(row: &Value) -> bool {
     row["history"]["L"].as_array().unwrap().iter().any(|entry| text(&entry["M"]["status"]) == "completed")
@@ -255,7 +261,9 @@ fn announcements(id: &str, row: &Value, announced: &[Value]) -> Vec<String> {
         if by_event.insert(event, detail).is_some_and(|before| before != detail) {
             found.push(format!("event {event} of {id} was announced in two ways"));
         }
-        if detail["insuredId"] != row["insuredId"]["S"] || detail["scheduleId"].to_string() != row["scheduleId"]["N"] {
+        if detail["insuredId"] != row["insuredId"]["S"]
+            || row["scheduleId"]["N"].as_str() != Some(&detail["scheduleId"].to_string())
+        {
             found.push(format!("event {event} of {id} was announced of another one: {detail}"));
         }
     }
