@@ -329,7 +329,7 @@ fn milliseconds(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-fn insured(population: Population, number: usize) -> Result<InsuredId> {
+pub(crate) fn insured(population: Population, number: usize) -> Result<InsuredId> {
     let person = match population {
         Population::One => 1,
         Population::Many | Population::Slots => number % PERSONS,
@@ -337,7 +337,7 @@ fn insured(population: Population, number: usize) -> Result<InsuredId> {
     Ok(format!("{person:05}").parse()?)
 }
 
-fn appointment(insured_id: InsuredId, number: usize, at: Timestamp) -> Result<Appointment> {
+pub(crate) fn appointment(insured_id: InsuredId, number: usize, at: Timestamp) -> Result<Appointment> {
     Ok(Appointment::requested(
         AppointmentId::new(at, std::array::from_fn(|_| fastrand::u8(..))),
         insured_id,
@@ -416,11 +416,11 @@ impl Transport for Metered {
     }
 }
 
-struct Store {
-    // Kept for its end, with which the process ends.
-    _process: Process,
+/// `dynalite` with one table, which it keeps in a folder.
+pub(crate) struct Store {
+    process: Process,
     client: Client<Metered>,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     cost: Arc<Mutex<Cost>>,
     /// The table, as `infra/backplane.json` has it.
     name: String,
@@ -430,7 +430,7 @@ struct Store {
 }
 
 impl Store {
-    async fn start(
+    pub(crate) async fn start(
         programs: &Programs,
         dynalite: &Path,
         folder: PathBuf,
@@ -465,7 +465,7 @@ impl Store {
             name,
             definition,
             loaded,
-            _process: {
+            process: {
                 let address = format!("127.0.0.1:{port}");
                 let listens = async || tokio::net::TcpStream::connect(&address).await.is_ok();
                 process.until_ready(Duration::from_secs(60), listens).await?;
@@ -473,6 +473,10 @@ impl Store {
             },
         };
         Ok(store)
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// What the operations since the last call cost.
@@ -488,7 +492,7 @@ impl Store {
     }
 
     /// Creates the table with these items.
-    async fn load(&self, items: impl Iterator<Item = Result<Value>>) -> Result<()> {
+    pub(crate) async fn load(&self, items: impl Iterator<Item = Result<Value>>) -> Result<()> {
         self.call("CreateTable", &self.definition).await?;
         let name = &self.name;
         while self.call("DescribeTable", &json!({ "TableName": name })).await?.pointer("/Table/TableStatus")
@@ -516,7 +520,7 @@ fn is_loaded(loaded: &Path, definition: &Value) -> bool {
 }
 
 /// An appointment as it lies in the table once its country has completed it.
-fn item(appointment: &Appointment) -> Value {
+pub(crate) fn item(appointment: &Appointment) -> Value {
     let at = appointment.created_at.to_string();
     json!({
         "insuredId": { "S": appointment.insured_id.as_str() },

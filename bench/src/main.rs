@@ -11,11 +11,13 @@
 //! | [`workers`] | the country's worker against `pgbench` |
 //! | [`end_to_end`] | from `202` to `completed` on the local stack, through API Gateway and from the edge; [`burst`] counts messages |
 //! | [`growth`] | what operations read as the table grows |
+//! | [`drain`] | how fast due commands are published after an outage |
 //!
 //! [`report`] writes what came out. A program that is compared runs as a process of its own, behind [`subjects`].
 
 mod burst;
 mod cold_start;
+mod drain;
 mod end_to_end;
 mod equal_answers;
 mod function_start;
@@ -74,6 +76,8 @@ enum Part {
     EndToEnd,
     /// What operations read as the table grows.
     Growth,
+    /// How fast due commands are published after an outage.
+    Drain,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -103,6 +107,7 @@ async fn run(options: Options) -> Result<()> {
         (Part::Workers, 1),
         (Part::EndToEnd, 2),
         (Part::Growth, 1),
+        (Part::Drain, 1),
     ];
     let progress = Progress::steps(steps.iter().filter(|(part, _)| wanted(*part)).map(|(_, steps)| steps).sum());
     let quick = options.quick;
@@ -116,6 +121,7 @@ async fn run(options: Options) -> Result<()> {
         workers: None,
         end_to_end: None,
         growth: None,
+        drain: None,
     };
     let mut failures = Failures::default();
     if wanted(Part::Intake) {
@@ -146,6 +152,10 @@ async fn run(options: Options) -> Result<()> {
     if wanted(Part::Growth) {
         let plan = if quick { growth::Plan::QUICK } else { growth::Plan::FULL };
         results.growth = failures.keep("growth", growth::measure(&programs, plan, &progress).await);
+    }
+    if wanted(Part::Drain) {
+        let rows = if quick { drain::QUICK } else { drain::FULL };
+        results.drain = failures.keep("drain", drain::measure(&programs, rows, &progress).await);
     }
 
     let is_whole = options.parts.is_empty() && !quick && failures.0.is_empty();

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cold_start::ColdStart;
+use crate::drain::{self, Drain};
 use crate::end_to_end::{EndToEnd, EntryPoint, Hop};
 use crate::function_start::{self, FunctionStart};
 use crate::growth::{self, Growth, Population};
@@ -33,6 +34,7 @@ pub(crate) struct Results {
     pub(crate) workers: Option<Workers>,
     pub(crate) end_to_end: Option<EndToEnd>,
     pub(crate) growth: Option<Growth>,
+    pub(crate) drain: Option<Drain>,
 }
 
 /// The resident memory after so many bookings.
@@ -188,6 +190,13 @@ impl Results {
                     growth.rows.iter().map(ratio).max_by(f64::total_cmp)
                 }),
             ),
+            Target::at_least(
+                "due commands of a country published a second",
+                drain::FULL as f64 / 600.0,
+                "",
+                0,
+                self.drain.as_ref().filter(|drain| drain.left_out.is_none()).map(Drain::rows_per_second),
+            ),
         ]
     }
 
@@ -247,6 +256,9 @@ impl Results {
         }
         if let Some(growth) = &self.growth {
             page.growth(growth);
+        }
+        if let Some(drain) = &self.drain {
+            page.drain(drain);
         }
         page.line(COSTS.trim_end());
         page.0
@@ -459,10 +471,11 @@ impl Page {
         self.line("");
         let hop = |hop: Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
         let names = end_to_end.rows.first().into_iter().flat_map(|row| &row.hops).map(|each| each.name);
-        let head: Vec<&str> = ["by", "per second", "accepted", "refused", "request to 202", "intake", "202 to completed"]
-            .into_iter()
-            .chain(names)
-            .collect();
+        let head: Vec<&str> =
+            ["by", "per second", "accepted", "refused", "request to 202", "intake", "202 to completed"]
+                .into_iter()
+                .chain(names)
+                .collect();
         let rows = end_to_end.rows.iter().map(|row| {
             let all = [
                 row.entry_point.label().to_owned(),
@@ -535,5 +548,26 @@ impl Page {
         });
         let head = ["whose", "appointments or slots", "operation", "items read", "returned", "units", "ms"];
         self.table(&head, rows);
+    }
+
+    fn drain(&mut self, drain: &Drain) {
+        self.line("## After an outage");
+        self.line("");
+        if let Some(why) = &drain.left_out {
+            self.line(&format!("Left out: {why}."));
+            self.line("");
+            return;
+        }
+        self.line(&format!(
+            "{} commands of one country are due at once. The component, in the embedded host of one process with one thread, published them to the stand-in in {:.0} s and {} calls: {:.0} a second, where ten minutes need 100. The topic took {} publications. Each row is two writes to `dynalite`, which needs {:.0} µs of a processor for it, beside {:.0} µs of the component and its host.",
+            drain.rows,
+            drain.seconds,
+            drain.calls,
+            drain.rows_per_second(),
+            drain.publications,
+            drain.store_cpu_us_per_row,
+            drain.cpu_us_per_row,
+        ));
+        self.line("");
     }
 }

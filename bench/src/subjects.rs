@@ -324,6 +324,8 @@ pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(&'static str, String)> 
         ("republish_delays_seconds", REPUBLISH_DELAYS.to_owned()),
         ("intake_access_key_id", ACCESS_KEY_ID.to_owned()),
         ("intake_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
+        ("confirmation_access_key_id", ACCESS_KEY_ID.to_owned()),
+        ("confirmation_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
         ("authentication", "none".to_owned()),
     ]
 }

@@ -575,6 +575,7 @@ async fn the_republisher_refuses_what_is_not_its_schedule() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_command_is_published_again_or_given_up() {
     const SHARDS: usize = 9;
+    const OTHER_ID: &str = "01890f3e-71c4-7a07-9d3a-7f6a1f0b6c55";
     /// What the table and the topic answer, then what is called, reported and counted.
     type Case<'a> = (&'a str, Scripted, Scripted, Scripted, &'a [&'a str], Value, Option<&'a str>);
     let indexed = |shard: &str, status: &str, attempt: u32| {
@@ -592,6 +593,11 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
         row["updatedAt"]["S"] = Timestamp::from(SystemTime::now()).to_string().into();
         (200, json!({"Attributes": row}).to_string())
     };
+    let moving = || {
+        let mut row = row("pending", &not_processed);
+        row["replaces"] = json!({"M": {"appointmentId": {"S": OTHER_ID}, "scheduleId": {"N": "99"}}});
+        (200, json!({"Attributes": row}).to_string())
+    };
     let sns = (200, SNS_ANSWER.to_owned());
     let (waiting, given_up) = ("PE#0", "PE#0#given_up");
     let nameless = (200, json!({"Items": [{"status": {"S": "pending"}}]}).to_string());
@@ -605,6 +611,7 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
     #[rustfmt::skip]
     let cases: Vec<Case> = vec![
         ("request", indexed(waiting, "pending", 0), taken("pending"), sns.clone(), publish, json!([9, 0, false]), Some("1")),
+        ("move", indexed(waiting, "pending", 0), moving(), sns.clone(), publish, json!([9, 0, false]), Some("1")),
         ("cancellation", indexed(waiting, "cancelling", 4), taken("cancelling"), sns.clone(), publish, json!([9, 0, false]), Some("5")),
         ("moved meanwhile", indexed(waiting, "pending", 0), gone, sns.clone(), &["Query", "UpdateItem"], json!([0, 0, false]), None),
         ("topic is away", indexed(waiting, "pending", 2), just_taken("pending"), away.clone(), unpublished, json!([0, 0, false]), Some("2")),
@@ -663,9 +670,13 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
             let expected = match name {
                 "cancellation" | "cancellation without topic" | "the same for long" => "cancellation_requested",
                 "decision" | "last decision" => "decision_requested",
+                "move" => "move_requested",
                 _ => "requested",
             };
-            assert_eq!(message.published().0["type"], format!("appointment.{expected}"), "{name}");
+            let published = message.published().0;
+            assert_eq!(published["type"], format!("appointment.{expected}"), "{name}");
+            let replaced = (name == "move").then(|| json!({"appointmentId": OTHER_ID, "scheduleId": 99}));
+            assert_eq!(published.get("replaces"), replaced.as_ref(), "{name}");
         }
     }
 }

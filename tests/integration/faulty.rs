@@ -55,7 +55,7 @@ impl Faulty {
         Self::start_with(name, CatalogueKind::External, change).await
     }
 
-    /// Starts a system of its own.
+    /// Starts a system of its own. With a catalogue of its own a country has no slots yet.
     pub(crate) async fn start_with(name: &'static str, catalogue: CatalogueKind, change: fn(&mut Durations)) -> Self {
         let proxy = FaultProxy::default();
         let (serving, (tell, told)) = (proxy.clone(), tokio::sync::oneshot::channel());

@@ -15,6 +15,7 @@ mod backplane;
 mod booking_page;
 mod cancellation;
 mod chaos;
+mod chaos_checker;
 mod clients;
 mod cognito;
 mod components;

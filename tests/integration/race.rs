@@ -9,10 +9,9 @@ use bytes::Bytes;
 use futures::future::join;
 use futures::stream::{self, StreamExt as _};
 use http::{HeaderMap, Method, StatusCode};
-use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::postgres::connect;
-use local_stack::sample;
+use local_stack::{LocalStack, Services, sample};
 use serde_json::{Value, json};
 use tests::{SAMPLE_DAYS, own_stack_with_slots};
 
@@ -150,25 +149,25 @@ pub(crate) async fn send(
 /// The table's row of each appointment, by its id.
 pub(crate) async fn rows(stack: &LocalStack) -> BTreeMap<String, Value> {
     let services = stack.services();
-    let mut rows = BTreeMap::new();
-    let mut start = Value::Null;
+    let input = json!({
+        "TableName": services.backplane().table.name, "ConsistentRead": true,
+        "FilterExpression": "begins_with(sk, :prefix)", "ExpressionAttributeValues": {":prefix": {"S": "appointment#"}},
+    });
+    let rows = scan(services, input).await.into_iter();
+    rows.map(|row| (row["sk"]["S"].as_str().unwrap().strip_prefix("appointment#").unwrap().to_owned(), row)).collect()
+}
+
+/// Every item that a `Scan` finds, page by page.
+pub(crate) async fn scan(services: &Services, mut input: Value) -> Vec<Value> {
+    let mut items = Vec::new();
     loop {
-        let mut scan = json!({
-            "TableName": services.backplane().table.name, "ConsistentRead": true,
-            "FilterExpression": "begins_with(sk, :prefix)", "ExpressionAttributeValues": {":prefix": {"S": "appointment#"}},
-        });
-        if !start.is_null() {
-            scan["ExclusiveStartKey"] = start;
-        }
-        let mut page = services.aws().dynamodb("Scan", &scan).await.unwrap();
-        for row in page["Items"].as_array().unwrap() {
-            let id = row["sk"]["S"].as_str().unwrap().strip_prefix("appointment#").unwrap();
-            rows.insert(id.to_owned(), row.clone());
-        }
-        start = page["LastEvaluatedKey"].take();
+        let mut page = services.aws().dynamodb("Scan", &input).await.unwrap();
+        items.extend(page["Items"].as_array().unwrap().iter().cloned());
+        let start = page["LastEvaluatedKey"].take();
         if start.is_null() {
-            return rows;
+            return items;
         }
+        input["ExclusiveStartKey"] = start;
     }
 }
 

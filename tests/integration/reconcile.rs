@@ -1,6 +1,6 @@
 //! A country's database is restored to an earlier time, and reconciled with what people were told since.
 //!
-//! `cargo xtask test` does it with 600 bookings, `cargo xtask test reconcile` with 5,000; `RECONCILE_BOOKINGS` is another number.
+//! `cargo xtask test` does it with 240 bookings, `cargo xtask test reconcile` with 5,000; `RECONCILE_BOOKINGS` is another number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,11 +13,11 @@ use local_stack::account::Account;
 use local_stack::forget::forget;
 use local_stack::postgres::connect;
 use local_stack::reconcile::{Reconciled, reconcile};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use crate::faulty::{Booking, Faulty, PATIENCE, body};
-use crate::race::send;
+use crate::race::{scan, send};
 
 /// Requests under way at once.
 const IN_FLIGHT: usize = 16;
@@ -27,25 +27,15 @@ type Appointments = BTreeMap<String, (String, String, u64)>;
 
 /// Peru's appointments as the table has them.
 async fn shown(services: &Services) -> Appointments {
+    let input = json!({"TableName": services.backplane().table.name, "ConsistentRead": true});
     let mut found = Appointments::new();
-    let mut start = Value::Null;
-    loop {
-        let mut scan = json!({"TableName": services.backplane().table.name, "ConsistentRead": true});
-        if !start.is_null() {
-            scan["ExclusiveStartKey"] = start;
-        }
-        let mut page = services.aws().dynamodb("Scan", &scan).await.unwrap();
-        for item in page["Items"].as_array().unwrap() {
-            let Some(id) = item["sk"]["S"].as_str().unwrap().strip_prefix("appointment#") else { continue };
-            let text = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
-            let slot = item["scheduleId"]["N"].as_str().unwrap().parse().unwrap();
-            found.insert(id.to_owned(), (text("status"), text("insuredId"), slot));
-        }
-        start = page["LastEvaluatedKey"].take();
-        if start.is_null() {
-            return found;
-        }
+    for item in scan(services, input).await {
+        let Some(id) = item["sk"]["S"].as_str().unwrap().strip_prefix("appointment#") else { continue };
+        let text = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
+        let slot = item["scheduleId"]["N"].as_str().unwrap().parse().unwrap();
+        found.insert(id.to_owned(), (text("status"), text("insuredId"), slot));
     }
+    found
 }
 
 /// Waits until no appointment awaits its country.

@@ -109,8 +109,8 @@ pub async fn own_stack_with_slots(name: &'static str, days: i64) -> LocalStack {
 }
 
 /// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
-/// the emulator's endpoint, and gives those at which the components reach AWS. With [`CatalogueKind::Own`] each country has
-/// the [`sample`](local_stack::sample) of slots.
+/// the emulator's endpoint, and gives those at which the components reach AWS. With [`CatalogueKind::Own`] a country has no
+/// slots yet.
 ///
 /// # Panics
 ///
@@ -126,7 +126,6 @@ pub async fn stack_behind<F: Future<Output = Endpoints>>(
         change(&mut options.backplane.durations);
         let root = options.root.clone();
         let services = Services::start(options, &artifacts, &Progress::silent()).await?;
-        catalogue::import_sample(&services, &artifacts, SAMPLE_DAYS).await?;
         let endpoints = Some(between(services.endpoint().clone()).await);
         let application_options =
             ApplicationOptions { endpoints, ..ApplicationOptions::new(&root, &artifacts, host()) };
