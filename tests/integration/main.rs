@@ -42,6 +42,7 @@ mod race;
 mod raw_double;
 mod rds;
 mod readme;
+mod readme_es;
 mod reconcile;
 mod served;
 mod settings;
