@@ -58,5 +58,6 @@ mod states;
 mod texts;
 mod traces;
 mod truth;
+mod up;
 mod waiting;
 mod workers;
