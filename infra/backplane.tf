@@ -177,6 +177,7 @@ locals {
       oidc_client_id    = var.authentication.page.client_id
       oidc_scope        = var.authentication.page.scope
       oidc_token_origin = var.authentication.page.token_origin
+      oidc_audience     = var.authentication.page.audience
     })
     confirmation = merge(local.backplane_variables, {
       eventbridge_endpoint   = "https://events.${local.region}.${data.aws_partition.current.dns_suffix}"
@@ -200,6 +201,9 @@ locals {
       component == "intake" ? { SPIN_VARIABLE_WAIT_LIMIT_SECONDS = "2" } : {},
       # What passes between the deliveries of a message that the function leaves.
       component == "confirmation" ? { RECEIVE_DELAYS_SECONDS = join(",", local.durations.receive_delays) } : {},
+      # The workers' subnets lead to no collector.
+      var.otel_exporter_otlp_endpoint == null ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint },
+      var.otel_exporter_otlp_headers == null ? {} : { OTEL_EXPORTER_OTLP_HEADERS = var.otel_exporter_otlp_headers },
     )
   }
 }

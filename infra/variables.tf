@@ -16,8 +16,8 @@ variable "authentication" {
     and EdDSA are verified. `token_type` is the `typ` that a token's header must have (empty: at+jwt, JWT or none), and
     `max_lifetime_seconds` how long a token may be valid. `insured_id_claim` is the claim with the five digits of the insured person;
     `staff_claim` and `staff_value` are the claim, and the value in it, with which staff act for others. `page` is the public client as which
-    the booking page signs people in (authorization code with PKCE), the scope that it asks for, and the origin of the issuer's token endpoint
-    where that is another one; null has people paste a token.
+    the booking page signs people in (authorization code with PKCE), the scope that it asks for, the origin of the issuer's token endpoint
+    where that is another one, and the `audience` that it asks for, as Auth0 wants it; null has people paste a token.
   EOT
   type = object({
     issuer               = string
@@ -29,7 +29,7 @@ variable "authentication" {
     insured_id_claim     = optional(string, "sub")
     staff_claim          = optional(string, "scope")
     staff_value          = optional(string, "appointments:staff")
-    page                 = optional(object({ client_id = string, scope = optional(string, "openid"), token_origin = optional(string, "") }))
+    page                 = optional(object({ client_id = string, scope = optional(string, "openid"), token_origin = optional(string, ""), audience = optional(string, "") }))
   })
 
   validation {
@@ -292,6 +292,32 @@ variable "log_retention_days" {
   description = "How long log groups keep their lines, in days."
   type        = number
   default     = 365
+}
+
+variable "otel_exporter_otlp_endpoint" {
+  description = <<-EOT
+    URL of an OpenTelemetry collector (OTLP over HTTP), such as https://otlp.example.org, to which the three functions of the application send
+    the spans of each event before they answer, which takes up to a second; null sends none. The countries' workers send none: their subnets lead to AWS's endpoints alone.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.otel_exporter_otlp_endpoint == null || can(regex("^https?://[^/ ]+(/[^ ]*)?$", var.otel_exporter_otlp_endpoint))
+    error_message = "otel_exporter_otlp_endpoint must be null, or the URL of a collector, such as https://otlp.example.org."
+  }
+}
+
+variable "otel_exporter_otlp_headers" {
+  description = "Headers of what is sent to the collector, such as `authorization=Bearer%20…` (name=value, several by commas, values percent-encoded); null sends none. They are among the functions' settings, and in the state."
+  type        = string
+  sensitive   = true
+  default     = null
+
+  validation {
+    condition     = var.otel_exporter_otlp_headers == null || (var.otel_exporter_otlp_endpoint != null && can(regex("^[^=, ]+=[^, ]+(,[^=, ]+=[^, ]+)*$", var.otel_exporter_otlp_headers)))
+    error_message = "otel_exporter_otlp_headers must be null, or name=value, several by commas, for the collector that otel_exporter_otlp_endpoint names."
+  }
 }
 
 variable "alarm_actions" {

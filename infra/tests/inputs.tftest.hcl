@@ -263,6 +263,26 @@ run "a_page_that_is_no_client" {
   expect_failures = [var.authentication]
 }
 
+run "a_collector_without_a_scheme" {
+  command = plan
+
+  variables {
+    otel_exporter_otlp_endpoint = "otlp.example.org:4318"
+  }
+
+  expect_failures = [var.otel_exporter_otlp_endpoint]
+}
+
+run "headers_for_no_collector" {
+  command = plan
+
+  variables {
+    otel_exporter_otlp_headers = "authorization=Bearer%20token"
+  }
+
+  expect_failures = [var.otel_exporter_otlp_headers]
+}
+
 run "a_token_endpoint_in_place_of_its_origin" {
   command = plan
 

@@ -37,6 +37,12 @@ run "names" {
     ])
     error_message = "The examples pass each output on, by the same name."
   }
+  assert {
+    condition = alltrue([
+      for example in ["minimal", "production"] : can(regex("(?ms)^variable \"authentication\" \\{.*?^  type +=  ?any", file("${path.module}/examples/${example}/variables.tf")))
+    ])
+    error_message = "The examples pass on all that authentication may hold, such as the client of the page."
+  }
 }
 
 run "required_at_the_edge" {
@@ -85,6 +91,24 @@ run "required_at_the_edge" {
   }
 }
 
+run "a_collector_of_traces" {
+  command = plan
+
+  variables {
+    otel_exporter_otlp_endpoint = "https://otlp.example.org"
+    otel_exporter_otlp_headers  = "authorization=Bearer%20token,x-tenant=1"
+  }
+
+  assert {
+    condition = alltrue([
+      for component in ["intake", "booking_page", "confirmation"] : nonsensitive({
+        for name, value in module.application.functions[component].environment[0].variables : name => value if startswith(name, "OTEL_")
+      }) == { OTEL_EXPORTER_OTLP_ENDPOINT = "https://otlp.example.org", OTEL_EXPORTER_OTLP_HEADERS = "authorization=Bearer%20token,x-tenant=1" }
+    ])
+    error_message = "The functions of the application send spans to the collector, and say who they are."
+  }
+}
+
 run "environment_of_the_functions" {
   variables {
     cors_allowed_origins = ["https://citas.example.org", "https://staff.example.org"]
@@ -92,7 +116,7 @@ run "environment_of_the_functions" {
       issuer   = "https://issuer.example.org"
       audience = "appointments"
       jwks_url = "https://issuer.example.org/.well-known/jwks.json"
-      page     = { client_id = "booking-page", token_origin = "https://login.example.org" }
+      page     = { client_id = "booking-page", token_origin = "https://login.example.org", audience = "https://citas.example.org" }
     }
   }
 
@@ -122,6 +146,7 @@ run "environment_of_the_functions" {
         SPIN_COMPONENT                  = "booking-page"
         SPIN_VARIABLE_AUTHENTICATION    = "jwt"
         SPIN_VARIABLE_JWT_ISSUER        = "https://issuer.example.org"
+        SPIN_VARIABLE_OIDC_AUDIENCE     = "https://citas.example.org"
         SPIN_VARIABLE_OIDC_CLIENT_ID    = "booking-page"
         SPIN_VARIABLE_OIDC_SCOPE        = "openid"
         SPIN_VARIABLE_OIDC_TOKEN_ORIGIN = "https://login.example.org"

@@ -15,7 +15,7 @@ use tests::{Browser, View, own_stack, stack, workspace};
 use crate::faulty::{PATIENCE, body, fresh_slot, insured, post};
 
 /// The console of a stack, and the log reader behind it.
-async fn console_of(stack: &LocalStack) -> (Console, Watch) {
+pub(crate) async fn console_of(stack: &LocalStack) -> (Console, Watch) {
     let services = stack.services();
     let announcement = services.announcement();
     let observed = Stack::of_instance(&workspace(), announcement.parent().unwrap()).await.unwrap();
@@ -23,7 +23,7 @@ async fn console_of(stack: &LocalStack) -> (Console, Watch) {
     (Console::start(observed, &watch, None).await.unwrap(), watch)
 }
 
-async fn ask(method: Method, url: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
+pub(crate) async fn ask(method: Method, url: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
     let mut request = http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -31,7 +31,7 @@ async fn ask(method: Method, url: &str, headers: &[(&str, &str)]) -> Response<By
     Http::default().send(request.body(Bytes::new()).unwrap()).await.unwrap()
 }
 
-fn json_of(response: &Response<Bytes>) -> Value {
+pub(crate) fn json_of(response: &Response<Bytes>) -> Value {
     serde_json::from_slice(response.body()).unwrap_or_else(|_| panic!("{response:?}"))
 }
 
@@ -86,6 +86,12 @@ async fn the_console_answers_who_knows_its_address_and_nobody_else() {
     }
     assert_eq!(ask(Method::GET, &format!("{origin}/"), &[]).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(ask(Method::GET, &format!("{url}nothing"), &[]).await.status(), StatusCode::NOT_FOUND);
+    // Without the final slash the page's files would be looked for beside the token.
+    let without = format!("{origin}/{token}");
+    let sent_on = ask(Method::GET, &without, &[]).await;
+    assert_eq!(sent_on.status(), StatusCode::PERMANENT_REDIRECT);
+    assert_eq!(sent_on.headers()["location"], format!("/{token}/"));
+    assert_eq!(ask(Method::GET, &without[..without.len() - 1], &[]).await.status(), StatusCode::FORBIDDEN);
     let own_page = [("host", host), ("origin", origin)];
     assert_eq!(ask(Method::GET, &url, &own_page).await.status(), StatusCode::OK);
 }
@@ -136,44 +142,48 @@ async fn bookings_are_found_by_appointment_trace_and_person_and_tables_are_shown
     assert_eq!(get("tables/PE/appointments?page=-1").await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(get("tables/BR/appointments").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(get("tables/PE/secrets").await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(get("redrive?message=none").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(get("redrive?only=none").await.status(), StatusCode::NOT_FOUND);
     let nonsense = ask(Method::POST, &format!("{url}api/hops/nothing/break"), &[]).await;
     assert_eq!(nonsense.status(), StatusCode::NOT_FOUND);
 }
 
 /// A hop that a policy breaks refuses from then on, and works again once it is healed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_refuses_loses_nothing_and_works_again_once_healed() {
-    let stack = own_stack("console-topic").await;
+async fn a_topic_or_a_bus_that_refuses_loses_nothing_and_works_again_once_healed() {
+    let stack = own_stack("console-hops").await;
     let (console, _watch) = console_of(&stack).await;
     let url = console.url();
-    let change = async |change: &str| {
-        let changed = ask(Method::POST, &format!("{url}api/hops/topic/{change}"), &[]).await;
-        assert_eq!(changed.status(), StatusCode::OK, "{changed:?}");
-    };
-    change("break").await;
-    change("break").await;
-    let person = insured();
-    let appointment = book(&stack, &person).await;
-    let status = async || -> Value {
-        let answer =
-            Http::default().get(&format!("{}/appointments/{person}/{appointment}", stack.url())).await.unwrap();
-        json_of(&answer)["status"].clone()
-    };
-    let lines = async || std::fs::read_to_string(stack.services().logs().join("application.log")).unwrap();
-    let refused =
-        |lines: &str| lines.lines().any(|line| line.contains(&appointment) && line.contains("AuthorizationError"));
-    let started = Instant::now();
-    while !refused(&lines().await) {
-        assert!(started.elapsed() < PATIENCE, "{}", lines().await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(status().await, "pending");
-    change("heal").await;
-    change("heal").await;
-    while status().await != "completed" {
-        assert!(started.elapsed() < PATIENCE, "still {}", status().await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    // Who is refused, and how its log says so.
+    for (hop, log, refusal) in
+        [("topic", "application.log", "AuthorizationError"), ("bus", "workers.log", "AccessDenied")]
+    {
+        let change = async |change: &str| {
+            let changed = ask(Method::POST, &format!("{url}api/hops/{hop}/{change}"), &[]).await;
+            assert_eq!(changed.status(), StatusCode::OK, "{changed:?}");
+        };
+        change("break").await;
+        change("break").await;
+        let person = insured();
+        let appointment = book(&stack, &person).await;
+        let status = async || -> Value {
+            let answer =
+                Http::default().get(&format!("{}/appointments/{person}/{appointment}", stack.url())).await.unwrap();
+            json_of(&answer)["status"].clone()
+        };
+        let lines = async || std::fs::read_to_string(stack.services().logs().join(log)).unwrap();
+        let refused = |lines: &str| lines.lines().any(|line| line.contains(&appointment) && line.contains(refusal));
+        let started = Instant::now();
+        while !refused(&lines().await) {
+            assert!(started.elapsed() < PATIENCE, "{hop}: {}", lines().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(status().await, "pending", "{hop}");
+        change("heal").await;
+        change("heal").await;
+        while status().await != "completed" {
+            assert!(started.elapsed() < PATIENCE, "{hop}: still {}", status().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 

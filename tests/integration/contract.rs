@@ -62,7 +62,7 @@ fn holds_for_every_answer(status: StatusCode, headers: &HeaderMap, body: &Value)
     } else {
         assert_eq!(headers["content-type"], "application/problem+json");
         let language = headers["content-language"].to_str().unwrap();
-        assert!(["es", "en"].contains(&language));
+        assert!(["es", "es-CL", "en"].contains(&language));
         if body.is_null() {
             return;
         }
@@ -162,6 +162,12 @@ async fn texts_are_in_spanish_unless_english_is_preferred() {
         (Some("en-GB, es;q=0.5"), "en"),
         (Some("EN;Q=0.9,es;q=0.8"), "en"),
         (Some("de, en;q=0.5, *;q=0.1"), "en"),
+        (Some("es-CL,es;q=0.9,en;q=0.8"), "es-CL"),
+        (Some("de, ES-cl;q=0.5, en;q=0.4"), "es-CL"),
+        (Some("es-PE,es-CL;q=0.9"), "es"),
+        (Some("es,es-CL"), "es"),
+        (Some("es-CL;q=0"), "es"),
+        (Some("en,es-CL;q=0.9"), "en"),
         (Some("*"), "es"),
         (Some("en;q=0, *"), "es"),
         (Some("en;q=no"), "es"),
@@ -175,6 +181,7 @@ async fn texts_are_in_spanish_unless_english_is_preferred() {
         let texts = (booked["message"].as_str().unwrap(), problem["title"].as_str().unwrap());
         let expected = match language {
             "es" => ("Estamos procesando su cita.", "Un parámetro no es válido"),
+            "es-CL" => ("Estamos procesando su hora.", "Un parámetro no es válido"),
             _ => ("We are processing your appointment.", "A parameter is not valid"),
         };
         assert_eq!(texts, expected, "{accepted:?}");

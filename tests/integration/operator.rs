@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use appointment::{Appointment, AppointmentMessage, Command, Country, Outcome};
 use aws_http::Credentials;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use local_stack::Services;
 use local_stack::account::Account;
 use local_stack::forget::{forget, tombstone_lifetime};
@@ -16,6 +16,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
+use crate::console::{ask, console_of, json_of};
 use crate::fault_proxy::{Action, Fault};
 use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history, is_given_up};
 
@@ -85,8 +86,22 @@ async fn what_was_given_up_completes_after_a_redrive() {
     let dry = account.redrive(backplane, true).await.unwrap();
     assert_eq!(dry.published, 2, "{dry:?}");
     assert!(matches!(dry.queues[&peru.dead_letter_queue], Moved::WouldMove { messages: 1.. }), "{dry:?}");
+    // By the console, the cancellation alone.
+    let (console, _watch) = console_of(&faulty.stack).await;
+    let only = format!("{}api/redrive?only={}", console.url(), cancelled.id);
+    let previewed = json_of(&ask(Method::GET, &only, &[]).await);
+    let step = format!("{}: appointment.cancellation_requested is published again", cancelled.id);
+    assert_eq!(previewed, json!({"steps": [step]}));
+    assert_eq!(account.redrive(backplane, true).await.unwrap().published, 2, "a preview does nothing");
+    let published = json_of(&ask(Method::POST, &only, &[]).await);
+    assert_eq!(published, json!({"steps": [format!("{}: published again", cancelled.id)]}));
+    let row = faulty.until(&cancelled, "cancelled", |row| row["status"]["S"] == "cancelled").await;
+    assert!(row.get("pendingShard").is_none(), "{row}");
+    assert_eq!(ask(Method::POST, &only, &[]).await.status(), StatusCode::NOT_FOUND, "it is not given up any more");
+    assert!(is_given_up(&faulty.row(&other).await), "the other one is left alone");
+
     let redriven = account.redrive(backplane, false).await.unwrap();
-    assert_eq!(redriven.published, 2, "{redriven:?}");
+    assert_eq!(redriven.published, 1, "{redriven:?}");
     assert!(
         matches!(redriven.queues[&peru.dead_letter_queue], Moved::Done { put_back: 1.., dropped: 0 }),
         "{redriven:?}"
@@ -99,8 +114,6 @@ async fn what_was_given_up_completes_after_a_redrive() {
     assert_eq!(history(&row), ["pending", "failed", "rejected"]);
     assert!(row["reason"]["S"] == "not_processed" && row.get("pendingShard").is_none(), "{row}");
     assert_eq!(faulty.decisions(other.slot).await, [(other.id.to_string(), "rejected".to_owned())]);
-    let row = faulty.until(&cancelled, "cancelled", |row| row["status"]["S"] == "cancelled").await;
-    assert!(row.get("pendingShard").is_none(), "{row}");
     assert_eq!(messages_in(services, &peru.dead_letter_queue).await, 0);
     let again = account.redrive(backplane, false).await.unwrap();
     let nothing = Moved::Done { put_back: 0, dropped: 0 };

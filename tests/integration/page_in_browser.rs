@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
+use local_stack::postgres::connect;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 use tests::{Browser, Lease, Shared, View, own_stack_with_slots, scratch_folder};
 
 use crate::components::{Double, EVENT_ID, row, variables_with};
@@ -120,14 +122,14 @@ const CHILE: Words = Words {
     hour: "9:00 a. m.",
     zone: "UTC−03:00",
     booked: "Su hora está confirmada",
-    message: "Su cita está confirmada.",
+    message: "Su hora está confirmada.",
     list: "Mis horas",
     confirmed: "Confirmada",
     choose_new: "Elija la nueva hora",
     moved: "Su hora fue reagendada",
     question: "¿Anular esta hora?",
     cancelled: "Anulada",
-    moved_message: "Su cita fue reprogramada: la reemplaza otra de su lista.",
+    moved_message: "Su hora fue reagendada: la reemplaza otra de su lista.",
     moved_badge: "Reagendada",
 };
 
@@ -340,6 +342,46 @@ async fn who_loses_a_race_is_offered_the_next_free_times() {
     view.click("form .primary").await;
     view.heading("Su cita está confirmada").await;
     assert_eq!(listed(stack, "70010").await[0], ("completed".to_owned(), None, next));
+}
+
+/// The center changes its slots while somebody looks at them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_was_withdrawn_or_has_begun_offers_the_next_ones() {
+    let stack = &*system().await;
+    let browser = browser("page-gone", "es-CL").await;
+    let view = View(&browser);
+    let mut country = connect(stack.services().database_url("CL").unwrap()).await.unwrap();
+    for (insured, change, reason, message) in [
+        ("70050", "state = 'withdrawn'", "slot_withdrawn", "El centro ya no ofrece esta hora. Por favor, elija otra."),
+        (
+            "70051",
+            "starts_at = now() - interval '1 hour', ends_at = now() - interval '30 minutes'",
+            "slot_past",
+            "Esta hora ya comenzó. Por favor, elija una posterior.",
+        ),
+    ] {
+        look(&view, stack, insured, "CL", "Cardiología").await;
+        let last = view.run("return document.querySelectorAll('input[name=slot]').length - 1", vec![]).await;
+        let last = usize::try_from(last.as_u64().unwrap()).unwrap();
+        let slot = offered(&view, last).await;
+        let changed = format!("UPDATE slots SET {change}, version = version + 1 WHERE schedule_id = {slot}");
+        let changed = sqlx::query(AssertSqlSafe(changed)).execute(&mut country).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1, "{slot}");
+        view.click(&format!("input[name=slot][value='{slot}']")).await;
+        view.click("form .primary").await;
+        view.heading("No se pudo tomar esta hora").await;
+        let _ = view.until("main .card .message", |text| text == message).await;
+        assert_eq!(listed(stack, insured).await, [("rejected".to_owned(), Some(reason.to_owned()), slot)]);
+        let _ = view.find(".offered input[name=slot]").await;
+        view.check(reason).await;
+        let next = offered(&view, 0).await;
+        assert_ne!(next, slot);
+        view.click(".offered .time").await;
+        view.click("form .primary").await;
+        view.heading("Su hora está confirmada").await;
+        assert_eq!(listed(stack, insured).await[0], ("completed".to_owned(), None, next));
+        let _ = view.run("sessionStorage.clear()", vec![]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -177,7 +177,10 @@ async fn the_settings_say_how_people_sign_in_and_where_the_page_connects() {
     let issuer = ("jwt_issuer", "https://issuer.example/realms/clinic");
     let client = ("oidc_client_id", "booking-page");
     let token_origin = ("oidc_token_origin", "https://login.example:8443");
+    let audience = ("oidc_audience", "https://citas.example");
     let open_id = json!({"issuer": issuer.1, "clientId": "booking-page", "scope": "openid"});
+    let with_audience =
+        json!({"issuer": issuer.1, "clientId": "booking-page", "scope": "openid", "audience": audience.1});
     let mut tags = Vec::new();
     for (variables, authentication, open_id, connect) in [
         (vec![], "none", Value::Null, "connect-src 'self'"),
@@ -185,6 +188,7 @@ async fn the_settings_say_how_people_sign_in_and_where_the_page_connects() {
         (vec![issuer, client], "none", Value::Null, "connect-src 'self'"),
         (vec![jwt, issuer], "jwt", Value::Null, "connect-src 'self'"),
         (vec![jwt, issuer, client], "jwt", open_id.clone(), "connect-src 'self' https://issuer.example"),
+        (vec![jwt, issuer, client, audience], "jwt", with_audience, "connect-src 'self' https://issuer.example"),
         (
             vec![jwt, issuer, client, token_origin],
             "jwt",

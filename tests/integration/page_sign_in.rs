@@ -16,18 +16,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use local_stack::tokens::{Algorithm, Authentication, Grant, TokenIssuer};
 use local_stack::tools::OpenApiTools;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tests::{Browser, View, workspace};
 use tokio::net::TcpListener;
 
-use crate::components::{Double, variables_with};
+use crate::components::{Double, EVENT_ID, row, variables_with};
 use crate::openapi::set_up;
 use crate::served::Served;
 
 /// An OpenID provider: it knows one public client, and signs everybody in as one person without asking.
 struct Provider {
     address: SocketAddr,
+    person: &'static str,
     issuer: Arc<TokenIssuer>,
     seen: Arc<Mutex<Seen>>,
 }
@@ -43,7 +44,7 @@ struct Seen {
 }
 
 impl Provider {
-    async fn start() -> Self {
+    async fn start(person: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let issuer = Arc::new(TokenIssuer::generate().unwrap());
@@ -54,14 +55,19 @@ impl Provider {
                 let (issuer, seen) = (Arc::clone(&kept_issuer), Arc::clone(&kept_seen));
                 let service = service_fn(move |request| {
                     let (issuer, seen) = (Arc::clone(&issuer), Arc::clone(&seen));
-                    async move { Ok::<_, std::convert::Infallible>(answer(address, &issuer, &seen, request).await) }
+                    async move { Ok::<_, std::convert::Infallible>(answer(address, person, &issuer, &seen, request).await) }
                 });
                 let connection =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), service);
                 tokio::spawn(connection);
             }
         });
-        Self { address, issuer, seen }
+        Self { address, person, issuer, seen }
+    }
+
+    /// A token of the person that has ended.
+    fn ended_token(&self) -> String {
+        access_token(&self.issuer, &self.url(), self.person, UNIX_EPOCH.elapsed().unwrap().as_secs() - 3600)
     }
 
     fn url(&self) -> String {
@@ -69,8 +75,16 @@ impl Provider {
     }
 }
 
+/// An access token for ten minutes.
+fn access_token(issuer: &TokenIssuer, url: &str, person: &str, from: u64) -> String {
+    let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": Algorithm::Es256.key_id()});
+    let claims = json!({"iss": url, "aud": "appointments", "sub": person, "iat": from, "exp": from + 600});
+    issuer.sign(Algorithm::Es256, &header, &claims).unwrap()
+}
+
 async fn answer(
     address: SocketAddr,
+    person: &str,
     issuer: &TokenIssuer,
     seen: &Mutex<Seen>,
     request: Request<Incoming>,
@@ -111,9 +125,7 @@ async fn answer(
                 return json(400, json!({"error": "invalid_grant"}));
             }
             let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-            let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": Algorithm::Es256.key_id()});
-            let claims = json!({"iss": url, "aud": "appointments", "sub": "77001", "iat": now, "exp": now + 600});
-            let token = issuer.sign(Algorithm::Es256, &header, &claims).unwrap();
+            let token = access_token(issuer, &url, person, now);
             let identity = json!({"iss": url, "aud": "booking-page", "sub": "somebody", "iat": now, "exp": now + 600});
             let identity =
                 issuer.sign(Algorithm::Es256, &json!({"alg": "ES256", "kid": Algorithm::Es256.key_id()}), &identity);
@@ -138,14 +150,19 @@ async fn stored(view: &View<'_>) -> String {
     view.run(script, vec![]).await.as_str().unwrap().to_owned()
 }
 
+/// Intake and the page, where people sign in at the provider.
+async fn served(provider: &Provider, aws: &Double, others: &[(&str, &str)]) -> Served {
+    let mut variables = Authentication::Jwt(&provider.issuer).variables();
+    variables.extend([("jwt_issuer", provider.url()), ("oidc_client_id", "booking-page".to_owned())]);
+    let variables: Vec<_> =
+        variables.iter().map(|(name, value)| (*name, value.as_str())).chain(others.iter().copied()).collect();
+    Served::with_page(variables_with(&aws.url, &aws.url, &variables)).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_at_the_provider_and_the_token_stays_in_memory() {
-    let (provider, aws) = (Provider::start().await, empty().await);
-    let mut variables = Authentication::Jwt(&provider.issuer).variables();
-    let url = provider.url();
-    variables.extend([("jwt_issuer", url.clone()), ("oidc_client_id", "booking-page".to_owned())]);
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let host = Served::with_page(variables_with(&aws.url, &aws.url, &variables)).await;
+    let (provider, aws) = (Provider::start("77001").await, empty().await);
+    let host = served(&provider, &aws, &[("oidc_audience", "https://citas.example")]).await;
     let browser = Browser::start_in("page-sign-in", "en").await;
     let view = View(&browser);
     browser.page().goto(&format!("{}/#appointments", host.url())).await.unwrap();
@@ -164,6 +181,7 @@ async fn a_person_signs_in_at_the_provider_and_the_token_stays_in_memory() {
         let [asked] = &seen.authorizations[..] else { panic!("{} authorizations", seen.authorizations.len()) };
         assert_eq!((asked["response_type"].as_str(), asked["code_challenge_method"].as_str()), ("code", "S256"));
         assert_eq!((asked["client_id"].as_str(), asked["scope"].as_str()), ("booking-page", "openid"));
+        assert_eq!(asked["audience"], "https://citas.example");
         assert!(asked["state"].len() > 20 && seen.tokens.len() == 1);
     }
     let lines = host.lines();
@@ -185,6 +203,75 @@ async fn a_person_signs_in_at_the_provider_and_the_token_stays_in_memory() {
     let _ = view.until("[role=alert]", |text| text.contains("Signing in did not work")).await;
     assert_eq!(provider.seen.lock().unwrap().tokens.len(), tokens);
     assert_eq!(stored(&view).await, r#"[{},{},""]"#);
+}
+
+/// The token ends before the API has the booking, or while its outcome is awaited: who signs in again goes on with the same one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_goes_on_after_signing_in_again() {
+    let provider = Provider::start("00123").await;
+    let aws = Double::start(&[("GetItem", 200, json!({"Item": row("completed", EVENT_ID)}).to_string())]).await;
+    // A host that lets nobody wait answers `202` at once.
+    let host = served(&provider, &aws, &[("wait_limit_seconds", "0")]).await;
+    let browser = Browser::start_in("page-signed-out", "en").await;
+    let view = View(&browser);
+    browser.page().goto(&host.url()).await.unwrap();
+    view.heading("Sign in").await;
+    view.click("main .primary").await;
+    view.heading("Book an appointment").await;
+    // A command of this tab, with which the page goes on as it does after a reload.
+    let begin = async |key: &str, ends: &str| {
+        let slot = json!({
+            "scheduleId": 100, "countryISO": "PE", "specialty": "Cardiología", "center": "Clínica Miraflores",
+            "practitioner": "Dra. Quispe", "start": "2098-12-01T09:00:00-05:00", "utcOffset": "-05:00",
+            "startsAt": "2098-12-01T14:00:00.000Z", "endsAt": "2098-12-01T14:30:00.000Z",
+        });
+        let command = json!({
+            "key": key, "insuredId": "00123", "path": "/appointments", "search": {}, "slot": slot,
+            "body": {"insuredId": "00123", "scheduleId": 100, "countryISO": "PE"},
+        });
+        let script = format!(
+            "const [command, ended, done] = arguments;
+             const path = performance.getEntriesByType('resource').find(({{ name }}) => name.endsWith('/api.js')).name;
+             import(path).then(({{ caller }}) => {{
+               sessionStorage.command = command;
+               {ends}
+               dispatchEvent(new Event('hashchange'));
+               done();
+             }});"
+        );
+        let _ = view.run_until_done(&script, vec![json!(command.to_string()), json!(provider.ended_token())]).await;
+    };
+    let written = || -> Vec<&str> {
+        let sent = aws.sent.lock().unwrap();
+        let bodies = sent.iter().filter(|sent| sent.operation == "TransactWriteItems").map(|sent| &sent.body);
+        let key =
+            |body: &String| ["first", "second"].into_iter().find(|key| body.contains(&format!("idempotency#{key}")));
+        bodies.map(|body| key(body).unwrap()).collect()
+    };
+    let kept = async || view.run("return JSON.parse(sessionStorage.command ?? 'null')?.key ?? null", vec![]).await;
+
+    begin("first", "caller.token = ended;").await;
+    let _ = view.until("[role=alert]", |text| text.contains("Your session has ended. Sign in again to go on.")).await;
+    view.heading("Sign in").await;
+    view.check("session-ended").await;
+    assert_eq!((written(), kept().await), (vec![], json!("first")), "nothing was booked, and the key is kept");
+    view.click("main .primary").await;
+    view.heading("Your appointment is confirmed").await;
+    assert_eq!((written(), kept().await), (vec!["first"], Value::Null));
+
+    let after_the_booking = "const real = window.fetch;
+        window.fetch = async (path, options) => {
+          const answer = await real(path, options);
+          if (options.method === 'POST') caller.token = ended;
+          return answer;
+        };";
+    begin("second", after_the_booking).await;
+    let _ = view.until("[role=alert]", |text| text.contains("Your session has ended.")).await;
+    assert_eq!((written(), kept().await), (vec!["first", "second"], json!("second")), "the API has it");
+    view.click("main .primary").await;
+    view.heading("Your appointment is confirmed").await;
+    assert_eq!((written(), kept().await), (vec!["first", "second", "second"], Value::Null), "under the same key");
+    assert_eq!(provider.seen.lock().unwrap().tokens.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -288,7 +288,7 @@ async fn main() -> ExitCode {
     match run(Cli::parse().task).await {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprint!("{}", console::terminal::error(&error));
             ExitCode::FAILURE
         }
     }

@@ -89,6 +89,8 @@ async function leave() {
     code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
     code_challenge_method: "S256",
     state,
+    // Auth0's own parameter (https://auth0.com/docs/api/authentication#authorization-code-flow-with-pkce).
+    ...(configuration.openId.audience ? { audience: configuration.openId.audience } : {}),
   };
   for (const [name, value] of Object.entries(parameters)) target.searchParams.set(name, value);
   location.assign(target);

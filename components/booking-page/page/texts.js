@@ -114,6 +114,7 @@ const chilean = {
   keepIt: "Conservar la hora actual",
   times: (day) => `Horas disponibles del ${day}`,
   free: (count) => (count === 1 ? "1 hora disponible" : `${count} horas disponibles`),
+  noCatalog: "Este país no publica horas en línea. Comuníquese con su centro médico.",
   noneFree: "No hay horas disponibles. Pruebe con otro centro u otra especialidad.",
   reserve: "Tomar esta hora",
   move: "Reagendar a esta hora",

@@ -7,6 +7,7 @@ settings! {
     AUTHENTICATION = "authentication";
     JWT_ISSUER = "jwt_issuer";
     JWT_INSURED_ID_CLAIM = "jwt_insured_id_claim";
+    OIDC_AUDIENCE = "oidc_audience";
     OIDC_CLIENT_ID = "oidc_client_id";
     OIDC_SCOPE = "oidc_scope";
     OIDC_TOKEN_ORIGIN = "oidc_token_origin";
@@ -40,6 +41,9 @@ struct OpenId {
     issuer: String,
     client_id: String,
     scope: String,
+    /// What an issuer such as Auth0 wants to be told in the request, to give a JWT for this API; others know it by the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<String>,
     /// What the page connects to, for its policy.
     #[serde(skip)]
     origins: Vec<String>,
@@ -86,7 +90,8 @@ impl OpenId {
                 origins.push(other);
             }
         }
-        Ok(Self { issuer, client_id, scope: OIDC_SCOPE.required_text()?, origins })
+        let (scope, audience) = (OIDC_SCOPE.required_text()?, OIDC_AUDIENCE.optional_text()?);
+        Ok(Self { issuer, client_id, scope, audience, origins })
     }
 }
 

@@ -212,7 +212,7 @@ pub(crate) async fn cancel(
             let error = stored.unknown_value().map(|unknown| unknown.to_string());
             context.level = Some(Level::Error);
             let problem = Problem::new(ProblemCode::NotCancellable).with_detail(
-                "La cita no se puede cancelar en su estado actual. Inténtelo de nuevo más tarde.".to_owned(),
+                "En su estado actual no se puede cancelar. Inténtelo de nuevo más tarde.".to_owned(),
                 "The appointment cannot be cancelled in its present status. Please try again later.".to_owned(),
             );
             return Err(RequestError { problem, error });

@@ -264,8 +264,31 @@ impl ProblemCode {
         };
         match language {
             Language::Spanish => spanish,
+            Language::ChileanSpanish => match self.chilean_texts() {
+                Some(chilean) => chilean,
+                None => spanish,
+            },
             Language::English => english,
         }
+    }
+
+    /// The texts that speak of an appointment or a slot, in the words of Chile.
+    const fn chilean_texts(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::Forbidden => ("Sin permiso", "No tiene permiso para gestionar las horas de esta persona."),
+            Self::AppointmentNotFound => {
+                ("Hora no encontrada", "Esta persona no tiene una hora con ese identificador.")
+            }
+            Self::SlotNotFound => ("Hora no encontrada", "El país no tiene una hora con ese número."),
+            Self::CatalogNotFound => ("Catálogo no encontrado", "El país no publica un catálogo de horas."),
+            Self::NotCancellable => {
+                ("La hora no se puede anular", "La hora fue rechazada, por lo que no hay nada que anular.")
+            }
+            Self::NotMovable => ("La hora no se puede reagendar", "Solo se puede reagendar una hora confirmada."),
+            Self::AlreadyStarted => ("La hora ya comenzó", "Una hora que ya comenzó no se puede anular ni reagendar."),
+            Self::SameSlot => ("La hora es la misma", "Usted ya tiene esta hora. Elija otra."),
+            _ => return None,
+        })
     }
 }
 
@@ -363,7 +386,7 @@ impl Problem {
     pub fn into_response(self, language: Language) -> Response {
         let (title, usual_detail) = self.code.texts(language);
         let detail = match (self.detail.as_deref(), language) {
-            (Some((spanish, _)), Language::Spanish) => spanish,
+            (Some((spanish, _)), Language::Spanish | Language::ChileanSpanish) => spanish,
             (Some((_, english)), Language::English) => english,
             (None, _) => usual_detail,
         };
@@ -424,7 +447,9 @@ fn field_message(error: &InvalidField, language: Language) -> String {
         }
         (_, "countryISO") => {
             return match language {
-                Language::Spanish => format!("Debe ser {}, en mayúsculas.", Country::alternatives("o")),
+                Language::Spanish | Language::ChileanSpanish => {
+                    format!("Debe ser {}, en mayúsculas.", Country::alternatives("o"))
+                }
                 Language::English => format!("It must be {}, in uppercase.", Country::alternatives("or")),
             };
         }
@@ -451,7 +476,7 @@ fn field_message(error: &InvalidField, language: Language) -> String {
         _ => ("El valor no es válido.", "The value is not valid."),
     };
     match language {
-        Language::Spanish => spanish.to_owned(),
+        Language::Spanish | Language::ChileanSpanish => spanish.to_owned(),
         Language::English => english.to_owned(),
     }
 }

@@ -226,14 +226,23 @@ impl Account {
 
     /// Publishes the command of everything that was given up, which the country's answer takes out of the index.
     async fn publish_given_up(&self, backplane: &Backplane, dry_run: bool) -> Result<u64> {
-        let sns = self.endpoint("sns")?;
-        let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
         let given_up = self.given_up(backplane).await?;
         if !dry_run {
-            let publications = given_up.iter().map(|given_up| topic.publish(&given_up.command));
+            let publications = given_up.iter().map(|given_up| self.publish_again(given_up));
             stream::iter(publications.collect::<Vec<_>>()).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
         }
         Ok(given_up.len() as u64)
+    }
+
+    /// Publishes the command of an appointment that was given up. To do it twice is harmless: the country answers with the same
+    /// decision.
+    ///
+    /// # Errors
+    /// When SNS does not accept it.
+    pub async fn publish_again(&self, given_up: &GivenUp) -> Result<()> {
+        let sns = self.endpoint("sns")?;
+        let topic = CommandTopic::new(&self.client, &sns, &self.topic_arn);
+        Ok(topic.publish(&given_up.command).await?)
     }
 
     /// Everything that was given up and that its country has not answered since.

@@ -10,6 +10,6 @@ variable "region" {
 }
 
 variable "authentication" {
-  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`)."
-  type        = object({ issuer = string, audience = string, keys = optional(string), jwks_url = optional(string) })
+  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`). What else it may hold, such as `page`, and what is refused: `authentication` of the module."
+  type        = any # As the module's: an object with fewer fields would drop the others without a word.
 }

@@ -6,8 +6,8 @@
 //! | `GET /api/events` | server-sent events: `bookings`, `lines` and `state`, first what there is, then what is new |
 //! | `GET /api/bookings?find=` | bookings by trace, appointment or person |
 //! | `GET /api/tables/{country}/{table}?page=` | a page of a country's table |
-//! | `GET /api/redrive?message=` | what a redrive of one dead letter, or of everything, would do |
-//! | `POST /api/redrive?message=` | does it |
+//! | `GET /api/redrive?only=` | what a redrive of one dead letter, of one appointment that was given up, or of everything, would do |
+//! | `POST /api/redrive?only=` | does it |
 //! | `POST /api/hops/{hop}/{break,heal}` | breaks a hop, or heals it |
 //!
 //! The token is a part of the path, so that every request has it and nothing has to store it (docs/adr/0095).
@@ -24,7 +24,7 @@ use axum::Router;
 use axum::extract::{Path, RawQuery, Request, State as Shared};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use futures::stream::{self, Stream, StreamExt as _};
 use http::StatusCode;
@@ -131,7 +131,8 @@ impl Drop for Console {
 
 fn router(desk: Arc<Desk>) -> Router {
     let routes = Router::new()
-        .route("/", get(|| page("text/html; charset=utf-8", include_str!("page/index.html"))))
+        // The page names its files beside itself, which are elsewhere without the final slash.
+        .route("/", get(|Path(token): Path<String>| async move { Redirect::permanent(&format!("/{token}/")) }))
         .route("/console.css", get(|| page("text/css; charset=utf-8", include_str!("page/console.css"))))
         .route("/console.js", get(|| page(JAVASCRIPT, include_str!("page/console.js"))))
         .route("/bookings.js", get(|| page(JAVASCRIPT, include_str!("page/bookings.js"))))
@@ -264,7 +265,10 @@ impl Refusal {
     }
 
     fn gone() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "this dead letter is not there any more")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "neither a dead letter nor an appointment that was given up has this id any more",
+        )
     }
 }
 
@@ -372,9 +376,9 @@ async fn table(
 /// What a redrive would do.
 async fn preview(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Response, Refusal> {
     let query = query(raw);
-    let message_id = query.get("message").map(String::as_str);
-    let steps = desk.stack.redrive_steps(message_id).await?;
-    if message_id.is_some() && steps.is_empty() {
+    let only = query.get("only").map(String::as_str);
+    let steps = desk.stack.redrive_steps(only).await?;
+    if only.is_some() && steps.is_empty() {
         return Err(Refusal::gone());
     }
     Ok(answer(&json!({"steps": steps})))
@@ -389,9 +393,13 @@ async fn redrive(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Respo
     };
     let Stack { account, backplane, .. } = &desk.stack;
     let mut steps = Vec::new();
-    if let Some(message_id) = query.get("message") {
-        for letter in desk.stack.dead_letters(Some(message_id)).await? {
+    if let Some(only) = query.get("only") {
+        for letter in desk.stack.dead_letters(Some(only)).await? {
             steps.push(done(&letter.queue, &account.put_back_one(&letter, backplane).await?));
+        }
+        for given_up in desk.stack.given_up(Some(only)).await? {
+            account.publish_again(&given_up).await?;
+            steps.push(format!("{only}: published again"));
         }
         if steps.is_empty() {
             return Err(Refusal::gone());

@@ -140,13 +140,14 @@ impl Stack {
         state
     }
 
-    /// What a redrive of one dead letter, or of everything, would do: a sentence for each message.
+    /// What a redrive would do, a sentence for each message: of everything, or `only` of the dead letter or the appointment that
+    /// was given up with this id.
     ///
     /// # Errors
     /// When the queues or the table cannot be read.
-    pub async fn redrive_steps(&self, message_id: Option<&str>) -> Result<Vec<String>> {
+    pub async fn redrive_steps(&self, only: Option<&str>) -> Result<Vec<String>> {
         let mut steps = Vec::new();
-        for letter in self.dead_letters(message_id).await? {
+        for letter in self.dead_letters(only).await? {
             let what = letter.kind.as_deref().unwrap_or("an unreadable message");
             let id = &letter.message_id;
             steps.push(match self.account.redrive_action(&letter, &self.backplane).await? {
@@ -154,10 +155,8 @@ impl Stack {
                 RedriveAction::Drop => format!("{id}: {what} is dropped, its appointment was erased"),
             });
         }
-        if message_id.is_none() {
-            for GivenUp { command, .. } in self.account.given_up(&self.backplane).await? {
-                steps.push(format!("{}: {} is published again", command.appointment_id, command.command.as_str()));
-            }
+        for GivenUp { command, .. } in self.given_up(only).await? {
+            steps.push(format!("{}: {} is published again", command.appointment_id, command.command.as_str()));
         }
         Ok(steps)
     }
@@ -167,5 +166,12 @@ impl Stack {
         let mut letters = observation::messages(&self.running.endpoint()?, &self.backplane).await?.dead_letters;
         letters.retain(|letter| message_id.is_none_or(|id| id == letter.message_id));
         Ok(letters)
+    }
+
+    /// The appointment that was given up with this id, or every one.
+    pub(crate) async fn given_up(&self, appointment_id: Option<&str>) -> Result<Vec<GivenUp>> {
+        let mut all = self.account.given_up(&self.backplane).await?;
+        all.retain(|given_up| appointment_id.is_none_or(|id| id == given_up.command.appointment_id.to_string()));
+        Ok(all)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use local_stack::observation::{DeadLetter, QueueState};
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::history::{History, reason};
 use crate::server::why;
@@ -166,7 +167,7 @@ fn dead_letters(letters: &[DeadLetter], history: &History, colour: Colour) -> St
     let mut text = section("Dead letters", letters.len(), colour);
     for letter in letters.iter().take(SHOWN) {
         let kind = letter.kind.as_deref().unwrap_or("unreadable");
-        let head = format!("  {}  {kind}, sent {} ago", letter.queue, age(letter.age_seconds));
+        let head = format!("  {} {kind}, sent {} ago", letter.queue, age(letter.age_seconds));
         text += &wrapped(&head, 4);
         if let Some(why) = why(letter, history) {
             text += &colour.bad(wrapped(&format!("    {why}"), 4).trim_end());
@@ -200,9 +201,9 @@ fn countries(state: &State, colour: Colour) -> String {
                     _ => counts.iter().map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", "),
                 };
                 let (appointments, slots) = (list(&counts.appointments), list(&counts.slots));
-                wrapped(&format!("  {country}  appointments: {appointments}; slots: {slots}"), 6)
+                wrapped(&format!("  {country} appointments: {appointments}; slots: {slots}"), 6)
             }
-            Rows::Unknown { error } => colour.bad(wrapped(&format!("  {country}  {error}"), 6).trim_end()) + "\n",
+            Rows::Unknown { error } => colour.bad(wrapped(&format!("  {country} {error}"), 6).trim_end()) + "\n",
         };
     }
     text
@@ -233,38 +234,23 @@ fn errors(history: &History, colour: Colour) -> String {
 /// The text in lines of at most [`WIDTH`] columns, each with its end; all but the first are indented. A word that is longer
 /// than a line is cut.
 fn wrapped(text: &str, indent: usize) -> String {
-    let start = text.len() - text.trim_start().len();
-    let mut lines = vec![" ".repeat(start)];
-    let mut is_empty = true;
-    let mut width = start;
-    for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().collect();
-        if !is_empty && width + 1 + word.len() > WIDTH {
-            lines.push(" ".repeat(indent));
-            (width, is_empty) = (indent, true);
-        }
-        if !is_empty {
-            add(&mut lines, ' ');
-            width += 1;
-        }
-        while width + word.len() > WIDTH {
-            let rest = word.split_off(WIDTH - width);
-            word.into_iter().for_each(|letter| add(&mut lines, letter));
-            word = rest;
-            lines.push(" ".repeat(indent));
-            width = indent;
-        }
-        width += word.len();
-        word.into_iter().for_each(|letter| add(&mut lines, letter));
-        is_empty = false;
-    }
-    lines.join("\n") + "\n"
+    let indent = " ".repeat(indent);
+    textwrap::fill(text, options(&indent)) + "\n"
 }
 
-fn add(lines: &mut [String], letter: char) {
-    if let Some(line) = lines.last_mut() {
-        line.push(letter);
-    }
+/// The error with which a command ends, in lines of at most [`WIDTH`] columns. A longer word is a path or an address, which
+/// stays whole to be copied.
+#[must_use]
+pub fn error(error: &anyhow::Error) -> String {
+    textwrap::fill(&format!("error: {error:#}"), options("  ").break_words(false)) + "\n"
+}
+
+/// Lines end between words alone: within one, as in `--no-console`, a hyphen is part of it.
+fn options(indent: &str) -> Options<'_> {
+    Options::new(WIDTH)
+        .subsequent_indent(indent)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
 }
 
 #[cfg(test)]
@@ -399,5 +385,20 @@ Errors: 2
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
         assert_eq!(text.chars().filter(|letter| *letter == 'x').count(), 200);
         assert!(text.ends_with("end\n"));
+    }
+
+    #[test]
+    fn an_error_fits_80_columns_and_keeps_what_one_copies_whole() {
+        let path = format!("/{}/terraform.tfvars", "folder/".repeat(14));
+        let cause = anyhow::anyhow!("no such file\nnor a folder").context(format!("cannot read {path}"));
+        let remedy = "cannot listen on 127.0.0.1:3001 for the console: stop what is there, or choose another port with --console-port";
+        let shown = error(&cause.context(remedy));
+        let expected = format!(
+            "error: cannot listen on 127.0.0.1:3001 for the console: stop what is there, or\n  \
+             choose another port with --console-port: cannot read\n  {path}:\n  no such file\n  nor a folder\n"
+        );
+        assert_eq!(shown, expected);
+        let long: Vec<&str> = shown.lines().filter(|line| line.chars().count() > WIDTH).collect();
+        assert_eq!(long.len(), 1, "only the path: {long:?}");
     }
 }

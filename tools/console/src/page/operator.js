@@ -44,13 +44,15 @@ function letterItem(letter) {
 }
 
 function givenUpItem(entry) {
-  return make("li", { class: "card warn" },
+  return make("li", { class: "card warn", "data-appointment": entry.appointmentId },
     make("strong", {}, `${entry.country} ${entry.status}`), ` · appointment ${entry.appointmentId} of ${entry.insuredId}`,
-    make("p", { class: "ids" }, `${entry.command}, asked next at ${entry.next} · `, link(`trace ${entry.traceId}`, `#bookings=${entry.traceId}`)));
+    make("p", { class: "ids" }, `${entry.command}, asked next at ${entry.next} · `, link(`trace ${entry.traceId}`, `#bookings=${entry.traceId}`)),
+    make("button", { onclick: shown(() => redrive(entry.appointmentId)) }, "Redrive …"));
 }
 
-async function redrive(message) {
-  const query = message ? `?message=${encodeURIComponent(message)}` : "";
+/** Redrives a dead letter or what was given up, by its id; everything without one. */
+async function redrive(only) {
+  const query = only ? `?only=${encodeURIComponent(only)}` : "";
   const { steps } = await call(`redrive${query}`);
   the("preview-steps").replaceChildren(...(steps.length ? steps : ["There is nothing to put back."]).map((step) => make("li", {}, step)));
   the("confirm").disabled = steps.length === 0;
