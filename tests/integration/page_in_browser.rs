@@ -422,6 +422,19 @@ async fn a_reload_in_the_middle_books_once() {
     assert_eq!(listed(stack, "70020").await.len(), 1);
 }
 
+/// A booking on its way, as the page keeps it in its tab: of the person and the slot of [`row`].
+pub(crate) fn kept_command(key: &str) -> Value {
+    let slot = json!({
+        "scheduleId": 100, "countryISO": "PE", "specialty": "Cardiología", "center": "Clínica Miraflores",
+        "practitioner": "Dra. Quispe", "start": "2098-12-01T09:00:00-05:00", "utcOffset": "-05:00",
+        "startsAt": "2098-12-01T14:00:00.000Z", "endsAt": "2098-12-01T14:30:00.000Z",
+    });
+    json!({
+        "key": key, "insuredId": "00123", "path": "/appointments", "search": {}, "slot": slot,
+        "body": {"insuredId": "00123", "scheduleId": 100, "countryISO": "PE"},
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_takes_long_is_asked_for_also_after_a_reload() {
     let rows = ["pending", "failed", "failed", "failed", "completed"];
@@ -433,15 +446,7 @@ async fn an_outcome_that_takes_long_is_asked_for_also_after_a_reload() {
     let view = View(&browser);
     browser.page().goto(&host.url()).await.unwrap();
     view.heading("Who is the appointment for?").await;
-    let slot = json!({
-        "scheduleId": 100, "countryISO": "PE", "specialty": "Cardiología", "center": "Clínica Miraflores",
-        "practitioner": "Dra. Quispe", "start": "2098-12-01T09:00:00-05:00", "utcOffset": "-05:00",
-        "startsAt": "2098-12-01T14:00:00.000Z", "endsAt": "2098-12-01T14:30:00.000Z",
-    });
-    let command = json!({
-        "key": "a key of the page", "insuredId": "00123", "path": "/appointments", "search": {}, "slot": slot,
-        "body": {"insuredId": "00123", "scheduleId": 100, "countryISO": "PE"},
-    });
+    let command = kept_command("a key of the page");
     let script = "sessionStorage.insuredId = '00123'; sessionStorage.command = arguments[0]";
     let _ = view.run(script, vec![json!(command.to_string())]).await;
     browser.page().refresh().await.unwrap();

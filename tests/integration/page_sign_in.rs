@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 
 use crate::components::{Double, EVENT_ID, row, variables_with};
 use crate::openapi::set_up;
+use crate::page_in_browser::kept_command;
 use crate::served::Served;
 
 /// An OpenID provider: it knows one public client, and signs everybody in as one person without asking.
@@ -220,15 +221,7 @@ async fn a_booking_goes_on_after_signing_in_again() {
     view.heading("Book an appointment").await;
     // A command of this tab, with which the page goes on as it does after a reload.
     let begin = async |key: &str, ends: &str| {
-        let slot = json!({
-            "scheduleId": 100, "countryISO": "PE", "specialty": "Cardiología", "center": "Clínica Miraflores",
-            "practitioner": "Dra. Quispe", "start": "2098-12-01T09:00:00-05:00", "utcOffset": "-05:00",
-            "startsAt": "2098-12-01T14:00:00.000Z", "endsAt": "2098-12-01T14:30:00.000Z",
-        });
-        let command = json!({
-            "key": key, "insuredId": "00123", "path": "/appointments", "search": {}, "slot": slot,
-            "body": {"insuredId": "00123", "scheduleId": 100, "countryISO": "PE"},
-        });
+        let command = kept_command(key);
         let script = format!(
             "const [command, ended, done] = arguments;
              const path = performance.getEntriesByType('resource').find(({{ name }}) => name.endsWith('/api.js')).name;

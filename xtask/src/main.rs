@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use console::terminal::{self, Colour};
 use local_stack::application::Host;
 use local_stack::progress::Progress;
 use local_stack::{Ports, setup};
@@ -79,10 +80,12 @@ enum Task {
     Cost,
     /// Print a bearer token for a local stack that `up --auth jwt` started.
     ///
-    /// The issuer's keys are made when they are first needed; they lie in target/local-stack/token-issuer.
+    /// The issuer's keys are made when they are first needed; they lie in
+    /// target/local-stack/token-issuer.
     ///
     /// Example:
-    ///   curl -H "authorization: Bearer $(cargo xtask token 00123)" http://127.0.0.1:3000/appointments/00123
+    ///   curl -H "authorization: Bearer $(cargo xtask token 00123)" \
+    ///     http://127.0.0.1:3000/appointments/00123
     #[command(verbatim_doc_comment)]
     Token(token::Token),
     /// Show an appointment's way through the system as bars.
@@ -101,11 +104,13 @@ enum Task {
     Trace(trace::Trace),
     /// Turn Terraform's outputs into the environment file of the Spin application.
     ///
-    /// The file holds secrets: it has the mode 0600, and belongs into no repository. Each line is one
-    /// `SPIN_VARIABLE_…=value`, without quotes, as `docker run --env-file` and `kubectl create secret generic --from-env-file` read it.
+    /// The file holds secrets: it has the mode 0600, and belongs into no repository.
+    /// Each line is a `SPIN_VARIABLE_…=value` without quotes, as `docker run
+    /// --env-file` and `kubectl create secret generic --from-env-file` read it.
     ///
     /// Example:
-    ///   terraform -chdir=infra/examples/production output -json | cargo xtask spin-env --output spin.env
+    ///   terraform -chdir=infra/examples/production output -json |
+    ///     cargo xtask spin-env --output spin.env
     #[command(verbatim_doc_comment)]
     SpinEnv(spin_env::SpinEnv),
     /// Import a country's slots, announce them anew, or check their time zones, on the local stack that runs.
@@ -170,7 +175,7 @@ enum Task {
         #[arg(long)]
         country: appointment::Country,
         /// The time to which the database was restored, for example 2026-11-24T09:30:00.000Z.
-        #[arg(long)]
+        #[arg(long, value_name = "TIME")]
         restored_to: appointment::Timestamp,
         /// The port of the local stack's application.
         #[arg(long, default_value_t = 3000)]
@@ -189,14 +194,17 @@ enum Task {
     },
     /// Measure the system against what people would use instead, and against the limit.
     ///
-    /// Builds what is deployed first (`cargo xtask package`), takes about a quarter of an hour after that, and wants the machine
-    /// for itself. Writes docs/benchmarks.md with its plots, and docs/benchmarks.json. Node.js and npm are needed for the peer that runs on them and for the growing store; what
-    /// cannot be measured here is named.
+    /// Builds what is deployed first (`cargo xtask package`), takes about a quarter of
+    /// an hour after that, and wants the machine for itself. Writes docs/benchmarks.md
+    /// with its plots, and docs/benchmarks.json. Node.js and npm are needed for the
+    /// peer that runs on them and for the growing store; what cannot be measured here
+    /// is named.
     ///
     /// Examples:
     ///   cargo xtask bench                     everything
-    ///   cargo xtask bench --quick             under two minutes: shows that it works, writes to target/bench only
-    ///   cargo xtask bench -- intake workers   these parts; writes to target/bench only
+    ///   cargo xtask bench --quick             under two minutes: shows that it works
+    ///   cargo xtask bench -- intake workers   these parts
+    /// The last two write to target/bench only.
     #[command(verbatim_doc_comment)]
     Bench {
         /// Short rounds of unoptimised programs. The figures mean nothing.
@@ -206,10 +214,11 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Build what is deployed into target/package: the workers' zips, the application, and their checksums.
+    /// Build what is deployed into target/package: zips, application, checksums.
     ///
-    /// The same sources and the same rustc give the same bytes. Beside each worker's zip, `<name>.architecture` says for
-    /// which instruction set it was built. The workers are built by cargo-lambda, which is installed under target/.
+    /// The same sources and the same rustc give the same bytes. Beside each worker's
+    /// zip, <name>.architecture says for which instruction set it was built. The
+    /// workers are built by cargo-lambda, which is installed under target/.
     ///
     /// Example:
     ///   cargo xtask package --architecture arm64
@@ -220,10 +229,10 @@ enum Task {
     /// Examples:
     ///   cargo xtask test                      everything
     ///   cargo xtask test pipeline::           the tests of the whole pipeline
-    ///   cargo xtask test chaos                the long chaos run; CHAOS_SEED=7 repeats a schedule
-    ///   cargo xtask test reconcile            a restored country with 5,000 bookings
+    ///   cargo xtask test chaos                the long chaos run (CHAOS_SEED=7: again)
+    ///   cargo xtask test reconcile            a restored country of 5,000 bookings
     ///   cargo xtask test -- --nocapture       with what the tests print
-    ///   cargo xtask test --host spin          the tests that speak to the application over HTTP, on `spin up`
+    ///   cargo xtask test --host spin          the tests over HTTP, on `spin up`
     #[command(verbatim_doc_comment)]
     Test {
         /// What runs the application of the tests that speak to it over HTTP; with `spin`, only these tests run.
@@ -285,13 +294,33 @@ impl From<HostChoice> for Host {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse().task).await {
+    let task = match Cli::try_parse() {
+        Ok(Cli { task }) => task,
+        Err(told) => return tell(&told),
+    };
+    match run(task).await {
         Ok(status) => status,
         Err(error) => {
-            eprint!("{}", console::terminal::error(&error));
+            eprint!("{}", terminal::error(&format!("error: {error:#}")));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what clap tells in place of a task: the help, or what is wrong with the arguments.
+fn tell(told: &clap::Error) -> ExitCode {
+    if !told.use_stderr() {
+        // Nobody reads on where the output is closed.
+        let _ = told.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = match Colour::of_errors() {
+        Colour::On => told.render().ansi().to_string(),
+        Colour::Off => told.render().to_string(),
+    };
+    eprint!("{}", terminal::error(text.trim_end()));
+    // As clap's own.
+    ExitCode::from(2)
 }
 
 async fn run(task: Task) -> Result<ExitCode> {
@@ -332,4 +361,28 @@ async fn run(task: Task) -> Result<ExitCode> {
 fn root() -> Result<PathBuf> {
     let manifest = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     Ok(manifest.parent().context("xtask lies in a folder of the repository")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_help_of_every_command_fits_80_columns() {
+        fn helps(command: &mut clap::Command, all: &mut Vec<String>) {
+            all.push(command.render_help().to_string());
+            all.push(command.render_long_help().to_string());
+            command.get_subcommands_mut().for_each(|command| helps(command, all));
+        }
+        let mut command = Cli::command();
+        command.build();
+        let mut all = Vec::new();
+        helps(&mut command, &mut all);
+        assert!(all.len() > 30, "{}", all.len());
+        let wide: Vec<&str> =
+            all.iter().flat_map(|help| help.lines()).filter(|line| line.chars().count() > terminal::WIDTH).collect();
+        assert!(wide.is_empty(), "{wide:#?}");
+    }
 }

@@ -238,11 +238,11 @@ fn wrapped(text: &str, indent: usize) -> String {
     textwrap::fill(text, options(&indent)) + "\n"
 }
 
-/// The error with which a command ends, in lines of at most [`WIDTH`] columns. A longer word is a path or an address, which
-/// stays whole to be copied.
+/// An error of one line or several, in lines of at most [`WIDTH`] columns, each with its end. A longer word is a path or an
+/// address, which stays whole to be copied.
 #[must_use]
-pub fn error(error: &anyhow::Error) -> String {
-    textwrap::fill(&format!("error: {error:#}"), options("  ").break_words(false)) + "\n"
+pub fn error(text: &str) -> String {
+    text.lines().map(|line| textwrap::fill(line, options("  ").break_words(false)) + "\n").collect()
 }
 
 /// Lines end between words alone: within one, as in `--no-console`, a hyphen is part of it.
@@ -390,13 +390,15 @@ Errors: 2
     #[test]
     fn an_error_fits_80_columns_and_keeps_what_one_copies_whole() {
         let path = format!("/{}/terraform.tfvars", "folder/".repeat(14));
-        let cause = anyhow::anyhow!("no such file\nnor a folder").context(format!("cannot read {path}"));
-        let remedy = "cannot listen on 127.0.0.1:3001 for the console: stop what is there, or choose another port with --console-port";
-        let shown = error(&cause.context(remedy));
+        let text = format!(
+            "error: cannot listen on 127.0.0.1:3001 for the console: stop what is there, or choose another port with \
+             --console-port: cannot read {path}:\nno such file\n\nFor more information, try '--help'."
+        );
         let expected = format!(
             "error: cannot listen on 127.0.0.1:3001 for the console: stop what is there, or\n  \
-             choose another port with --console-port: cannot read\n  {path}:\n  no such file\n  nor a folder\n"
+             choose another port with --console-port: cannot read\n  {path}:\nno such file\n\nFor more information, try '--help'.\n"
         );
+        let shown = error(&text);
         assert_eq!(shown, expected);
         let long: Vec<&str> = shown.lines().filter(|line| line.chars().count() > WIDTH).collect();
         assert_eq!(long.len(), 1, "only the path: {long:?}");
