@@ -175,6 +175,8 @@ pub enum TransportError {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
