@@ -67,7 +67,8 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
                 if number >= bookings {
                     return anyhow::Ok(booked);
                 }
-                booked.push(end_to_end::book(&way, first_slot + u64::from(number)).await?);
+                let one = end_to_end::book(&way, first_slot + u64::from(number)).await?;
+                booked.push(one.context("a booking of the burst was answered 503")?);
             }
         });
     }

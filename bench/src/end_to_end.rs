@@ -126,7 +126,10 @@ pub(crate) struct Share {
 pub(crate) struct Row {
     pub(crate) way: Way,
     pub(crate) bookings_per_second: u32,
+    /// Those that were accepted, which are timed.
     pub(crate) bookings: usize,
+    /// Those that were answered 503: the emulator took longer than intake waits.
+    pub(crate) refused: usize,
     /// From the request to its `202`.
     pub(crate) accepted: Hop,
     /// What of that intake took, its calls to DynamoDB and SNS included.
@@ -224,9 +227,12 @@ async fn bookings(stack: &LocalStack, way: Way, rate: u32, count: u32, first_slo
         let target = target.clone();
         tasks.spawn(async move { book(&target, first_slot + u64::from(number)).await });
     }
-    let mut booked = Vec::new();
+    let (mut booked, mut refused) = (Vec::new(), 0);
     while let Some(one) = tasks.join_next().await {
-        booked.push(one??);
+        match one?? {
+            Some(one) => booked.push(one),
+            None => refused += 1,
+        }
     }
     let given_up = Instant::now() + PATIENCE;
     let (steps, intake) = loop {
@@ -254,6 +260,7 @@ async fn bookings(stack: &LocalStack, way: Way, rate: u32, count: u32, first_slo
         way,
         bookings_per_second: rate,
         bookings: booked.len(),
+        refused,
         accepted: Hop::of(booked.iter().map(|one| between(one.sent, one.accepted)).collect())?,
         intake: Hop::of(intake)?,
         whole: Hop::of(whole)?,
@@ -394,8 +401,8 @@ impl Logged {
     }
 }
 
-/// Books a slot, which must be accepted.
-pub(crate) async fn book(target: &Target, slot: u64) -> Result<Booked> {
+/// Books a slot. `None` where it is answered 503.
+pub(crate) async fn book(target: &Target, slot: u64) -> Result<Option<Booked>> {
     let country = if slot.is_multiple_of(2) { "PE" } else { "CL" };
     let insured_id = format!("{:05}", slot % 100_000);
     let body = json!({ "insuredId": insured_id, "scheduleId": slot, "countryISO": country });
@@ -407,11 +414,14 @@ pub(crate) async fn book(target: &Target, slot: u64) -> Result<Booked> {
     let sent = SystemTime::now();
     let answer = target.http.send_within(request, PATIENCE).await?;
     let accepted = SystemTime::now();
+    if answer.status() == http::StatusCode::SERVICE_UNAVAILABLE {
+        return Ok(None);
+    }
     let text = String::from_utf8_lossy(answer.body());
     ensure!(answer.status() == http::StatusCode::ACCEPTED, "a booking was answered {}: {text}", answer.status());
     let answer: Value = serde_json::from_str(&text)?;
     let id = answer.get("appointmentId").and_then(Value::as_str).context("a 202 without an id")?.parse()?;
-    Ok(Booked { id, sent, accepted })
+    Ok(Some(Booked { id, sent, accepted }))
 }
 
 /// A queue of the benchmark's own behind the topic or the bus.

@@ -37,7 +37,7 @@ mod workers;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use local_stack::progress::Progress;
 
@@ -123,39 +123,42 @@ async fn run(options: Options) -> Result<()> {
         growth: None,
         drain: None,
     };
+    let mut failures = Failures::default();
     if wanted(Part::Intake) {
         let plan = if quick { intake::Plan::QUICK } else { intake::Plan::FULL };
-        results.intake = Some(intake::measure(&programs, plan, &progress).await?);
+        results.intake = failures.keep("intake", intake::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::HostCalls) {
-        results.host_calls = Some(host_calls::measure(&programs, &progress).await?);
+        results.host_calls = failures.keep("host-calls", host_calls::measure(&programs, &progress).await);
     }
     if wanted(Part::ColdStart) {
         let instantiations = if quick { 500 } else { 10_000 };
-        results.cold_start = Some(cold_start::measure(&programs, instantiations, &progress).await?);
+        results.cold_start =
+            failures.keep("cold-start", cold_start::measure(&programs, instantiations, &progress).await);
     }
     if wanted(Part::FunctionStart) {
         let plan = if quick { function_start::Plan::QUICK } else { function_start::Plan::FULL };
-        results.function_start = Some(function_start::measure(&programs, plan, &progress).await?);
+        results.function_start =
+            failures.keep("function-start", function_start::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::Workers) {
         let plan = if quick { workers::Plan::QUICK } else { workers::Plan::FULL };
-        results.workers = Some(workers::measure(&programs, plan, &progress).await?);
+        results.workers = failures.keep("workers", workers::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::EndToEnd) {
         let plan = if quick { end_to_end::Plan::QUICK } else { end_to_end::Plan::FULL };
-        results.end_to_end = Some(end_to_end::measure(&programs, plan, &progress).await?);
+        results.end_to_end = failures.keep("end-to-end", end_to_end::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::Growth) {
         let plan = if quick { growth::Plan::QUICK } else { growth::Plan::FULL };
-        results.growth = Some(growth::measure(&programs, plan, &progress).await?);
+        results.growth = failures.keep("growth", growth::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::Drain) {
         let rows = if quick { drain::QUICK } else { drain::FULL };
         results.drain = Some(drain::measure(&programs, rows, &progress).await?);
     }
 
-    let is_whole = options.parts.is_empty() && !quick;
+    let is_whole = options.parts.is_empty() && !quick && failures.0.is_empty();
     let folder = if is_whole { programs.root.join("docs") } else { programs.scratch.join("report") };
     results.write(&folder)?;
     println!("\n{:<62} {:>20} {:>12}  met", "what", "target", "measured");
@@ -164,5 +167,21 @@ async fn run(options: Options) -> Result<()> {
         println!("{:<62} {:>20} {:>12}  {met}", target.what, target.target, target.measured.unwrap_or_default());
     }
     println!("\nThe report: {}", folder.join("benchmarks.md").display());
+    ensure!(failures.0.is_empty(), "these parts failed, and the report lacks them: {}", failures.0.join(", "));
     Ok(())
+}
+
+/// The parts that could not be measured. What others took minutes to measure is reported all the same.
+#[derive(Default)]
+struct Failures(Vec<&'static str>);
+
+impl Failures {
+    fn keep<T>(&mut self, part: &'static str, measured: Result<T>) -> Option<T> {
+        measured
+            .inspect_err(|error| {
+                eprintln!("error: {part}: {error:#}");
+                self.0.push(part);
+            })
+            .ok()
+    }
 }

@@ -450,11 +450,11 @@ impl Page {
     fn end_to_end(&mut self, end_to_end: &EndToEnd) {
         self.line("## End to end, on the local stack");
         self.line("");
-        self.line("Milliseconds, p50 / p99, by the lines that intake, worker and confirmation log. After the `202` each hop begins where the one before it ends, and its share is that of its sum over all bookings; a hop that is not a function's is the emulator's. The functions are those of `cargo xtask package`, the durations are the deployed ones, and bookings of one second at the same rate went before. *Intake* is its part of the request, its two calls included; the rest is API Gateway's and Lambda's, or the host's.");
+        self.line("Milliseconds, p50 / p99, by the lines that intake, worker and confirmation log. After the `202` each hop begins where the one before it ends, and its share is that of its sum over all bookings; a hop that is not a function's is the emulator's. The functions are those of `cargo xtask package`, the durations are the deployed ones, and bookings of one second at the same rate went before. *Refused* are those answered 503, because the emulator took longer than intake waits; they are not timed. *Intake* is its part of the request, its two calls included; the rest is API Gateway's and Lambda's, or the host's.");
         self.line("");
         let hop = |hop: Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
         let names = end_to_end.rows.first().into_iter().flat_map(|row| &row.hops).map(|each| each.name);
-        let head: Vec<&str> = ["by", "a second", "bookings", "request to 202", "intake", "202 to completed"]
+        let head: Vec<&str> = ["by", "a second", "accepted", "refused", "request to 202", "intake", "202 to completed"]
             .into_iter()
             .chain(names)
             .collect();
@@ -463,6 +463,7 @@ impl Page {
                 row.way.label().to_owned(),
                 row.bookings_per_second.to_string(),
                 row.bookings.to_string(),
+                row.refused.to_string(),
                 hop(row.accepted),
                 hop(row.intake),
                 hop(row.whole),

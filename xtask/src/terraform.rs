@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use local_stack::progress::Progress;
 use local_stack::tools::CHECKOV;
+use tempfile::TempDir;
 
 /// Configurations that stand by themselves; the first one has the tests.
 const CONFIGURATIONS: [&str; 3] = ["infra", "infra/examples/production", "infra/examples/minimal"];
@@ -19,6 +20,9 @@ const CONFIGURATIONS: [&str; 3] = ["infra", "infra/examples/production", "infra/
 /// Which program plays Terraform, and with what environment.
 struct Terraform {
     program: OsString,
+    /// `TMPDIR`, empty at first: providers listen on sockets there, and leave them behind when Terraform kills them. In a
+    /// folder that outlives the run, a later provider with the process id of an earlier one finds its address in use.
+    sockets: TempDir,
     /// `TF_DATA_DIR`, where the registry's provider is used: under `target/`, so that nothing is left in `infra/`.
     data: Option<PathBuf>,
 }
@@ -29,7 +33,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let mut left_out = Vec::new();
     if starts("terraform", "version") {
         let step = progress.noisy_step("formatting");
-        let format = Terraform { program: "terraform".into(), data: None };
+        let format = Terraform::new("terraform", None)?;
         format.check(root, "infra", &["fmt", "-check", "-recursive", "-diff"])?;
         step.done("as `terraform fmt` writes it");
 
@@ -67,7 +71,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 fn provider(root: &Path, progress: &Progress) -> Result<Option<Terraform>> {
     let data = root.join("target/terraform");
     fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
-    let registry = Terraform { program: "terraform".into(), data: Some(data) };
+    let registry = Terraform::new("terraform", Some(data))?;
     progress.note("looking for the provider's registry");
     if registry
         .command(root, "infra", &["init", "-backend=false", "-input=false"])
@@ -79,20 +83,28 @@ fn provider(root: &Path, progress: &Progress) -> Result<Option<Terraform>> {
         return Ok(Some(registry));
     }
     let offline = root.join("../shared/terraform-offline/tf-offline");
-    Ok(offline.is_file().then(|| {
-        progress.note(&format!("the registry is not reachable: against the schema only, with {}", offline.display()));
-        Terraform { program: offline.into(), data: None }
-    }))
+    if !offline.is_file() {
+        return Ok(None);
+    }
+    progress.note(&format!("the registry is not reachable: against the schema only, with {}", offline.display()));
+    Ok(Some(Terraform::new(offline, None)?))
 }
 
 impl Terraform {
+    fn new(program: impl Into<OsString>, data: Option<PathBuf>) -> Result<Self> {
+        let sockets =
+            tempfile::Builder::new().prefix("terraform-").tempdir().context("cannot create a folder for sockets")?;
+        Ok(Self { program: program.into(), sockets, data })
+    }
+
     fn command(&self, root: &Path, configuration: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg(format!("-chdir={}", root.join(configuration).display()))
             .args(arguments)
             .env("TF_IN_AUTOMATION", "1")
-            .env("CHECKPOINT_DISABLE", "1");
+            .env("CHECKPOINT_DISABLE", "1")
+            .env("TMPDIR", self.sockets.path());
         if let Some(data) = &self.data {
             command.env("TF_DATA_DIR", data.join(configuration));
         }
