@@ -155,7 +155,7 @@ async fn run(options: Options) -> Result<()> {
     }
     if wanted(Part::Drain) {
         let rows = if quick { drain::QUICK } else { drain::FULL };
-        results.drain = Some(drain::measure(&programs, rows, &progress).await?);
+        results.drain = failures.keep("drain", drain::measure(&programs, rows, &progress).await);
     }
 
     let is_whole = options.parts.is_empty() && !quick && failures.0.is_empty();
