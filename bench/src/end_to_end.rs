@@ -143,6 +143,8 @@ pub(crate) struct Row {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct EndToEnd {
     pub(crate) rows: Vec<Row>,
+    /// Rates that the stack could not hold, and how that showed; higher ones are not tried.
+    pub(crate) not_held: Vec<String>,
     /// The emulator's hops with none of our code in between.
     pub(crate) emulator: Emulator,
     pub(crate) burst: Burst,
@@ -167,38 +169,59 @@ impl EndToEnd {
 }
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<EndToEnd> {
-    let step = progress.noisy_step("end to end: the local stack");
+    let step = progress.noisy_step("end to end");
     // With the durations that are deployed, so that nothing comes again sooner than it would on AWS.
     let backplane = Backplane::load(&programs.root)?.with_catalogue(CatalogueKind::External);
     let artifacts =
         if plan.packaged { Artifacts::packaged(&programs.root) } else { Artifacts::build(&programs.root, &backplane)? };
-    let telemetry = BTreeMap::new();
-    let options = Options {
-        root: programs.root.clone(),
-        instance: "bench".to_owned(),
-        backplane,
-        ports: Ports::default(),
-        telemetry,
+    // A stack each, so that none has to work off what another was sent too fast.
+    let start = async || {
+        let options = Options {
+            root: programs.root.clone(),
+            instance: "bench".to_owned(),
+            backplane: backplane.clone(),
+            ports: Ports::default(),
+            telemetry: BTreeMap::new(),
+        };
+        let application_options = ApplicationOptions::new(&programs.root, &artifacts, Host::Embedded);
+        LocalStack::start(options, application_options, &Progress::silent()).await
     };
-    let application_options = ApplicationOptions::new(&programs.root, &artifacts, Host::Embedded);
-    let stack = LocalStack::start(options, application_options, &Progress::silent()).await?;
-    step.done(&stack.url());
-
-    let step = progress.step("end to end: bookings");
-    let mut rows = Vec::new();
     let mut slots = (0..).map(|series: u64| series * 1_000_000 + 1);
     let mut first_slot = || slots.next().context("a series of slots");
+    let (mut rows, mut not_held) = (Vec::new(), Vec::new());
     for entry_point in EntryPoint::ALL {
+        let stack = start().await?;
         for &(rate, seconds) in plan.rates {
-            // The first second of a rate is not counted: functions start as many processes in it as they need.
-            bookings(&stack, entry_point, rate, rate, first_slot()?).await?;
-            rows.push(bookings(&stack, entry_point, rate, rate * seconds, first_slot()?).await?);
+            progress.note(&format!("{}: {rate} bookings per second", entry_point.label()));
+            match at_rate(&stack, entry_point, rate, seconds, first_slot()?, first_slot()?).await {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    not_held.push(format!("{}, {rate} per second: {error:#}", entry_point.label()));
+                    break;
+                }
+            }
         }
     }
+    progress.note(&format!("a burst of {} bookings", plan.burst));
+    let stack = start().await?;
     let burst = burst::measure(&stack, plan.burst, first_slot()?).await?;
     let emulator = emulator(stack.services(), plan.emulator_hops).await?;
     step.done("");
-    Ok(EndToEnd { rows, emulator, burst })
+    Ok(EndToEnd { rows, not_held, emulator, burst })
+}
+
+/// Bookings at a rate for some seconds, after one second that is not counted: functions start as many processes in it as they
+/// need.
+async fn at_rate(
+    stack: &LocalStack,
+    entry_point: EntryPoint,
+    rate: u32,
+    seconds: u32,
+    first_slot: u64,
+    counted_from: u64,
+) -> Result<Row> {
+    bookings(stack, entry_point, rate, rate, first_slot).await?;
+    bookings(stack, entry_point, rate, rate * seconds, counted_from).await
 }
 
 async fn emulator(services: &Services, times: usize) -> Result<Emulator> {

@@ -105,7 +105,7 @@ async fn run(options: Options) -> Result<()> {
         (Part::ColdStart, 1),
         (Part::FunctionStart, 1),
         (Part::Workers, 1),
-        (Part::EndToEnd, 2),
+        (Part::EndToEnd, 1),
         (Part::Growth, 1),
         (Part::Drain, 1),
     ];

@@ -490,6 +490,10 @@ impl Page {
             all.into_iter().chain(shares).collect()
         });
         self.table(&head, rows);
+        for rate in &end_to_end.not_held {
+            self.line(&format!("Not held by the emulator, which shares the processors: {rate}."));
+            self.line("");
+        }
         let burst = &end_to_end.burst;
         self.line(&format!(
             "Messages of a booking, after a burst of {} that were sent as fast as intake took them ({:.1} s; all were completed after {:.1} s). *Published* is what SNS and EventBridge took, counted by queues of the benchmark's own behind topic and bus; *delivered* is what the functions got from their queues, by their own lines.",
