@@ -134,7 +134,7 @@ impl Results {
             ),
             Target::at_most("instantiation, p50", 60.0, " µs", 1, component.map(|each| each.instantiation_p50_us)),
             Target::at_most(
-                "calls to the host, a booking",
+                "calls to the host, per booking",
                 60.0,
                 "",
                 0,
@@ -191,7 +191,7 @@ impl Results {
                 }),
             ),
             Target::at_least(
-                "due commands of a country published a second",
+                "due commands of a country published per second",
                 drain::FULL as f64 / 600.0,
                 "",
                 0,
@@ -563,7 +563,7 @@ impl Page {
             return;
         }
         self.line(&format!(
-            "{} commands of one country are due at once. The component, in the embedded host of one process with one thread, published them to the stand-in in {:.0} s and {} calls: {:.0} a second, where ten minutes need 100. The topic took {} publications. Each row is two writes to `dynalite`, which needs {:.0} µs of a processor for it, beside {:.0} µs of the component and its host.",
+            "{} commands of one country are due at once. The component, in the embedded host of one process with one thread, published them to the stand-in in {:.0} s and {} calls: {:.0} per second, where ten minutes need 100. The topic took {} publications. Each row is two writes to `dynalite`, which needs {:.0} µs of a processor for it, beside {:.0} µs of the component and its host.",
             drain.rows,
             drain.seconds,
             drain.calls,
