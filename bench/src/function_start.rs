@@ -162,6 +162,7 @@ async fn start(subject: Subject, programs: &Programs, folder: &Path, stand_in: &
     let (name, program, arguments): (&'static str, PathBuf, Vec<String>) = match subject {
         Subject::Appointment => {
             environment.push(("SPIN_COMPONENT".to_owned(), "intake".to_owned()));
+            environment.push(("LAMBDA_TASK_ROOT".to_owned(), folder.to_string_lossy().into_owned()));
             environment.extend(subjects::variables(subjects::spin_variables(stand_in)));
             ("appointment", folder.join("bootstrap"), Vec::new())
         }

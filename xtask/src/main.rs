@@ -217,7 +217,7 @@ enum Task {
     /// Build what is deployed into target/package: zips, application, checksums.
     ///
     /// The same sources and the same rustc give the same bytes. Beside each worker's
-    /// zip, <name>.architecture says for which instruction set it was built. The
+    /// zip, `<name>.architecture` says for which instruction set it was built. The
     /// workers are built by cargo-lambda, which is installed under target/.
     ///
     /// Example:
