@@ -28,6 +28,9 @@ pub const APPLICATION_PACKAGE: &str = "appointment";
 /// Where `cargo xtask package` puts what is deployed, under `target`.
 pub const PACKAGES: &str = "package";
 
+/// Held while a package is made: stacks that start at the same time in one process would write the same files.
+static PACKING: Mutex<()> = Mutex::new(());
+
 /// The built programs, under the repository's `target` folder, where `spin.toml` looks for the components.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
@@ -96,6 +99,7 @@ impl Artifacts {
         if self.packaged {
             return self.deployed_package(function);
         }
+        let _packing = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
         self.package(function, Vec::new())
     }
 
@@ -105,12 +109,10 @@ impl Artifacts {
     /// # Errors
     /// When a part has not been built, or a file cannot be written.
     pub fn application_package(&self, root: &Path) -> Result<PathBuf> {
-        // Stacks that start at the same time in one process would compile the same components.
-        static COMPILING: Mutex<()> = Mutex::new(());
         if self.packaged {
             return self.deployed_package(APPLICATION_PACKAGE);
         }
-        let _compiling = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _packing = PACKING.lock().unwrap_or_else(PoisonError::into_inner);
         let manifest = root.join("spin.toml");
         let folder = self.target.join(WASM_TARGET).join("component");
         let mut parts = vec![manifest.clone(), self.edge_host(), self.program(LAMBDA_HOST)];
