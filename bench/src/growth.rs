@@ -86,6 +86,20 @@ pub(crate) struct Row {
     pub(crate) milliseconds: Spread,
 }
 
+impl Row {
+    fn new(
+        population: Population,
+        appointments: usize,
+        operation: &'static str,
+        times: Vec<f64>,
+        cost: Cost,
+    ) -> Result<Self> {
+        let milliseconds = Spread::of(times).context("an operation was measured no time")?;
+        let Cost { items_read, items_returned, capacity_units } = cost;
+        Ok(Self { population, appointments, operation, items_read, items_returned, capacity_units, milliseconds })
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Growth {
     pub(crate) rows: Vec<Row>,
@@ -141,17 +155,7 @@ async fn table(
     let trace = TraceContext::start([7; 24]);
     let mut rows = Vec::new();
     let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
-        let milliseconds = Spread::of(times).context("an operation was measured no time")?;
-        let Cost { items_read, items_returned, capacity_units } = cost;
-        rows.push(Row {
-            population,
-            appointments,
-            operation,
-            items_read,
-            items_returned,
-            capacity_units,
-            milliseconds,
-        });
+        rows.push(Row::new(population, appointments, operation, times, cost)?);
         Ok(())
     };
 
@@ -233,18 +237,7 @@ async fn slots_table(
     let table = SlotsTable::new(&store.client, &store.endpoint, &store.name);
     let mut rows = Vec::new();
     let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
-        let milliseconds = Spread::of(times).context("an operation was measured no time")?;
-        let Cost { items_read, items_returned, capacity_units } = cost;
-        let (population, appointments) = (Population::Slots, slots);
-        rows.push(Row {
-            population,
-            appointments,
-            operation,
-            items_read,
-            items_returned,
-            capacity_units,
-            milliseconds,
-        });
+        rows.push(Row::new(Population::Slots, slots, operation, times, cost)?);
         Ok(())
     };
     for (operation, center) in [(FREE_SLOTS, None), (FREE_SLOTS_OF_CENTER, Some("Center 1"))] {

@@ -126,36 +126,36 @@ async fn run(options: Options) -> Result<()> {
     let mut failures = Failures::default();
     if wanted(Part::Intake) {
         let plan = if quick { intake::Plan::QUICK } else { intake::Plan::FULL };
-        results.intake = failures.keep("intake", intake::measure(&programs, plan, &progress).await);
+        results.intake = failures.keep(Part::Intake, intake::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::HostCalls) {
-        results.host_calls = failures.keep("host-calls", host_calls::measure(&programs, &progress).await);
+        results.host_calls = failures.keep(Part::HostCalls, host_calls::measure(&programs, &progress).await);
     }
     if wanted(Part::ColdStart) {
         let instantiations = if quick { 500 } else { 10_000 };
         results.cold_start =
-            failures.keep("cold-start", cold_start::measure(&programs, instantiations, &progress).await);
+            failures.keep(Part::ColdStart, cold_start::measure(&programs, instantiations, &progress).await);
     }
     if wanted(Part::FunctionStart) {
         let plan = if quick { function_start::Plan::QUICK } else { function_start::Plan::FULL };
         results.function_start =
-            failures.keep("function-start", function_start::measure(&programs, plan, &progress).await);
+            failures.keep(Part::FunctionStart, function_start::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::Workers) {
         let plan = if quick { workers::Plan::QUICK } else { workers::Plan::FULL };
-        results.workers = failures.keep("workers", workers::measure(&programs, plan, &progress).await);
+        results.workers = failures.keep(Part::Workers, workers::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::EndToEnd) {
         let plan = if quick { end_to_end::Plan::QUICK } else { end_to_end::Plan::FULL };
-        results.end_to_end = failures.keep("end-to-end", end_to_end::measure(&programs, plan, &progress).await);
+        results.end_to_end = failures.keep(Part::EndToEnd, end_to_end::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::Growth) {
         let plan = if quick { growth::Plan::QUICK } else { growth::Plan::FULL };
-        results.growth = failures.keep("growth", growth::measure(&programs, plan, &progress).await);
+        results.growth = failures.keep(Part::Growth, growth::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::Drain) {
         let rows = if quick { drain::QUICK } else { drain::FULL };
-        results.drain = failures.keep("drain", drain::measure(&programs, rows, &progress).await);
+        results.drain = failures.keep(Part::Drain, drain::measure(&programs, rows, &progress).await);
     }
 
     let is_whole = options.parts.is_empty() && !quick && failures.0.is_empty();
@@ -173,14 +173,15 @@ async fn run(options: Options) -> Result<()> {
 
 /// The parts that could not be measured. What others took minutes to measure is reported all the same.
 #[derive(Default)]
-struct Failures(Vec<&'static str>);
+struct Failures(Vec<String>);
 
 impl Failures {
-    fn keep<T>(&mut self, part: &'static str, measured: Result<T>) -> Option<T> {
+    fn keep<T>(&mut self, part: Part, measured: Result<T>) -> Option<T> {
         measured
             .inspect_err(|error| {
-                eprintln!("error: {part}: {error:#}");
-                self.0.push(part);
+                let name = part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                eprintln!("error: {name}: {error:#}");
+                self.0.push(name);
             })
             .ok()
     }

@@ -23,7 +23,7 @@ use local_stack::http::Http;
 use local_stack::postgres::connect;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tests::workspace;
+use tests::{processes_with, workspace};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -305,14 +305,10 @@ async fn crash_a_connection(stack: &LocalStack, country: &str) {
 fn kill_a_function(stack: &LocalStack, rng: &mut Rng) {
     let logs = stack.services().logs();
     let folder = logs.parent().unwrap();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let id: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let environment = std::fs::read(entry.path().join("environ")).ok()?;
-        let mut variables = environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
-        let package = variables.find_map(|variable| variable.strip_prefix("LAMBDA_TASK_ROOT="))?;
-        Path::new(package).starts_with(folder).then_some(id)
+    let processes = processes_with(|variables| {
+        let package = variables.iter().find_map(|variable| variable.strip_prefix("LAMBDA_TASK_ROOT="));
+        package.is_some_and(|package| Path::new(package).starts_with(folder))
     });
-    let processes: Vec<i32> = processes.collect();
     if let Some(process) = rng.choice(processes).and_then(Pid::from_raw) {
         // It may have ended by itself meanwhile.
         let _ = kill_process(process, Signal::KILL);

@@ -1,7 +1,6 @@
 //! The function behind SQS_CONFIRMATION: what one record of a batch suffers is no other record's.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Appointment, AppointmentId, Country, Outcome, Timestamp, TraceContext};
@@ -13,7 +12,7 @@ use local_stack::LocalStack;
 use local_stack::backplane::Durations;
 use local_stack::ministack::REGION;
 use serde_json::{Value, json};
-use tests::{Lease, Shared};
+use tests::{Lease, Shared, processes_with};
 
 use crate::fault_proxy::Action;
 use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, fresh_slot, history, insured};
@@ -81,17 +80,10 @@ async fn applied_once(faulty: &Faulty, booking: &Booking) {
 }
 
 /// The processes of the function `appointment-update` of one stack alone, by where they reach AWS.
-pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<u32> {
+pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<i32> {
     let name = &stack.services().backplane().confirmation.function;
     let own = [format!("AWS_LAMBDA_FUNCTION_NAME={name}"), format!("AWS_ENDPOINT_URL={endpoint}")];
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let process: u32 = entry.unwrap().file_name().to_str()?.parse().ok()?;
-        // A process that has ended meanwhile is not one of them.
-        let environment = std::fs::read(Path::new("/proc").join(process.to_string()).join("environ")).ok()?;
-        let variables: Vec<&[u8]> = environment.split(|byte| *byte == 0).collect();
-        own.iter().all(|wanted| variables.contains(&wanted.as_bytes())).then_some(process)
-    });
-    processes.collect()
+    processes_with(|variables| own.iter().all(|wanted| variables.contains(&wanted.as_str())))
 }
 
 #[tokio::test]
@@ -103,7 +95,7 @@ async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
     send(faulty, completed(&bookings)).await;
     armed.has_happened().await;
     let processes = update_processes(&faulty.stack, &faulty.confirmation_endpoint);
-    let processes: Vec<String> = processes.iter().map(u32::to_string).collect();
+    let processes: Vec<String> = processes.iter().map(i32::to_string).collect();
     let killed = std::process::Command::new("kill").arg("-KILL").args(&processes).status().unwrap();
     assert!(killed.success(), "of {processes:?} not all ran");
     armed.heal();

@@ -4,6 +4,7 @@
 mod browser;
 mod fresh;
 mod log;
+mod processes;
 mod shared;
 mod stack;
 mod view;
@@ -15,6 +16,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 pub use browser::Browser;
 pub use fresh::{PATIENCE, fresh_slot};
 pub use log::lines_that_name;
+pub use processes::processes_with;
 pub use shared::{Lease, Shared};
 pub use stack::{
     SAMPLE_DAYS, artifacts, host, own_services, own_stack, own_stack_with_slots, scratch_folder, services, stack,

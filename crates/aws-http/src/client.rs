@@ -132,9 +132,7 @@ impl<T: Transport> Client<T> {
         O: DeserializeOwned,
     {
         let call = Call::json(service, version, target, AnswerBody::Json);
-        let body = serde_json::to_vec(input).map_err(|error| call.invalid_request(&error))?;
-        let answer = self.send(&call, body.into(), retry).await?;
-        answer.parse_json(&call)
+        self.send_json(&call, input, retry).await?.parse_json(&call)
     }
 
     /// As [`json`](Self::json), for a call whose status says everything: a transport may leave the body of a 2xx answer unread.
@@ -156,9 +154,7 @@ impl<T: Transport> Client<T> {
         I: Serialize + ?Sized,
     {
         let call = Call::json(service, version, target, AnswerBody::Unread);
-        let body = serde_json::to_vec(input).map_err(|error| call.invalid_request(&error))?;
-        self.send(&call, body.into(), retry).await?;
-        Ok(())
+        self.send_json(&call, input, retry).await.map(drop)
     }
 
     /// A call of an AWS Query service: form-encoded parameters, XML back, which is returned as text.
@@ -224,11 +220,10 @@ impl<T: Transport> Client<T> {
             protocol: Protocol::RestJson,
             answer: AnswerBody::Json,
         };
-        let body = match body {
-            Some(body) => serde_json::to_vec(body).map_err(|error| call.invalid_request(&error))?,
-            None => Vec::new(),
+        let answer = match body {
+            Some(body) => self.send_json(&call, body, retry).await?,
+            None => self.send(&call, Bytes::new(), retry).await?,
         };
-        let answer = self.send(&call, body.into(), retry).await?;
         answer.parse_json(&call)
     }
 
@@ -264,6 +259,15 @@ impl<T: Transport> Client<T> {
         };
         let answer = self.send(&call, body, Retry::Safe).await?;
         Ok((answer.headers, answer.body))
+    }
+
+    /// As [`send`](Self::send), with a body that is written as JSON.
+    async fn send_json<I>(&self, call: &Call<'_>, input: &I, retry: Retry) -> Result<Answer, Error>
+    where
+        I: Serialize + ?Sized,
+    {
+        let body = serde_json::to_vec(input).map_err(|error| call.invalid_request(&error))?;
+        self.send(call, body.into(), retry).await
     }
 
     /// Sends a call until an attempt is answered with 2xx or nothing allows another.

@@ -30,7 +30,7 @@ use waiting::{Waitable, any};
 const READ_BYTES: u64 = 64 * 1024;
 
 /// The most that one `blocking-write-and-flush` takes (`wasi:io/streams`).
-const WRITE_BYTES: usize = 4096;
+pub const WRITE_BYTES: usize = 4096;
 
 /// Sends through the host's `wasi:http/outgoing-handler`.
 ///

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::time::SystemTime;
 
-use aws_http::wasi::run;
+use aws_http::wasi::{WRITE_BYTES, run};
 use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use wasi::http::types::{
@@ -13,9 +13,6 @@ use wasi::http::types::{
 };
 
 use crate::{IncomingBody, Request, Response};
-
-/// The most that one `blocking-write-and-flush` takes (`wasi:io/streams`).
-const WRITE_BYTES: usize = 4096;
 
 /// Serves one call of the host: hands the request to `answer`, with the instant at which it came, and sends what it gives.
 ///
