@@ -340,13 +340,13 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
         assert_eq!(status, StatusCode::OK, "{report}");
         published += report["published"].as_u64().unwrap();
         calls += 1;
-        if report["more"] == false {
+        // A call that a busy machine let publish nothing is not repeated by itself; the next schedule's is.
+        if report["more"] == false && published > 0 {
             break;
         }
         assert!(calls < 60, "{published} after {calls} calls");
     }
     println!("{published} rows in {calls} calls");
-    assert!(published > 0, "nothing was published");
     let started = Instant::now();
     for appointment in &appointments {
         // A row that a busy machine had no time for is due again; and its country may have answered meanwhile.

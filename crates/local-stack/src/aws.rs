@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::ministack::REGION;
 
-/// The time limit of a call, a long poll excluded.
-pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// The time limit of a call, a long poll excluded. An emulator beside which much compiles answers late, and is no less sound.
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// One identity's calls to every service of the emulator, or to one of AWS.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl Aws {
     }
 
     fn with(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
-        let client = Client::new(NativeTransport::new(), region, credentials)
+        let client = Client::new(NativeTransport::connecting_within(limit), region, credentials)
             .with_deadline(limit)
             .with_attempt_limit(limit)
             .with_verbatim_rejections();
