@@ -16,10 +16,14 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use ::backplane::StoredAppointment;
 use anyhow::{Context, Result, bail, ensure};
-use appointment::{Status, Timestamp, TraceContext};
+use appointment::{
+    AppointmentId, AppointmentMessage, Command, InsuredId, Reason, ScheduleId, Status, Timestamp, TraceContext,
+};
+use aws_http::dynamodb::Item;
 use http::Method;
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection as _, FromRow, Row as _};
@@ -83,18 +87,20 @@ impl FromRow<'_, PgRow> for Contradiction {
 /// The decision that an item of the table shows.
 #[derive(Serialize)]
 struct Shown {
-    id: String,
-    person: String,
-    slot: u64,
+    id: AppointmentId,
+    person: InsuredId,
+    slot: ScheduleId,
     status: &'static str,
     /// Of what was rejected; of what was cancelled where not the person asked for it.
-    reason: Option<String>,
-    replaces: Option<String>,
-    replaced_by: Option<String>,
-    requested: String,
-    decided: String,
+    reason: Option<Reason>,
+    replaces: Option<AppointmentId>,
+    replaced_by: Option<AppointmentId>,
+    requested: Timestamp,
+    decided: Timestamp,
     /// A cancellation is under way, so the database may be ahead.
     cancelling: bool,
+    /// The request, for what the country keeps of it beyond its own columns.
+    command: AppointmentMessage,
 }
 
 /// Re-enters what `country`'s database has forgotten since `restored_to`.
@@ -270,11 +276,11 @@ const CANCEL: &str = "
 /// Of two that hold one slot the first that was decided is re-entered, and the other is told as a contradiction.
 const RE_ENTER: &str = "
     INSERT INTO public.appointments
-        (appointment_id, insured_id, schedule_id, status, reason, requested_at, decided_at, replaces, replaced_by)
-    SELECT id, person, slot, status, reason, requested, decided, replaces, replaced_by
+        (appointment_id, insured_id, schedule_id, status, reason, requested_at, decided_at, replaces, replaced_by, details)
+    SELECT id, person, slot, status, reason, requested, decided, replaces, replaced_by, public.details_of(command)
     FROM jsonb_to_recordset($1::text::jsonb) AS shown
         (id uuid, person text, slot bigint, status text, reason text, requested timestamptz, decided timestamptz,
-         replaces uuid, replaced_by uuid)
+         replaces uuid, replaced_by uuid, command jsonb)
     ORDER BY decided, id
     ON CONFLICT DO NOTHING";
 
@@ -366,9 +372,10 @@ async fn read_table(
             return Ok(());
         }
         reconciled.appointments += 1;
-        match text("status", "S").and_then(|status| status.parse().ok()) {
-            Some(status) => shown.extend(decision(item, status)?),
-            None => reconciled.unknown += 1,
+        let stored = StoredAppointment::from_item(&Item::deserialize(item)?)?;
+        match stored.appointment.status {
+            Status::Unknown(_) => reconciled.unknown += 1,
+            _ => shown.extend(decision(&stored)?),
         }
         Ok(())
     })
@@ -377,17 +384,11 @@ async fn read_table(
 }
 
 /// The decision that an appointment shows; nothing where its country has not answered.
-fn decision(item: &Value, status: Status) -> Result<Option<Shown>> {
-    let text = |name: &str, kind: &str| item.get(name)?.get(kind)?.as_str();
-    let history = item.pointer("/history/L").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let reached = |status: Status| {
-        let entry = history
-            .iter()
-            .rev()
-            .find(|entry| entry.pointer("/M/status/S").and_then(Value::as_str) == Some(status.as_str()));
-        entry.and_then(|entry| entry.pointer("/M/at/S")).and_then(Value::as_str)
-    };
-    let (status, decided) = match status {
+fn decision(stored: &StoredAppointment) -> Result<Option<Shown>> {
+    let appointment = &stored.appointment;
+    let reached =
+        |status: Status| stored.history.iter().rev().find(|entry| entry.status == status).map(|entry| entry.at);
+    let (status, decided) = match appointment.status {
         Status::Completed => ("booked", reached(Status::Completed)),
         Status::Rejected => ("rejected", reached(Status::Rejected)),
         Status::Cancelled => ("cancelled", reached(Status::Cancelled)),
@@ -396,26 +397,25 @@ fn decision(item: &Value, status: Status) -> Result<Option<Shown>> {
         _ => return Ok(None),
     };
     // A cancellation that the person asked for has none, but the row may hold that of an earlier rejection.
-    let (reason, replaced_by) = match (status, text("reason", "S"), text("replacedBy", "S")) {
+    let (reason, replaced_by) = match (status, appointment.reason, appointment.replaced_by) {
         ("rejected", reason, _) => (reason, None),
-        ("cancelled", Some("moved"), Some(by)) => (Some("moved"), Some(by)),
-        ("cancelled", Some("slot_withdrawn"), _) => (Some("slot_withdrawn"), None),
+        ("cancelled", Some(Reason::Moved), Some(by)) => (Some(Reason::Moved), Some(by)),
+        ("cancelled", Some(Reason::SlotWithdrawn), _) => (Some(Reason::SlotWithdrawn), None),
         _ => (None, None),
     };
     ensure!(status != "rejected" || reason.is_some(), "an appointment of the table was rejected without a reason");
-    let shown = || {
-        Some(Shown {
-            id: text("sk", "S")?.strip_prefix("appointment#")?.to_owned(),
-            person: text("insuredId", "S")?.to_owned(),
-            slot: text("scheduleId", "N")?.parse().ok()?,
-            status,
-            reason: reason.map(ToOwned::to_owned),
-            replaces: item.pointer("/replaces/M/appointmentId/S").and_then(Value::as_str).map(ToOwned::to_owned),
-            replaced_by: replaced_by.map(ToOwned::to_owned),
-            requested: text("createdAt", "S")?.to_owned(),
-            decided: decided.or_else(|| text("updatedAt", "S"))?.to_owned(),
-            cancelling: text("status", "S")? == Status::Cancelling.as_str(),
-        })
-    };
-    shown().map(Some).context("an appointment of the table lacks an attribute")
+    let command = AppointmentMessage::new(Command::Request, appointment, stored.trace);
+    Ok(Some(Shown {
+        id: appointment.appointment_id,
+        person: appointment.insured_id,
+        slot: appointment.schedule_id,
+        status,
+        reason,
+        replaces: appointment.replaces.map(|original| original.appointment_id),
+        replaced_by,
+        requested: appointment.created_at,
+        decided: decided.unwrap_or(appointment.updated_at),
+        cancelling: appointment.status == Status::Cancelling,
+        command: command.context("an appointment of the table is of a country of a later version")?,
+    }))
 }
