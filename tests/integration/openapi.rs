@@ -237,6 +237,7 @@ async fn schemathesis_finds_nothing() {
             .arg(workspace().join("tests/contract/schemathesis.toml"))
             .args(["run", &format!("{url}/openapi.yaml"), "--report", "har", "--report-har-path"])
             .arg(&report)
+            .args(std::env::var("SCHEMATHESIS_EXAMPLES").iter().flat_map(|number| ["--max-examples", number]))
             .env("STAFF_TOKEN", token)
             .current_dir(&folder)
             .output()
