@@ -313,7 +313,7 @@ fn no_name_stands_twice() {
     assert_eq!(unique.len(), names.len(), "a name is twice in {FILE}: {names:?}");
 
     let mut sources = Vec::new();
-    for folder in ["components", "crates", "native-workers", "xtask", "infra", "spin.toml"] {
+    for folder in ["components", "crates", "native-workers", "tools/local-stack", "xtask", "infra", "spin.toml"] {
         collect(&workspace().join(folder), &["rs", "tf", "toml", "hcl"], &mut sources);
     }
     for source in sources {

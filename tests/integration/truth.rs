@@ -352,10 +352,10 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
         // A row that a busy machine had no time for is due again; and its country may have answered meanwhile.
         loop {
             let kept = table.get(&appointment.insured_id, appointment.appointment_id).await.unwrap().unwrap();
-            if kept.pending_attempt == 1 || !kept.appointment.status.awaits_country() {
+            if kept.pending_attempt > 0 || !kept.appointment.status.awaits_country() {
                 break;
             }
-            assert!(kept.pending_attempt == 0 && started.elapsed() < PATIENCE, "{kept:?}");
+            assert!(started.elapsed() < PATIENCE, "{kept:?}");
             let (status, report) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
             assert_eq!(status, StatusCode::OK, "{report}");
         }

@@ -25,8 +25,12 @@ const OVER_HTTP: &[&str] = &[
 ];
 
 /// Asked for by name, these tests run in their long form: the name, and the variable that says how much.
-const LONG_FORMS: [(&str, &str, &str); 2] =
-    [("chaos", "CHAOS_BOOKINGS", "2000"), ("reconcile", "RECONCILE_BOOKINGS", "5000")];
+const LONG_FORMS: [(&str, &str, &str); 4] = [
+    ("chaos", "CHAOS_BOOKINGS", "2000"),
+    ("openapi", "SCHEMATHESIS_EXAMPLES", "200"),
+    ("race", "RACE_PEOPLE", "500"),
+    ("reconcile", "RECONCILE_BOOKINGS", "5000"),
+];
 
 /// How many tests run at once, by the test harness's own variable.
 const THREADS: &str = "RUST_TEST_THREADS";

@@ -113,7 +113,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
         step.done("left out");
         return Ok(Growth { rows: Vec::new(), left_out: Some(why.to_owned()) });
     }
-    let dynalite = npm::install(programs, &programs.root.join("bench/dynalite"), "dynalite")?;
+    let dynalite = npm::install(programs, &programs.root.join("tools/bench/dynalite"), "dynalite")?;
     let mut rows = Vec::new();
     for population in [Population::One, Population::Many] {
         for &appointments in plan.sizes {

@@ -41,7 +41,8 @@ pub(crate) fn mint(kind: TokenKind) -> Result<(String, Vec<(&'static str, String
 
 fn by_rsa() -> Result<(String, String)> {
     let refused = |error| anyhow!("the RSA key of the tests is refused: {error}");
-    let key = RsaKeyPair::from_pkcs8(include_bytes!("../../tests/data/rsa-1-for-tests-only.pk8")).map_err(refused)?;
+    let key =
+        RsaKeyPair::from_pkcs8(include_bytes!("../../../tests/data/rsa-1-for-tests-only.pk8")).map_err(refused)?;
     let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(key.public());
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let jwk = json!({

@@ -115,7 +115,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let left_out = npm::missing().map(str::to_owned);
     if left_out.is_none() {
         let name = Kind::NodeAwsSdk.name();
-        npm::install(programs, &programs.root.join("bench/peers").join(name), name)?;
+        npm::install(programs, &programs.root.join("tools/bench/peers").join(name), name)?;
         subjects.push(Subject::NodeAwsSdk);
     }
     let stand_in = StandIn::start(programs).await?;

@@ -73,7 +73,7 @@ pub(crate) async fn measure(programs: &Programs, rows: usize, progress: &Progres
         step.done("left out");
         return Ok(drain);
     }
-    let dynalite = npm::install(programs, &programs.root.join("bench/dynalite"), "dynalite")?;
+    let dynalite = npm::install(programs, &programs.root.join("tools/bench/dynalite"), "dynalite")?;
     let folder = programs.scratch.join("drain");
     // What the run before drained is due no more.
     if folder.exists() {

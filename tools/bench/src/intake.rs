@@ -106,7 +106,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let mut left_out = Vec::new();
     match npm::missing() {
         None => {
-            let source = programs.root.join("bench/peers").join(Kind::NodeAwsSdk.name());
+            let source = programs.root.join("tools/bench/peers").join(Kind::NodeAwsSdk.name());
             npm::install(programs, &source, Kind::NodeAwsSdk.name())?;
             kinds.push(Kind::NodeAwsSdk);
         }
