@@ -9,8 +9,8 @@ use aws_http::{Client, Credentials, Endpoint};
 use backplane::AppointmentsTable;
 use futures::future::join_all;
 use local_stack::LocalStack;
-use local_stack::backplane::Durations;
 use local_stack::ministack::REGION;
+use operator::backplane::Durations;
 use serde_json::{Value, json};
 use tests::{Lease, Shared, processes_with};
 

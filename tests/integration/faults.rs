@@ -9,7 +9,7 @@ use futures::future::join_all;
 use http::StatusCode;
 use local_stack::application::{Application, ApplicationSettings, Host};
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::Durations;
+use operator::backplane::Durations;
 use serde_json::{Value, json};
 use tests::{Lease, Shared, workspace};
 

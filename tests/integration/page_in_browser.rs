@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
-use local_stack::postgres::connect;
+use operator::database::connect;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use tests::{Browser, Lease, Shared, View, own_stack_with_slots, scratch_folder};

@@ -10,8 +10,8 @@ use futures::future::join;
 use futures::stream::{self, StreamExt as _};
 use http::{HeaderMap, Method, StatusCode};
 use local_stack::http::Http;
-use local_stack::postgres::connect;
 use local_stack::{LocalStack, Services, sample};
+use operator::database::connect;
 use serde_json::{Value, json};
 use tests::{SAMPLE_DAYS, own_stack_with_slots};
 

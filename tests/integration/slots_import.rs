@@ -17,7 +17,7 @@ use country_worker::{
     Announcement, AnnouncementBus, Drained, ImportError, NotAccepted, RefusalCode, Report, Source, check_zones, drain,
     import, rebuild,
 };
-use local_stack::aws::Aws;
+use local_stack::emulator;
 use local_stack::ministack::Ministack;
 use local_stack::setup;
 use serde_json::{Value, json};
@@ -585,7 +585,7 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
     let client = Client::new(NativeTransport::new(), "us-east-1", root).with_deadline(Duration::from_secs(30));
     let s3 = S3::new(&client, &endpoint);
     s3.put("slots-pe", "", "application/xml", Bytes::new()).await.expect("a bucket");
-    Aws::root(endpoint.clone()).events("CreateEventBus", &json!({"Name": "appointments"})).await.unwrap();
+    emulator::root(endpoint.clone()).events("CreateEventBus", &json!({"Name": "appointments"})).await.unwrap();
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -63,7 +63,7 @@ pub(crate) async fn migrate_with(url: &str, worker: &str, rules: CountryRules) -
 }
 
 pub(crate) async fn session(url: &str) -> PgConnection {
-    local_stack::postgres::connect(url).await.unwrap()
+    operator::database::connect(url).await.unwrap()
 }
 
 /// The database as the worker's own user.
@@ -1121,7 +1121,7 @@ async fn the_worker_s_database_user_may_decide_and_nothing_else() {
     let url = database().await;
     let stranger = format!("stranger_{}", std::process::id());
     SERVER.get().unwrap().let_in(&stranger).await.unwrap();
-    let refused = local_stack::postgres::connect(&as_user(&url, &stranger)).await.expect_err("nobody else may connect");
+    let refused = operator::database::connect(&as_user(&url, &stranger)).await.expect_err("nobody else may connect");
     assert!(format!("{refused:#}").contains("permission denied for database"), "{refused:#}");
 
     // Once more changes nothing, and takes nothing away.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use local_stack::LocalStack;
-use local_stack::aws::Aws;
+use operator::aws::Aws;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use edge_host::{DEFAULT_REQUEST_TIMEOUT, EdgeHost, Executor, Manifest};
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
-use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
+use operator::backplane::Backplane;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

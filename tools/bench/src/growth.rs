@@ -21,9 +21,9 @@ use backplane::{
     SlotSearch, SlotsTable,
 };
 use bytes::Bytes;
-use local_stack::backplane::Backplane;
 use local_stack::process::{Process, free_port, on_path};
 use local_stack::progress::Progress;
+use operator::backplane::Backplane;
 use serde::Serialize;
 use serde_json::{Value, json};
 

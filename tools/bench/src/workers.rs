@@ -20,6 +20,7 @@ use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use operator::database::connect;
 use serde::Serialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -310,7 +311,7 @@ fn children_cpu_time() -> Result<Duration> {
 }
 
 async fn row_count(url: &str) -> Result<u64> {
-    let mut connection = postgres::connect(url).await?;
+    let mut connection = connect(url).await?;
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM appointments").fetch_one(&mut connection).await?;
     Ok(count.unsigned_abs())
 }

@@ -5,36 +5,33 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`backplane`] | the typed `infra/backplane.json` |
 //! | [`setup`], [`tools`] | what the machine needs: the Wasm target, the emulator, PostgreSQL; the tests' tools |
 //! | [`artifacts`] | builds and packs the components, the functions and the embedded host |
 //! | [`database`] | the countries' databases, as the functions are told of them |
 //! | [`archive`] | writes zips that depend on their content alone |
 //! | [`ministack`], [`postgres`] | the two servers, as child processes |
+//! | [`emulator`] | the emulator as others reach it: clients, and an account for `operator` |
 //! | [`mod@provision`] | creates the backplane and the functions in the emulator from `infra/backplane.json` |
 //! | `schedule` | invokes the republishing function, and each importer, more often than the emulator's rules do |
 //! | [`catalogue`], [`sample`] | imports slots by the countries' programs; four weeks of slots for each country |
 //! | [`tokens`] | an issuer of bearer tokens |
 //! | [`application`] | the Spin application at the edge, under `spin up` or in the embedded host |
-//! | [`running`], [`redrive`], [`forget`] | what an operator does to a stack that runs |
+//! | [`running`] | what another program needs to know of a stack that runs |
 //! | [`observation`], [`fault`] | what a stack that runs holds; breaks a hop of it, and heals it |
 //! | [`process`] | child processes that never outlive their program |
 //!
 //! Nothing outlives the program that started it: dropping a value stops what it owns, and on Linux the kernel stops
 //! the children of a program that was killed.
 
-pub mod account;
 pub mod application;
 pub mod archive;
 pub mod artifacts;
-pub mod aws;
-pub mod backplane;
 pub mod catalogue;
 pub mod chromium;
 pub mod command;
 pub mod database;
+pub mod emulator;
 pub mod fault;
-pub mod forget;
 mod function_logs;
 pub mod http;
 mod journal;
@@ -44,8 +41,6 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod provision;
-pub mod reconcile;
-pub mod redrive;
 pub mod running;
 pub mod sample;
 mod schedule;
@@ -60,12 +55,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_http::{Credentials, Endpoint};
 use futures::future::{try_join, try_join_all};
+use operator::aws::Aws;
+use operator::backplane::{Backplane, CatalogueKind};
+use operator::database::given_urls;
 use serde_json::json;
 
 use crate::application::{Application, ApplicationSettings, Host};
 use crate::artifacts::Artifacts;
-use crate::aws::Aws;
-use crate::backplane::{Backplane, CatalogueKind};
 use crate::database::Database;
 use crate::function_logs::FunctionLogs;
 use crate::ministack::{Ministack, REGION};
@@ -143,7 +139,8 @@ impl Services {
         let directory = fresh_directory(&root, &instance)?;
 
         let step = progress.step("AWS emulator and PostgreSQL");
-        let given = given_databases(&backplane)?;
+        let given = given_urls(&backplane)?;
+        let given: BTreeMap<_, _> = given.into_iter().map(|(code, url)| (code, Database::given(url))).collect();
         let program = setup::ministack_program(&root);
         let start_postgres = async {
             let needed = backplane.countries().any(|country| !given.contains_key(&country.code));
@@ -157,7 +154,7 @@ impl Services {
         let endpoint = ministack.endpoint()?;
         let databases = create_databases(&backplane, given, postgres.as_ref()).await?;
         let provisioned = provision(&backplane, &endpoint, &databases).await?;
-        step.done(&format!("provisioned from {}", backplane::FILE));
+        step.done(&format!("provisioned from {}", operator::backplane::FILE));
 
         let step = progress.step("migrations and workers");
         let packages = worker_packages(&backplane, artifacts).await?;
@@ -171,11 +168,11 @@ impl Services {
             workers.iter().flat_map(|country| [&country.function, &country.migration_function, &country.importer]);
         let functions: Vec<_> = functions.map(String::as_str).collect();
         let worker_log = directory.join("logs").join("workers.log");
-        let worker_logs = FunctionLogs::start(Aws::root(endpoint.clone()), &functions, &worker_log)?;
+        let worker_logs = FunctionLogs::start(emulator::root(endpoint.clone()), &functions, &worker_log)?;
         let own = workers.iter().filter(|country| country.catalogue == CatalogueKind::Own);
         let drains = own.map(|country| {
             Schedule::start(
-                Aws::root(endpoint.clone()),
+                emulator::root(endpoint.clone()),
                 Function::new(&backplane, &country.importer),
                 vec![(country.drain_rule.clone(), json!({}))],
                 Duration::from_secs(backplane.durations.drain_interval),
@@ -216,7 +213,7 @@ impl Services {
     /// Calls as root, to look at the backplane.
     #[must_use]
     pub fn aws(&self) -> Aws {
-        Aws::root(self.endpoint.clone())
+        emulator::root(self.endpoint.clone())
     }
 
     /// What was provisioned.
@@ -488,30 +485,8 @@ impl LocalStack {
 /// Whether the environment names a database server for every country, so none of our own is needed.
 #[must_use]
 pub fn databases_are_given(root: &Path) -> bool {
-    Backplane::load(root).is_ok_and(|backplane| {
-        given_databases(&backplane).is_ok_and(|given| given.len() == backplane.countries().count())
-    })
-}
-
-/// The URLs of the databases that the environment names, by country: `DATABASE_URL_PE` and so on.
-///
-/// # Errors
-/// When one is malformed.
-pub fn given_database_urls(backplane: &Backplane) -> Result<BTreeMap<String, String>> {
-    let given = given_databases(backplane)?.into_iter();
-    Ok(given.map(|(country, database)| (country, database.owner_url().to_owned())).collect())
-}
-
-/// The databases that the environment names, by country.
-fn given_databases(backplane: &Backplane) -> Result<BTreeMap<String, Database>> {
-    let mut given = BTreeMap::new();
-    for country in backplane.countries() {
-        let variable = format!("DATABASE_URL_{}", country.code);
-        if let Ok(url) = std::env::var(&variable) {
-            given.insert(country.code, Database::given(&url).context(variable)?);
-        }
-    }
-    Ok(given)
+    Backplane::load(root)
+        .is_ok_and(|backplane| given_urls(&backplane).is_ok_and(|given| given.len() == backplane.countries().count()))
 }
 
 /// Each country's database, created unless one is given.

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use aws_http::Endpoint;
+use operator::account::Account;
+use operator::backplane::Backplane;
+use operator::database::given_urls;
 use serde::{Deserialize, Serialize};
 
-use crate::backplane::Backplane;
-use crate::{Services, given_database_urls, instance_directory};
+use crate::{Services, emulator, instance_directory};
 
 pub(crate) const FILE: &str = "stack.json";
 
@@ -68,6 +70,14 @@ impl RunningStack {
         Endpoint::parse(&self.emulator).context("the emulator's endpoint")
     }
 
+    /// The emulator as an operator's account.
+    ///
+    /// # Errors
+    /// As [`RunningStack::endpoint`].
+    pub fn account(&self, backplane: &Backplane) -> Result<Account> {
+        emulator::account(&self.endpoint()?, backplane)
+    }
+
     /// The URLs of the databases that the stack started itself, by the country's code.
     pub(crate) const fn own_databases(&self) -> &BTreeMap<String, String> {
         &self.databases
@@ -78,8 +88,7 @@ impl RunningStack {
     /// # Errors
     /// When the environment names a database by a malformed URL.
     pub fn database_urls(&self, backplane: &Backplane) -> Result<BTreeMap<String, String>> {
-        let mut urls = given_database_urls(backplane)?;
-        urls.extend(self.databases.clone());
-        Ok(urls)
+        let given = given_urls(backplane)?.into_iter().map(|(country, url)| (country, url.into()));
+        Ok(given.chain(self.databases.clone()).collect())
     }
 }
