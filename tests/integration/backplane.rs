@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::backplane::{CALLS_PER_CLAIM, CLAIM_DURATION, CLAIMS_AT_ONCE, GivenUpSchedule, PendingShards, RepublishSchedule};
-use appointment::{
-    CATALOGUE_CHANGED_DETAIL_TYPE, Country, Outcome, SLOTS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, Timestamp,
-};
+use appointment::{Country, Timestamp};
 use aws_http::Credentials;
 use aws_http::sqs::ReceiveDelays;
 use bytes::Bytes;
@@ -16,6 +14,9 @@ use local_stack::emulator;
 use local_stack::ministack::{ACCOUNT, Ministack};
 use local_stack::provision::{Provisioned, provision};
 use local_stack::setup;
+use messages::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, Outcome, SLOTS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, worker_source,
+};
 use operator::aws::Aws;
 use operator::backplane::{Backplane, CatalogueKind, Durations, FILE, PrincipalKind, Resource};
 use serde_json::{Value, json};
@@ -231,13 +232,13 @@ fn the_domain_and_the_backplane_agree() {
     let codes: Vec<&str> = Country::ALL.iter().map(|country| country.code()).collect();
     assert_eq!(backplane.codes().collect::<Vec<_>>(), codes);
     for (country, names) in Country::ALL.iter().zip(backplane.countries()) {
-        assert_eq!(names.event_source, country.event_source());
+        assert_eq!(names.event_source, worker_source(*country));
         assert_eq!(names.subscription.filter_policy, json!({"countryISO": [country.code()]}));
         let manifest = workspace().join("native-workers").join(&names.function).join("Cargo.toml");
         assert!(manifest.is_file(), "{} has no worker crate named {}", country.code(), names.function);
     }
     assert_eq!(backplane.confirmation.event_source, STATUS_CHANGED_SOURCE);
-    let sources: Vec<&str> = Country::ALL.iter().map(|country| country.event_source()).collect();
+    let sources: Vec<String> = Country::ALL.map(worker_source).into();
     // A rule must never match what the confirmation component publishes: that would be a loop. Nor both the same event.
     let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.detail_type()).collect();
     let slots = [SLOTS_CHANGED_DETAIL_TYPE, CATALOGUE_CHANGED_DETAIL_TYPE];

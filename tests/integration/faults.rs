@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use appointment::{Command, Outcome, OutcomeEvent};
 use futures::future::join_all;
 use http::StatusCode;
 use local_stack::application::{Application, ApplicationSettings, Host};
 use local_stack::artifacts::Artifacts;
+use messages::{Command, Outcome, OutcomeEvent};
 use operator::backplane::Durations;
 use serde_json::{Value, json};
 use tests::{Lease, Shared, workspace};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use appointment::{AppointmentId, Command, Outcome, OutcomeEvent};
+use appointment::AppointmentId;
 use aws_http::Endpoint;
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,6 +11,7 @@ use local_stack::emulator;
 use local_stack::http::Http;
 use local_stack::ministack::{ACCOUNT, REGION};
 use local_stack::{Endpoints, LocalStack};
+use messages::{Command, Outcome, OutcomeEvent};
 use operator::backplane::{Backplane, CatalogueKind, Durations};
 use operator::database::connect;
 use serde_json::{Value, json};

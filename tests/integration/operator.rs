@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use appointment::{Appointment, AppointmentMessage, Command, Country, Outcome};
+use appointment::{Appointment, Country};
 use aws_http::Credentials;
 use http::{Method, StatusCode};
 use local_stack::Services;
 use local_stack::emulator;
 use local_stack::http::Http;
+use messages::{AppointmentMessage, Command, Outcome};
 use operator::account::Account;
 use operator::database::connect;
 use operator::forget::{forget, tombstone_lifetime};

@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp};
+use appointment::{Appointment, AppointmentId, Country, Timestamp};
 use futures::future::join_all;
 use local_stack::Services;
 use local_stack::emulator;
+use messages::{AppointmentMessage, Command};
 use operator::backplane::Backplane;
 use operator::database::connect;
 use serde_json::{Value, json};

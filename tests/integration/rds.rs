@@ -7,7 +7,7 @@ use std::process::Command as Program;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp, TraceContext};
+use appointment::{Appointment, AppointmentId, Country, Timestamp, TraceContext};
 use aws_credential_types::Credentials;
 use country_worker::{
     CountryRules, Database, DatabaseLogin, DatabasePlace, DecideError, Decisions, IamLogin, MigrationSettings,
@@ -17,6 +17,7 @@ use local_stack::emulator;
 use local_stack::ministack::Ministack;
 use local_stack::postgres::Postgres;
 use local_stack::setup;
+use messages::{AppointmentMessage, Command};
 use operator::database::connect;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;

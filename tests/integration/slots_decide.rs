@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use appointment::{AppointmentMessage, Command, Original, Outcome, OutcomeEvent};
+use appointment::Original;
 use country_worker::{CatalogueKind, CountryRules};
+use messages::{AppointmentMessage, Command, Outcome, OutcomeEvent};
 use proptest::prelude::{Just, Strategy, any};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use appointment::{Command, Country, Outcome, OutcomeEvent, SlotStatus, TraceContext};
+use appointment::{Country, SlotStatus, TraceContext};
 use aws_http::native::NativeTransport;
 use aws_http::s3::S3;
 use aws_http::{Client, Credentials};
@@ -20,6 +20,7 @@ use country_worker::{
 use local_stack::emulator;
 use local_stack::ministack::Ministack;
 use local_stack::setup;
+use messages::{Command, Outcome, OutcomeEvent};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeEvent, Timestamp, TraceContext,
-};
+use appointment::{Appointment, AppointmentId, Country, Timestamp, TraceContext};
 use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_eventbridge::config::{Credentials, Region};
@@ -16,6 +14,7 @@ use country_worker::{
     EventBus, InvalidSetting, Left, MigrateError, MigrationSettings, NotAccepted, Settings, SourceQueue, Worker,
 };
 use local_stack::postgres::Postgres;
+use messages::{AppointmentMessage, Command, Outcome, OutcomeEvent};
 use serde_json::{Value, json};
 use sqlx::{Executor as _, PgConnection, Row as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

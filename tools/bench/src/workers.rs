@@ -7,10 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command as CountryCommand, Country, InsuredId, ScheduleId,
-    Timestamp, TraceContext,
-};
+use appointment::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
 use aws_lambda_events::event::sqs::SqsEvent;
 use country_worker::{
     CountryRules, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, Left, MigrationSettings,
@@ -18,6 +15,7 @@ use country_worker::{
 };
 use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
+use messages::{AppointmentMessage, Command as CountryCommand};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use operator::database::connect;
@@ -184,7 +182,7 @@ fn span_id() -> [u8; 8] {
 struct Discard;
 
 impl EventBus for Discard {
-    async fn put(&self, events: &[appointment::OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
+    async fn put(&self, events: &[messages::OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
         events.iter().map(|_| Ok(())).collect()
     }
 }

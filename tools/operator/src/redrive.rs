@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use appointment::{AppointmentMessage, Country, Status, Timestamp};
+use appointment::{Country, Status, Timestamp};
 use backplane::{AppointmentsTable, CommandTopic, PendingShards, StoredAppointment};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use messages::AppointmentMessage;
 use serde::Serialize;
 use serde_json::{Value, json};
 
