@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use crate::growth::{Population, Store, appointment, insured, item};
 use crate::measure::{cpu_time, micros};
 use crate::npm;
-use crate::subjects::{Programs, Rules, StandIn, spin_variables};
+use crate::programs::Programs;
+use crate::subjects::{Rules, StandIn, spin_variables};
 
 /// How long it may take; it has to take ten minutes at most.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);

@@ -28,7 +28,8 @@ use zip::ZipArchive;
 
 use crate::measure::{Spread, address_space_gb, resident_mb};
 use crate::npm;
-use crate::subjects::{self, Kind, Programs, Rules, StandIn};
+use crate::programs::Programs;
+use crate::subjects::{self, Kind, Rules, StandIn};
 
 /// How long a process may take to its first response.
 const PATIENCE: Duration = Duration::from_secs(30);

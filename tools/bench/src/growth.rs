@@ -30,7 +30,8 @@ use serde_json::{Value, json};
 
 use crate::measure::Spread;
 use crate::npm;
-use crate::subjects::{Programs, launch};
+use crate::programs::Programs;
+use crate::subjects::launch;
 
 const REGION: &str = "us-east-1";
 const PAGE: u32 = 20;

@@ -9,15 +9,17 @@
 //! | [`cold_start`] | compilation and instantiation of the components |
 //! | [`function_start`] | from the start of a function's process to its first response |
 //! | [`workers`] | the country's worker against `pgbench` |
-//! | [`end_to_end`] | from `202` to `completed` on the local stack, through API Gateway and from the edge; [`burst`] counts messages |
+//! | [`end_to_end`] | from `202` to `completed` on the local stack, through API Gateway and from the edge; [`burst`] counts messages, [`emulator_hops`] times the emulator alone |
 //! | [`growth`] | what operations read as the table grows |
 //! | [`drain`] | how fast due commands are published after an outage |
 //!
 //! [`report`] writes what came out. A program that is compared runs as a process of its own, behind [`subjects`].
 
+mod booking;
 mod burst;
 mod cold_start;
 mod drain;
+mod emulator_hops;
 mod end_to_end;
 mod equal_answers;
 mod function_start;
@@ -29,7 +31,9 @@ mod machine;
 mod measure;
 mod npm;
 mod plots;
+mod programs;
 mod report;
+mod stack_log;
 mod subjects;
 mod tokens;
 mod workers;
@@ -42,8 +46,8 @@ use clap::{Parser, ValueEnum};
 use local_stack::progress::Progress;
 
 use crate::machine::Machine;
+use crate::programs::Programs;
 use crate::report::Results;
-use crate::subjects::Programs;
 
 /// Measure the system against what people would use instead, and against the limit.
 ///

@@ -25,7 +25,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::measure::{Spread, cpu_time, cpu_time_with_children, micros};
-use crate::subjects::{Programs, Rules, StandIn, event_bridge};
+use crate::programs::Programs;
+use crate::subjects::{Rules, StandIn, event_bridge};
 
 /// Batches of 10 are what the queue delivers; the larger ones show the library.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
