@@ -1,7 +1,11 @@
 //! The countries' databases, as the functions are told of them.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use anyhow::{Context, Result};
-use operator::backplane::Country;
+use operator::backplane::{Backplane, Country};
+use operator::database::given_urls;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -81,4 +85,28 @@ impl Database {
 
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Whether the environment names a database server for every country, so none of our own is needed.
+pub(crate) fn are_given(root: &Path) -> bool {
+    Backplane::load(root)
+        .is_ok_and(|backplane| given_urls(&backplane).is_ok_and(|given| given.len() == backplane.countries().count()))
+}
+
+/// Each country's database, created unless one is given.
+pub(crate) async fn create_all(
+    backplane: &Backplane,
+    mut databases: BTreeMap<String, Database>,
+    postgres: Option<&Postgres>,
+) -> Result<BTreeMap<String, Database>> {
+    for country in backplane.countries() {
+        if let (None, Some(postgres)) = (databases.get(&country.code), postgres) {
+            postgres.create_database(&country.database).await?;
+            // Before the migration, which finds it there: two at once would change one role at once.
+            postgres.let_in(&country.database_user).await?;
+            postgres.let_in(&country.importer_user).await?;
+            databases.insert(country.code.clone(), Database::of(postgres, &country)?);
+        }
+    }
+    Ok(databases)
 }

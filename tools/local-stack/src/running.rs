@@ -11,7 +11,9 @@ use operator::backplane::Backplane;
 use operator::database::given_urls;
 use serde::{Deserialize, Serialize};
 
-use crate::{Services, emulator, instance_directory};
+use crate::database::Database;
+use crate::emulator;
+use crate::folders::instance_directory;
 
 pub(crate) const FILE: &str = "stack.json";
 
@@ -24,18 +26,17 @@ pub struct RunningStack {
 }
 
 impl RunningStack {
-    /// Tells other programs about services, in a file of their folder that only this user reads.
-    pub(crate) fn announce(services: &Services) -> Result<()> {
-        let own = services.databases.iter().filter(|(_, database)| database.is_own());
+    /// Tells other programs about services, in a file that only this user reads.
+    pub(crate) fn announce(file: &Path, emulator: String, databases: &BTreeMap<String, Database>) -> Result<()> {
+        let own = databases.iter().filter(|(_, database)| database.is_own());
         let running = Self {
-            emulator: services.emulator_url(),
+            emulator,
             databases: own.map(|(country, database)| (country.clone(), database.owner_url().to_owned())).collect(),
         };
-        let file = services.announcement();
         let context = || format!("cannot write {}", file.display());
         let mut options = std::fs::File::options();
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut open = options.create(true).write(true).truncate(true).open(&file).with_context(context)?;
+        let mut open = options.create(true).write(true).truncate(true).open(file).with_context(context)?;
         open.write_all(&serde_json::to_vec_pretty(&running)?).with_context(context)
     }
 
