@@ -20,7 +20,7 @@ const SLOTS: u32 = 50;
 const COMPETITORS: u32 = PEOPLE / SLOTS;
 
 /// How long everything may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(600);
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 
 /// How many people act at once: about as many as the emulator answers in time on a machine that is busy.
 const IN_FLIGHT: usize = 100;
@@ -83,7 +83,7 @@ impl Person {
             match shown["status"].as_str().unwrap_or_default() {
                 "completed" => break,
                 "rejected" => return None,
-                status => assert!(started.elapsed() < PATIENCE, "{original} is still {status}"),
+                status => assert!(started.elapsed() < SETTLE_LIMIT, "{original} is still {status}"),
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -136,11 +136,11 @@ pub(crate) async fn send(
             request = request.header(*name, *value);
         }
         let request = request.body(Bytes::from(body.to_owned())).unwrap();
-        let (head, body) = Http::default().send_within(request, PATIENCE).await.unwrap().into_parts();
+        let (head, body) = Http::default().send_within(request, SETTLE_LIMIT).await.unwrap().into_parts();
         if head.status != StatusCode::SERVICE_UNAVAILABLE {
             return (head.status, head.headers, serde_json::from_slice(&body).unwrap_or_default());
         }
-        assert!(started.elapsed() < PATIENCE, "still 503");
+        assert!(started.elapsed() < SETTLE_LIMIT, "still 503");
         tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
         ceiling = (ceiling * 2).min(LONGEST_PAUSE);
     }
@@ -232,7 +232,7 @@ async fn five_hundred_people_want_fifty_slots() {
         if open == 0 {
             break rows;
         }
-        assert!(started.elapsed() < PATIENCE, "{open} appointments are in no final state");
+        assert!(started.elapsed() < SETTLE_LIMIT, "{open} appointments are in no final state");
         tokio::time::sleep(Duration::from_millis(250)).await;
     };
     let distinct: BTreeSet<&String> = asked.iter().flatten().map(|asked| &asked.id).collect();

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sqlx::{Executor as _, PgConnection, Row as _};
 
 use crate::slots_model::{Model, Order, Place, Said, Standing};
-use crate::workers::{
+use crate::worker_fixture::{
     Bus, appointment, batch, bodies, cancellation, command, database, failures, migrate_with, request, session, worker,
 };
 

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::lambda_host::{Invocation, runtime_api};
 use crate::slots_decide::own_catalogue;
-use crate::workers::{Bus, appointment, as_user, batch, bodies, request, session, worker};
+use crate::worker_fixture::{Bus, appointment, as_user, batch, bodies, request, session, worker};
 
 /// A bus that keeps what it takes, and refuses as many calls as it is told to.
 #[derive(Clone, Default)]
