@@ -223,22 +223,22 @@ async fn fifty_bookings_one_after_another() {
 }
 
 #[tokio::test]
-async fn three_hundred_bookings_at_once() {
+async fn a_hundred_bookings_at_once() {
     // Of its own: a burst is more than the emulator answers in time, and the other tests' clients are less patient.
     let stack = &own_stack("burst").await;
-    let bookings = join_all((0..300).map(|person| {
+    let bookings = join_all((0..100).map(|person| {
         let country = if person % 2 == 0 { "PE" } else { "CL" };
         book_patiently(stack, country, 20_000 + person, fresh_slot())
     }))
     .await;
     let outcomes: Vec<Value> =
         stream::iter(&bookings).map(|booking| decided(stack, booking)).buffered(LISTS_IN_FLIGHT).collect().await;
-    assert_eq!(outcomes.iter().filter(|outcome| outcome["status"] == "completed").count(), 300);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome["status"] == "completed").count(), 100);
     for (country, other) in [("PE", "CL"), ("CL", "PE")] {
         let ids =
             bookings.iter().filter(|booking| booking.country == country).map(|booking| booking.id.parse().unwrap());
         let ids: Vec<uuid::Uuid> = ids.collect();
-        for (database, expected) in [(country, 150), (other, 0)] {
+        for (database, expected) in [(country, 50), (other, 0)] {
             let mut connection = connect(stack.services().database_url(database).unwrap()).await.unwrap();
             let query = "SELECT count(*) FROM appointments WHERE appointment_id = ANY($1) AND status = 'booked'";
             let found: i64 = sqlx::query_scalar(query).bind(&ids).fetch_one(&mut connection).await.unwrap();

@@ -24,7 +24,7 @@ use operator::database::connect;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tests::{processes_with, workspace};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::chaos_checker::{Accepted, Evidence, text};
@@ -37,6 +37,9 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Requests of people that are under way at once.
 const IN_FLIGHT: usize = 24;
+
+/// How much is broken for each booking at most. By time alone, a busy machine would meet more faults than any queue repeats.
+const FAULTS_PER_BOOKING: usize = 2;
 
 /// What is done, and how much of it.
 struct Plan {
@@ -243,8 +246,13 @@ impl<'a> Person<'a> {
     }
 }
 
-/// Breaks something every fifth of a second until it is told to stop, and says what it broke.
-async fn break_things(edge: &Edge<'_>, mut rng: Rng, stop: CancellationToken) -> BTreeMap<&'static str, u32> {
+/// Breaks something about every fifth of a second, as long as there are permits, until it is told to stop; says what it broke.
+async fn break_things(
+    edge: &Edge<'_>,
+    mut rng: Rng,
+    permits: &Semaphore,
+    stop: CancellationToken,
+) -> BTreeMap<&'static str, u32> {
     const CALLS: [(&str, &[&str]); 2] = [
         ("intake", &["PutItem", "TransactWriteItems", "UpdateItem", "GetItem", "Query", "Publish"]),
         ("confirmation", &["UpdateItem", "PutItem", "Query", "Publish", "PutEvents"]),
@@ -252,7 +260,16 @@ async fn break_things(edge: &Edge<'_>, mut rng: Rng, stop: CancellationToken) ->
     let faulty = edge.faulty;
     let mut broken: BTreeMap<&'static str, u32> = BTreeMap::new();
     let mut armed = Vec::new();
-    while tokio::time::timeout(Duration::from_millis(rng.u64(100..300)), stop.cancelled()).await.is_err() {
+    loop {
+        let pause = Duration::from_millis(rng.u64(100..300));
+        let next = async {
+            permits.acquire().await.unwrap().forget();
+            tokio::time::sleep(pause).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = next => {}
+        }
         let what = match rng.u8(..20) {
             0 => {
                 crash_a_connection(&faulty.stack, if rng.bool() { "PE" } else { "CL" }).await;
@@ -387,10 +404,14 @@ async fn chaos_leaves_nothing_lost_doubled_or_untrue() {
     let started = Instant::now();
 
     let edge = Edge::start(&faulty).await;
-    let breaking = break_things(&edge, rng.fork(), stop.clone());
+    let permits = Semaphore::new(0);
+    let breaking = break_things(&edge, rng.fork(), &permits, stop.clone());
     let acting = async {
         let people: Vec<(u64, Rng)> = (0..plan.bookings).map(|number| (number, rng.fork())).collect();
-        let acted = stream::iter(people).map(|(number, rng)| Person::acts(&edge, &plan, number, rng));
+        let acted = stream::iter(people).map(|(number, rng)| {
+            permits.add_permits(FAULTS_PER_BOOKING);
+            Person::acts(&edge, &plan, number, rng)
+        });
         let accepted: Vec<Vec<Accepted>> = acted.buffer_unordered(IN_FLIGHT).collect().await;
         stop.cancel();
         accepted.into_iter().flatten().collect::<Vec<_>>()

@@ -67,9 +67,14 @@ impl Armed {
 
     /// Waits for the first call to fail.
     pub(crate) async fn has_happened(&self) {
+        self.has_happened_times(1).await;
+    }
+
+    /// Waits until so many calls have failed.
+    pub(crate) async fn has_happened_times(&self, times: usize) {
         loop {
             let notified = self.notify.notified();
-            if self.happened() > 0 {
+            if self.happened() >= times {
                 return;
             }
             notified.await;

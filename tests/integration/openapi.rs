@@ -237,6 +237,7 @@ async fn schemathesis_finds_nothing() {
             .arg(workspace().join("tests/contract/schemathesis.toml"))
             .args(["run", &format!("{url}/openapi.yaml"), "--report", "har", "--report-har-path"])
             .arg(&report)
+            .args(std::env::var("SCHEMATHESIS_EXAMPLES").iter().flat_map(|number| ["--max-examples", number]))
             .env("STAFF_TOKEN", token)
             .current_dir(&folder)
             .output()
@@ -259,5 +260,6 @@ async fn schemathesis_finds_nothing() {
     // A check repeats requests without their token, so that 401 counts none that was generated.
     assert!(statuses.remove(&401).is_some(), "requests are repeated without a token");
     let all: usize = statuses.values().sum();
-    assert!(statuses[&202] * 2 >= all, "more than half of the bookings were refused: {statuses:?}");
+    let accepted: usize = statuses.range(200..300).map(|(_, number)| number).sum();
+    assert!(accepted * 2 >= all, "more than half of the bookings were refused: {statuses:?}");
 }

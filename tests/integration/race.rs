@@ -1,5 +1,7 @@
-//! Five hundred people want fifty slots of both countries, all at once; some send their request twice, some cancel, and some
-//! move to another of them as soon as they have one.
+//! Ten people want each slot of both countries, all at once; some send their request twice, some cancel, and some move to
+//! another of the slots as soon as they have one.
+//!
+//! `cargo xtask test` lets 150 people run for 15 slots. `cargo xtask test race` is the long form: 500 for 50.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -15,9 +17,13 @@ use operator::database::connect;
 use serde_json::{Value, json};
 use tests::{SAMPLE_DAYS, own_stack_with_slots};
 
-const PEOPLE: u32 = 500;
-const SLOTS: u32 = 50;
-const COMPETITORS: u32 = PEOPLE / SLOTS;
+const COMPETITORS: u32 = 10;
+
+/// How many slots they want.
+fn slots() -> u32 {
+    let people = std::env::var("RACE_PEOPLE").map_or(150, |people| people.parse::<u32>().unwrap());
+    people / COMPETITORS
+}
 
 /// How long everything may take on a machine that is busy with other tests.
 const SETTLE_LIMIT: Duration = Duration::from_secs(600);
@@ -50,7 +56,7 @@ struct Asked {
 }
 
 impl Person {
-    fn new(number: u32) -> Self {
+    fn new(number: u32, slots: u32) -> Self {
         // Those who want the same slot ask for it at the same time.
         let (slot, competitor) = (number / COMPETITORS, number % COMPETITORS);
         Self {
@@ -60,7 +66,7 @@ impl Person {
             repeats: competitor.is_multiple_of(3),
             cancels: competitor % 4 == 1,
             // Another of the slots that people want, in the same country.
-            moves_to: (competitor % 4 > 1).then(|| sample::FIRST + u64::from((slot + 2 * competitor) % SLOTS)),
+            moves_to: (competitor % 4 > 1).then(|| sample::FIRST + u64::from((slot + 2 * competitor) % slots)),
         }
     }
 
@@ -216,9 +222,10 @@ fn held(row: &Value) -> Option<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn five_hundred_people_want_fifty_slots() {
+async fn ten_people_want_each_slot() {
     let stack = own_stack_with_slots("race", SAMPLE_DAYS).await;
-    let people: Vec<Person> = (0..PEOPLE).map(Person::new).collect();
+    let slots = slots();
+    let people: Vec<Person> = (0..slots * COMPETITORS).map(|number| Person::new(number, slots)).collect();
     let started = Instant::now();
     let acts = people.iter().enumerate().map(async |(number, person)| (number, person.acts(&stack).await));
     let mut asked: Vec<(usize, Vec<Asked>)> = stream::iter(acts).buffer_unordered(IN_FLIGHT).collect().await;
@@ -295,11 +302,12 @@ async fn five_hundred_people_want_fifty_slots() {
             .collect();
         assert_eq!(decided, seen, "{country}");
     }
-    let wanted = sample::FIRST..sample::FIRST + u64::from(SLOTS);
+    let wanted = sample::FIRST..sample::FIRST + u64::from(slots);
     let wrong = wrongly_shown(&stack, wanted).await;
     assert!(wrong.is_empty(), "{wrong:#?}");
     println!(
-        "{PEOPLE} people, {SLOTS} slots: all accepted after {} ms, all final after {} ms: {counts:?}, of which moves {moves:?}",
+        "{} people, {slots} slots: all accepted after {} ms, all final after {} ms: {counts:?}, of which moves {moves:?}",
+        slots * COMPETITORS,
         accepted.as_millis(),
         started.elapsed().as_millis()
     );

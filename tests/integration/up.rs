@@ -29,19 +29,21 @@ impl Up {
         // Built before, so that the time is that of the start.
         let _ = artifacts().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port().to_string();
+        let progress = log.with_extension("progress");
         let child = Command::new(program("xtask"))
             .args(["up", "--host", "embedded", "--port", &free])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(log).unwrap())
-            .stderr(std::fs::File::create(log.with_extension("progress")).unwrap())
+            .stderr(std::fs::File::create(&progress).unwrap())
             .kill_on_drop(true)
             .spawn();
         let folder = workspace().join("target/local-stack").join(&free);
         let mut up = Self { child: child.unwrap(), folder, printed: String::new() };
         let started = std::time::Instant::now();
         while !up.printed.contains("Ctrl-C stops everything.") {
-            assert!(up.child.try_wait().unwrap().is_none(), "it ended: {}", up.printed);
+            let ended = up.child.try_wait().unwrap().is_some();
+            assert!(!ended, "it ended: {}{}", up.printed, std::fs::read_to_string(&progress).unwrap());
             assert!(started.elapsed() < START_LIMIT, "it only prints: {}", up.printed);
             tokio::time::sleep(Duration::from_millis(50)).await;
             up.printed = std::fs::read_to_string(log).unwrap();

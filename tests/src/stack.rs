@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
 
 use aws_http::Endpoint;
@@ -214,11 +215,12 @@ pub fn scratch_folder(name: &str) -> PathBuf {
     }
 }
 
-/// A name for an instance of this process.
+/// A name for an instance of this process: another one each time, since the last one may be removing its folder still.
 fn instance(name: &str) -> String {
     static TIDY: Once = Once::new();
+    static STARTED: AtomicU32 = AtomicU32::new(0);
     TIDY.call_once(remove_what_earlier_runs_left);
-    format!("{PREFIX}{}-{name}", std::process::id())
+    format!("{PREFIX}{}-{}-{name}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
 }
 
 const PREFIX: &str = "test-";

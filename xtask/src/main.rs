@@ -252,7 +252,7 @@ enum Task {
 #[derive(Args)]
 struct Start {
     /// The application's port on 127.0.0.1.
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// What runs the application; without this, `spin` where it is installed, else the embedded host.
     #[arg(long, value_enum)]

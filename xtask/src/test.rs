@@ -25,8 +25,15 @@ const OVER_HTTP: &[&str] = &[
 ];
 
 /// Asked for by name, these tests run in their long form: the name, and the variable that says how much.
-const LONG_FORMS: [(&str, &str, &str); 2] =
-    [("chaos", "CHAOS_BOOKINGS", "2000"), ("reconcile", "RECONCILE_BOOKINGS", "5000")];
+const LONG_FORMS: [(&str, &str, &str); 4] = [
+    ("chaos", "CHAOS_BOOKINGS", "2000"),
+    ("openapi", "SCHEMATHESIS_EXAMPLES", "200"),
+    ("race", "RACE_PEOPLE", "500"),
+    ("reconcile", "RECONCILE_BOOKINGS", "5000"),
+];
+
+/// How many tests run at once, by the test harness's own variable.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitCode> {
     if host == Host::Spin {
@@ -45,6 +52,11 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     test.args(["test", "--workspace"]).args(arguments).env(Host::VARIABLE, host.key()).current_dir(root);
     if host == Host::Spin && arguments.is_empty() {
         test.args(["--test", "integration", "--"]).args(OVER_HTTP);
+    }
+    if std::env::var_os(THREADS).is_none() {
+        // They wait more than they compute.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        test.env(THREADS, (2 * processors).to_string());
     }
     for (name, variable, number) in LONG_FORMS {
         if arguments.first().is_some_and(|first| first == name) && std::env::var_os(variable).is_none() {

@@ -7,12 +7,9 @@ use edge_component::{Level, LogLine, RequestEntropy};
 use futures::future::join;
 use messages::{Envelope, OutcomeDetail, OutcomeEvent};
 
-use crate::internal::{Delivered, HandlingError, SERVICE, Settings};
+use crate::delivery::{Delivered, Delivery, ROUTE, on_bus};
+use crate::internal::{HandlingError, SERVICE, Settings};
 use crate::projection::project;
-use crate::waits::{Delivery, on_bus};
-
-/// How log lines name this way in, where those of HTTP name their route.
-pub(crate) const ROUTE: &str = "handle-queue-message";
 
 /// Both calls together end within 4 s.
 const UPDATE_DEADLINE: Duration = Duration::from_millis(2_400);

@@ -46,35 +46,6 @@ impl HandlingError {
     }
 }
 
-/// What the queue is told about a message.
-pub(crate) enum Delivered {
-    /// It is done with.
-    Done,
-    /// A later delivery may do what this one could not.
-    Left,
-    /// No later delivery can mend it, and why.
-    Poison(String),
-}
-
-impl Delivered {
-    /// What a failure means for the queue.
-    pub(crate) fn failed(failure: &HandlingError) -> Self {
-        match failure {
-            HandlingError::Retry(_) | HandlingError::Setting(_) => Self::Left,
-            HandlingError::Poison(reason) => Self::Poison(reason.clone()),
-        }
-    }
-
-    /// How the log names it.
-    pub(crate) const fn action(&self) -> &'static str {
-        match self {
-            Self::Done => "delete",
-            Self::Left => "leave",
-            Self::Poison(_) => "error",
-        }
-    }
-}
-
 impl fmt::Display for HandlingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

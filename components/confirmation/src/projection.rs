@@ -17,10 +17,9 @@ use messages::{
 use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
-use crate::confirm::ROUTE;
-use crate::internal::{Delivered, HandlingError, SERVICE, Settings};
+use crate::delivery::{Delivered, Delivery, ROUTE};
+use crate::internal::{HandlingError, SERVICE, Settings};
 use crate::settings::SLOTS_TABLE;
-use crate::waits::Delivery;
 
 /// All writes of a message together, which are made side by side.
 const DEADLINE: Duration = Duration::from_millis(3_800);

@@ -8,15 +8,16 @@ use std::time::SystemTime;
 
 use edge_component::run;
 
-use crate::internal::Delivered;
+use crate::delivery::{Delivered, Delivery};
 use crate::projection::Subject;
-use crate::waits::Delivery;
 use crate::{confirm, projection};
 
 wit_bindgen::generate!({
     path: "../../wit/spin-sqs",
     world: "spin-sqs",
 });
+
+use fermyon::spin_sqs::sqs_types::MessageAttributeValue;
 
 struct Queue;
 
@@ -25,7 +26,12 @@ export!(Queue);
 impl Guest for Queue {
     fn handle_queue_message(message: Message) -> Result<MessageAction, Error> {
         let arrived = SystemTime::now();
-        let delivery = Delivery::read(arrived, &message.message_attributes);
+        let attributes = message.message_attributes;
+        let text_of = |name: &str| match &attributes.iter().find(|attribute| attribute.name == name)?.value {
+            MessageAttributeValue::Str(text) => Some(text.as_str()),
+            MessageAttributeValue::Binary(_) => None,
+        };
+        let delivery = Delivery::read(arrived, text_of);
         let body = message.body.unwrap_or_default();
         let delivered = run(async {
             match Subject::of(body.as_bytes()) {

@@ -6,7 +6,7 @@ use std::fmt;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::dynamodb::Item;
+use crate::item::Item;
 use crate::transport::TransportError;
 use crate::xml;
 

@@ -42,6 +42,7 @@ pub mod dynamodb;
 mod endpoint;
 mod error;
 pub mod eventbridge;
+mod item;
 #[cfg(not(target_os = "wasi"))]
 pub mod native;
 mod retry;

@@ -22,12 +22,18 @@ pub struct NativeTransport {
 }
 
 impl NativeTransport {
-    /// A transport with an empty pool.
+    /// A transport with an empty pool, whose connections come about within a second.
     #[must_use]
     pub fn new() -> Self {
+        Self::connecting_within(CONNECT_LIMIT)
+    }
+
+    /// A transport with an empty pool, for a server that may be too busy to accept connections for a while.
+    #[must_use]
+    pub fn connecting_within(limit: Duration) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_LIMIT));
+        tcp.set_connect_timeout(Some(limit));
         tcp.enforce_http(false);
         // The provider is named, so that another crate's choice of rustls features cannot make the default ambiguous.
         #[expect(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_http::Endpoint;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::process::{self, Launch, Process, TemporaryFolder, free_port};
 
@@ -16,6 +16,22 @@ pub const ACCOUNT: &str = "000000000000";
 
 /// How long the emulator may take to start; it needs about a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How uvicorn serves it. Idle connections are kept as long as its own program keeps them; at its end it waits for none.
+const SERVER: [&str; 12] = [
+    "ministack.app:app",
+    "--http=httptools",
+    "--loop=asyncio",
+    "--ws=none",
+    "--host=127.0.0.1",
+    "--timeout-keep-alive=75",
+    "--timeout-graceful-shutdown=1",
+    "--no-access-log",
+    "--no-server-header",
+    "--no-date-header",
+    "--log-level=warning",
+    "--backlog=4096",
+];
 
 /// Says clearly when the port that was asked for is taken.
 pub(crate) fn require_free(port: u16) -> Result<()> {
@@ -49,6 +65,9 @@ impl Ministack {
             }
             None => free_port()?,
         };
+        // Each connection is a file; many systems allow 1,024 where a program does not ask for more.
+        let files = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).context("the limit of open files")?;
         let temporary = TemporaryFolder(directory.join("tmp"));
         for folder in [&temporary.0, &directory.join("logs")] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -71,7 +90,7 @@ impl Ministack {
         let process = Process::start(Launch {
             name: "ministack",
             program,
-            args: Vec::new(),
+            args: SERVER.iter().map(ToString::to_string).chain(["--port".to_owned(), port.to_string()]).collect(),
             environment: inherited.chain(settings.map(|(name, value)| (name.to_owned(), value))).collect(),
             clean_environment: true,
             account: None,

@@ -20,12 +20,10 @@ pub struct PythonTool {
     pub requirements: &'static str,
 }
 
-/// The AWS emulator of the local stack.
-pub const MINISTACK: PythonTool = PythonTool {
-    name: "ministack",
-    program: "ministack",
-    requirements: "tools/local-stack/ministack-requirements.txt",
-};
+/// The AWS emulator of the local stack. It is an ASGI application; uvicorn serves it with half of the processor time that its
+/// own program takes (`docs/adr/0121-the-emulator-on-uvicorn.md`).
+pub const MINISTACK: PythonTool =
+    PythonTool { name: "ministack", program: "uvicorn", requirements: "tools/local-stack/ministack-requirements.txt" };
 
 /// The server for a machine that has none: PostgreSQL's programs, without the package's own Python interface.
 pub const POSTGRESQL: PythonTool = PythonTool {

@@ -51,7 +51,7 @@ impl Account {
             account: (*account).to_owned(),
             prefix: prefix.to_owned(),
             topic_arn: topic_arn.to_owned(),
-            client: Client::new(NativeTransport::new(), *region, credentials.clone()).with_deadline(CALL_LIMIT),
+            client: client(region, &credentials),
             credentials,
             endpoint: endpoint.cloned(),
             has_move_tasks: true,
@@ -101,4 +101,10 @@ impl Account {
         let Self { partition, region, account, .. } = self;
         format!("arn:{partition}:{service}:{region}:{account}:{kind}{}", self.name(name))
     }
+}
+
+fn client(region: &str, credentials: &Credentials) -> Client<NativeTransport> {
+    Client::new(NativeTransport::connecting_within(CALL_LIMIT), region, credentials.clone())
+        .with_deadline(CALL_LIMIT)
+        .with_attempt_limit(CALL_LIMIT)
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
-/// The time limit of a call, a long poll excluded.
-pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// The time limit of a call, a long poll excluded. An emulator beside which much compiles answers late, and is no less sound.
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// One identity's calls to one service of AWS, or to every service of an emulator.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ impl Aws {
     /// As [`Aws::new`], for calls that may take longer.
     #[must_use]
     pub fn with_limit(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
-        let client = Client::new(NativeTransport::new(), region, credentials)
+        let client = Client::new(NativeTransport::connecting_within(limit), region, credentials)
             .with_deadline(limit)
             .with_attempt_limit(limit)
             .with_verbatim_rejections();
