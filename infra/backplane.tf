@@ -1,4 +1,4 @@
-# The reading of backplane.json, the one source of names, durations and policies; tools/local-stack/src/backplane.rs
+# The reading of backplane.json, the one source of names, durations and policies; tools/operator/src/backplane.rs
 # documents its shape, and reads the same file for the local stack.
 
 data "aws_caller_identity" "current" {}

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
 use local_stack::http::Http;
-use local_stack::postgres::connect;
+use operator::database::connect;
 use serde_json::{Value, json};
 pub(crate) use tests::{PATIENCE, fresh_slot};
 use tests::{own_stack, program, stack};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use http::{Method, StatusCode};
-use local_stack::backplane::Backplane;
-use local_stack::postgres::connect;
+use operator::backplane::Backplane;
+use operator::database::connect;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tests::workspace;

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::backplane::{CALLS_PER_CLAIM, CLAIM_DURATION, CLAIMS_AT_ONCE, GivenUpSchedule, PendingShards, RepublishSchedule};
-use appointment::{
-    CATALOGUE_CHANGED_DETAIL_TYPE, Country, Outcome, SLOTS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, Timestamp,
-};
+use appointment::{Country, Timestamp};
 use aws_http::Credentials;
 use aws_http::sqs::ReceiveDelays;
 use bytes::Bytes;
-use local_stack::aws::Aws;
-use local_stack::backplane::{Backplane, CatalogueKind, Durations, FILE, PrincipalKind, Resource};
 use local_stack::database::Database;
+use local_stack::emulator;
 use local_stack::ministack::{ACCOUNT, Ministack};
 use local_stack::provision::{Provisioned, provision};
 use local_stack::setup;
+use messages::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, Outcome, SLOTS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, worker_source,
+};
+use operator::aws::Aws;
+use operator::backplane::{Backplane, CatalogueKind, Durations, FILE, PrincipalKind, Resource};
 use serde_json::{Value, json};
 use tests::{scratch_folder, workspace};
 
@@ -230,13 +232,13 @@ fn the_domain_and_the_backplane_agree() {
     let codes: Vec<&str> = Country::ALL.iter().map(|country| country.code()).collect();
     assert_eq!(backplane.codes().collect::<Vec<_>>(), codes);
     for (country, names) in Country::ALL.iter().zip(backplane.countries()) {
-        assert_eq!(names.event_source, country.event_source());
+        assert_eq!(names.event_source, worker_source(*country));
         assert_eq!(names.subscription.filter_policy, json!({"countryISO": [country.code()]}));
         let manifest = workspace().join("native-workers").join(&names.function).join("Cargo.toml");
         assert!(manifest.is_file(), "{} has no worker crate named {}", country.code(), names.function);
     }
     assert_eq!(backplane.confirmation.event_source, STATUS_CHANGED_SOURCE);
-    let sources: Vec<&str> = Country::ALL.iter().map(|country| country.event_source()).collect();
+    let sources: Vec<String> = Country::ALL.map(worker_source).into();
     // A rule must never match what the confirmation component publishes: that would be a loop. Nor both the same event.
     let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.detail_type()).collect();
     let slots = [SLOTS_CHANGED_DETAIL_TYPE, CATALOGUE_CHANGED_DETAIL_TYPE];
@@ -313,7 +315,9 @@ fn no_name_stands_twice() {
     assert_eq!(unique.len(), names.len(), "a name is twice in {FILE}: {names:?}");
 
     let mut sources = Vec::new();
-    for folder in ["components", "crates", "native-workers", "tools/local-stack", "xtask", "infra", "spin.toml"] {
+    for folder in
+        ["components", "crates", "native-workers", "tools/local-stack", "tools/operator", "xtask", "infra", "spin.toml"]
+    {
         collect(&workspace().join(folder), &["rs", "tf", "toml", "hcl"], &mut sources);
     }
     for source in sources {
@@ -342,7 +346,7 @@ async fn provisioned(name: &str) -> (Ministack, Backplane, Provisioned) {
     let backplane = backplane().shortened().unwrap();
     let ministack =
         Ministack::start(&setup::ministack_program(&workspace()), None, &scratch_folder(name)).await.unwrap();
-    let database = Database::given("postgres://postgres:secret@127.0.0.1:5432/nowhere").unwrap();
+    let database = Database::given("postgres://postgres:secret@127.0.0.1:5432/nowhere".parse().unwrap());
     let databases = backplane.codes().map(|code| (code.to_owned(), database.clone())).collect();
     let provisioned = provision(&backplane, &ministack.endpoint().unwrap(), &databases).await.unwrap();
     (ministack, backplane, provisioned)
@@ -352,8 +356,8 @@ async fn provisioned(name: &str) -> (Ministack, Backplane, Provisioned) {
 async fn a_message_reaches_its_country_only_and_as_published() {
     let (ministack, backplane, provisioned) = provisioned("backplane-filter").await;
     let endpoint = ministack.endpoint().unwrap();
-    let edge = Aws::new(endpoint.clone(), provisioned.credentials.get("edge").unwrap().clone());
-    let root = Aws::root(endpoint);
+    let edge = emulator::with_rights_of(endpoint.clone(), provisioned.credentials.get("edge").unwrap().clone());
+    let root = emulator::root(endpoint);
     for country in backplane.countries() {
         let published = [
             ("TopicArn", provisioned.topic_arn.as_str()),
@@ -377,7 +381,7 @@ async fn a_message_reaches_its_country_only_and_as_published() {
 #[tokio::test]
 async fn each_rule_takes_the_workers_events_of_its_kind_only() {
     let (ministack, backplane, provisioned) = provisioned("backplane-rule").await;
-    let root = Aws::root(ministack.endpoint().unwrap());
+    let root = emulator::root(ministack.endpoint().unwrap());
     let workers: Vec<String> = backplane.countries().map(|country| country.event_source).collect();
     let others = [backplane.confirmation.event_source.clone(), "appointments".to_owned()];
     let outcomes: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.detail_type()).collect();
@@ -489,7 +493,7 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     // A file that there is not is refused to whoever may not list the bucket.
     for (name, call) in &calls {
         if name.starts_with("write a ") {
-            perform(&Aws::root(endpoint.clone()), call).await.unwrap();
+            perform(&emulator::root(endpoint.clone()), call).await.unwrap();
         }
     }
     let (mut allowed_calls, mut refused_calls, mut wrong) = (0, 0, Vec::new());
@@ -500,10 +504,10 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
             PrincipalKind::User => provisioned.credentials.get(name).unwrap().clone(),
             PrincipalKind::Function | PrincipalKind::CountryWorker => {
                 let role = backplane.principal_name(principal, country);
-                assume(&Aws::root(endpoint.clone()), &role).await
+                assume(&emulator::root(endpoint.clone()), &role).await
             }
         };
-        let aws = Aws::new(endpoint.clone(), credentials);
+        let aws = emulator::with_rights_of(endpoint.clone(), credentials);
         for (call, (service, operation, input)) in &calls {
             let outcome = perform(&aws, &(*service, *operation, input.clone())).await;
             let denied = outcome.as_ref().is_err_and(|error| {
@@ -701,9 +705,9 @@ async fn a_wrong_secret_is_refused() {
         }),
     );
     let endpoint = ministack.endpoint().unwrap();
-    perform(&Aws::new(endpoint.clone(), right.clone()), &call).await.unwrap();
+    perform(&emulator::with_rights_of(endpoint.clone(), right.clone()), &call).await.unwrap();
     for (key, secret) in [(right.access_key_id(), "wrong"), ("AKIAUNKNOWN000000000", right.secret_access_key())] {
-        let wrong = Aws::new(endpoint.clone(), Credentials::from_keys(key, secret, None));
+        let wrong = emulator::with_rights_of(endpoint.clone(), Credentials::from_keys(key, secret, None));
         let error = perform(&wrong, &call).await.unwrap_err();
         let expected = ["InvalidSignatureException", "UnrecognizedClientException", "SignatureDoesNotMatch"];
         assert!(expected.iter().any(|code| error.contains(code)), "{error}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp, TraceContext};
+use appointment::{Appointment, AppointmentId, Country, Timestamp, TraceContext};
 use aws_http::Client;
 use aws_http::native::NativeTransport;
 use backplane::{AppointmentsTable, CommandTopic};
@@ -11,6 +11,7 @@ use http::StatusCode;
 use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::ministack::REGION;
+use messages::{AppointmentMessage, Command};
 use serde_json::Value;
 use tests::stack;
 

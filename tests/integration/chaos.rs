@@ -18,9 +18,9 @@ use http::{Method, StatusCode};
 use local_stack::LocalStack;
 use local_stack::application::{Application, ApplicationSettings, Host};
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::CatalogueKind;
 use local_stack::http::Http;
-use local_stack::postgres::connect;
+use operator::backplane::CatalogueKind;
+use operator::database::connect;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tests::{processes_with, workspace};
@@ -33,7 +33,7 @@ use crate::faulty::Faulty;
 use crate::race::rows;
 
 /// How long the system may take to come to rest after the last fault.
-const PATIENCE: Duration = Duration::from_secs(300);
+const SETTLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Requests of people that are under way at once.
 const IN_FLIGHT: usize = 24;
@@ -113,12 +113,12 @@ impl<'a> Edge<'a> {
                 request = request.header(*name, *value);
             }
             let request = request.body(Bytes::from(body.to_owned())).unwrap();
-            if let Ok(response) = Http::default().send_within(request, PATIENCE).await
+            if let Ok(response) = Http::default().send_within(request, SETTLE_LIMIT).await
                 && response.status() != StatusCode::SERVICE_UNAVAILABLE
             {
                 return (response.status(), serde_json::from_slice(response.body()).unwrap_or_default());
             }
-            assert!(started.elapsed() < PATIENCE, "{method} {path} is not answered");
+            assert!(started.elapsed() < SETTLE_LIMIT, "{method} {path} is not answered");
             tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
             ceiling = (ceiling * 2).min(Duration::from_secs(10));
         }
@@ -384,7 +384,7 @@ async fn at_rest(stack: &LocalStack) -> bool {
         if open.is_empty() && waiting == 0 {
             return true;
         }
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > SETTLE_LIMIT {
             println!("chaos: {} rows open, {waiting} messages waiting", open.len());
             return false;
         }

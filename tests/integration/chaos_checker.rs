@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use local_stack::LocalStack;
-use local_stack::postgres::connect;
+use operator::database::connect;
 use serde_json::{Value, json};
 
 use crate::race::{rows, scan};

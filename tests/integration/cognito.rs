@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use local_stack::aws::Aws;
+use operator::aws::Aws;
 use serde_json::{Value, json};
 use tests::stack;
 

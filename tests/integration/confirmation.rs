@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use appointment::{Appointment, AppointmentId, Country, Outcome, Timestamp, TraceContext};
+use appointment::{Appointment, AppointmentId, Country, Timestamp, TraceContext};
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::AppointmentsTable;
 use futures::future::join_all;
 use local_stack::LocalStack;
-use local_stack::backplane::Durations;
 use local_stack::ministack::REGION;
+use messages::Outcome;
+use operator::backplane::Durations;
 use serde_json::{Value, json};
 use tests::{Lease, Shared, processes_with};
 

@@ -1,9 +1,11 @@
 //! The booking domain as tables: which values are taken, how every status answers every event, how messages are written.
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, Country, Envelope, FieldErrorCode,
-    InsuredId, InvalidOutcomeEvent, InvalidRequest, Outcome, OutcomeDetail, OutcomeEvent, Reason, ScheduleId, Status,
-    StatusChanged, StatusEvent, Timestamp, TraceContext, Transition,
+    Appointment, AppointmentId, AppointmentRequest, Country, FieldErrorCode, InsuredId, InvalidRequest, Reason,
+    ScheduleId, Status, StatusEvent, Timestamp, TraceContext, Transition,
+};
+use messages::{
+    AppointmentMessage, Command, Envelope, InvalidOutcomeEvent, Outcome, OutcomeDetail, OutcomeEvent, StatusChanged,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

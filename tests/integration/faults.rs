@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use appointment::{Command, Outcome, OutcomeEvent};
 use futures::future::join_all;
 use http::StatusCode;
 use local_stack::application::{Application, ApplicationSettings, Host};
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::Durations;
+use messages::{Command, Outcome, OutcomeEvent};
+use operator::backplane::Durations;
 use serde_json::{Value, json};
 use tests::{Lease, Shared, workspace};
 

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use appointment::{AppointmentId, Command, Outcome, OutcomeEvent};
+use appointment::AppointmentId;
 use aws_http::Endpoint;
 use bytes::Bytes;
 use http::StatusCode;
-use local_stack::aws::Aws;
-use local_stack::backplane::{Backplane, CatalogueKind, Durations};
+use local_stack::emulator;
 use local_stack::http::Http;
 use local_stack::ministack::{ACCOUNT, REGION};
-use local_stack::postgres::connect;
 use local_stack::{Endpoints, LocalStack};
+use messages::{Command, Outcome, OutcomeEvent};
+use operator::backplane::{Backplane, CatalogueKind, Durations};
+use operator::database::connect;
 use serde_json::{Value, json};
 pub(crate) use tests::fresh_slot;
 use tests::stack_behind;
@@ -210,7 +211,7 @@ impl Faulty {
         let services = self.stack.services();
         let Backplane { confirmation, function_alias, .. } = services.backplane();
         let path = format!("/2015-03-31/functions/{}/invocations?Qualifier={function_alias}", confirmation.function);
-        Aws::root_with_limit(services.endpoint().clone(), PATIENCE).lambda(&path, event).await.unwrap()
+        emulator::root_with_limit(services.endpoint().clone(), PATIENCE).lambda(&path, event).await.unwrap()
     }
 
     /// Waits for a line of the application's functions that holds all of these texts.

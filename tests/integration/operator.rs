@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use appointment::{Appointment, AppointmentMessage, Command, Country, Outcome};
+use appointment::{Appointment, Country};
 use aws_http::Credentials;
 use http::{Method, StatusCode};
 use local_stack::Services;
-use local_stack::account::Account;
-use local_stack::forget::{forget, tombstone_lifetime};
+use local_stack::emulator;
 use local_stack::http::Http;
-use local_stack::postgres::connect;
-use local_stack::redrive::Moved;
+use messages::{AppointmentMessage, Command, Outcome};
+use operator::account::Account;
+use operator::database::connect;
+use operator::forget::{forget, tombstone_lifetime};
+use operator::redrive::Moved;
 use regex::Regex;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -82,7 +84,7 @@ async fn what_was_given_up_completes_after_a_redrive() {
 
     execute(services, "PE", "ALTER TABLE appointments DROP CONSTRAINT undecidable".to_owned()).await;
     silent.iter().chain(&mute).for_each(|armed| armed.heal());
-    let account = Account::emulator(services.endpoint(), backplane);
+    let account = emulator::account(services.endpoint(), backplane).unwrap();
     let dry = account.redrive(backplane, true).await.unwrap();
     assert_eq!(dry.published, 2, "{dry:?}");
     assert!(matches!(dry.queues[&peru.dead_letter_queue], Moved::WouldMove { messages: 1.. }), "{dry:?}");
@@ -167,7 +169,7 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country_and_no_redrive_
     let services = faulty.stack.services();
     let backplane = services.backplane();
     let peru = backplane.countries().next().unwrap();
-    let account = Account::emulator(services.endpoint(), backplane);
+    let account = emulator::account(services.endpoint(), backplane).unwrap();
     let urls: BTreeMap<String, String> = backplane
         .countries()
         .map(|country| (country.code.clone(), services.database_url(&country.code).unwrap().to_owned()))

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use http::{Method, StatusCode};
 use local_stack::LocalStack;
-use local_stack::postgres::connect;
+use operator::database::connect;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
-use tests::{Browser, Lease, Shared, View, own_stack_with_slots, scratch_folder};
+use tests::{Browser, Lease, PATIENCE, Shared, View, own_stack_with_slots, scratch_folder};
 
 use crate::components::{Double, EVENT_ID, row, variables_with};
 use crate::race::send;
@@ -17,9 +17,6 @@ use crate::served::Served;
 
 /// What a first visit may bring over the wire.
 const WEIGHT_LIMIT: u64 = 100_000;
-
-/// How long something that takes a fifth of a second may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One system for the tests of this file: they keep apart by the people.
 async fn system() -> Lease<LocalStack> {

@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp};
+use appointment::{Appointment, AppointmentId, Country, Timestamp};
 use futures::future::join_all;
 use local_stack::Services;
-use local_stack::aws::Aws;
-use local_stack::backplane::Backplane;
-use local_stack::postgres::connect;
+use local_stack::emulator;
+use messages::{AppointmentMessage, Command};
+use operator::backplane::Backplane;
+use operator::database::connect;
 use serde_json::{Value, json};
 use sqlx::{Executor, Row};
 use tests::{PATIENCE, fresh_slot, lines_that_name, own_services, services, workspace};
@@ -25,7 +26,7 @@ fn request(country: Country, insured: u32, schedule: u64) -> AppointmentMessage 
 }
 
 async fn publish(services: &Services, message: &AppointmentMessage) {
-    let edge = Aws::new(services.endpoint().clone(), services.credentials("edge").unwrap().clone());
+    let edge = emulator::with_rights_of(services.endpoint().clone(), services.credentials("edge").unwrap().clone());
     let text = serde_json::to_string(message).unwrap();
     let parameters = [
         ("TopicArn", services.topic_arn()),

@@ -12,8 +12,8 @@ use futures::future::join;
 use futures::stream::{self, StreamExt as _};
 use http::{HeaderMap, Method, StatusCode};
 use local_stack::http::Http;
-use local_stack::postgres::connect;
 use local_stack::{LocalStack, Services, sample};
+use operator::database::connect;
 use serde_json::{Value, json};
 use tests::{SAMPLE_DAYS, own_stack_with_slots};
 
@@ -26,7 +26,7 @@ fn slots() -> u32 {
 }
 
 /// How long everything may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(600);
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 
 /// How many people act at once: about as many as the emulator answers in time on a machine that is busy.
 const IN_FLIGHT: usize = 100;
@@ -89,7 +89,7 @@ impl Person {
             match shown["status"].as_str().unwrap_or_default() {
                 "completed" => break,
                 "rejected" => return None,
-                status => assert!(started.elapsed() < PATIENCE, "{original} is still {status}"),
+                status => assert!(started.elapsed() < SETTLE_LIMIT, "{original} is still {status}"),
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -142,11 +142,11 @@ pub(crate) async fn send(
             request = request.header(*name, *value);
         }
         let request = request.body(Bytes::from(body.to_owned())).unwrap();
-        let (head, body) = Http::default().send_within(request, PATIENCE).await.unwrap().into_parts();
+        let (head, body) = Http::default().send_within(request, SETTLE_LIMIT).await.unwrap().into_parts();
         if head.status != StatusCode::SERVICE_UNAVAILABLE {
             return (head.status, head.headers, serde_json::from_slice(&body).unwrap_or_default());
         }
-        assert!(started.elapsed() < PATIENCE, "still 503");
+        assert!(started.elapsed() < SETTLE_LIMIT, "still 503");
         tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
         ceiling = (ceiling * 2).min(LONGEST_PAUSE);
     }
@@ -239,7 +239,7 @@ async fn ten_people_want_each_slot() {
         if open == 0 {
             break rows;
         }
-        assert!(started.elapsed() < PATIENCE, "{open} appointments are in no final state");
+        assert!(started.elapsed() < SETTLE_LIMIT, "{open} appointments are in no final state");
         tokio::time::sleep(Duration::from_millis(250)).await;
     };
     let distinct: BTreeSet<&String> = asked.iter().flatten().map(|asked| &asked.id).collect();

@@ -7,16 +7,18 @@ use std::process::Command as Program;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use appointment::{Appointment, AppointmentId, AppointmentMessage, Command, Country, Timestamp, TraceContext};
+use appointment::{Appointment, AppointmentId, Country, Timestamp, TraceContext};
 use aws_credential_types::Credentials;
 use country_worker::{
     CountryRules, Database, DatabaseLogin, DatabasePlace, DecideError, Decisions, IamLogin, MigrationSettings,
     RDS_ROOTS, RdsAddress, migrate,
 };
-use local_stack::aws::Aws;
+use local_stack::emulator;
 use local_stack::ministack::Ministack;
-use local_stack::postgres::{Postgres, connect};
+use local_stack::postgres::Postgres;
 use local_stack::setup;
+use messages::{AppointmentMessage, Command};
+use operator::database::connect;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -326,7 +328,7 @@ async fn the_migration_takes_the_owner_from_the_secret_and_never_shows_it() {
     let server = Postgres::start(&workspace(), &folder).await.unwrap();
     server.create_database("appointments").await.unwrap();
     let ministack = Ministack::start(&setup::ministack_program(&workspace()), None, &folder).await.unwrap();
-    let aws = Aws::root(ministack.endpoint().unwrap());
+    let aws = emulator::root(ministack.endpoint().unwrap());
     let program = artifacts().unwrap().worker("appointment-pe");
     let owner = server.url("appointments");
     let (credentials, place) = owner.split_once("://").unwrap().1.split_once('@').unwrap();

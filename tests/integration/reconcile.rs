@@ -9,10 +9,10 @@ use appointment::Timestamp;
 use futures::stream::{self, StreamExt as _};
 use http::{Method, StatusCode};
 use local_stack::Services;
-use local_stack::account::Account;
-use local_stack::forget::forget;
-use local_stack::postgres::connect;
-use local_stack::reconcile::{Reconciled, reconcile};
+use local_stack::emulator;
+use operator::database::connect;
+use operator::forget::forget;
+use operator::reconcile::{Reconciled, reconcile};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
@@ -140,7 +140,7 @@ async fn a_restored_country_forgets_nothing_that_people_were_told() {
     let services = faulty.stack.services();
     let backplane = services.backplane();
     let peru = backplane.countries().next().unwrap();
-    let account = Account::emulator(services.endpoint(), backplane);
+    let account = emulator::account(services.endpoint(), backplane).unwrap();
     let server = Server::of(services);
     let person = |number: usize| format!("{number:05}");
     let slot = |number: usize| 2 * (1_000_000 + number as u64);

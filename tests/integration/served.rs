@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 pub(crate) type Lines = Arc<Mutex<Vec<String>>>;
 
 /// How long `spin` may take to write the line about a request that it has answered.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 /// Intake behind an address; it stops when it is dropped.
 pub(crate) struct Served {
@@ -112,7 +112,7 @@ impl Served {
     /// Under `spin`, whose lines come a moment after the answers.
     async fn until_logged(&self, requests: usize) {
         let started = Instant::now();
-        while matches!(self.running, Running::Spin(..)) && self.logged() < requests && started.elapsed() < PATIENCE {
+        while matches!(self.running, Running::Spin(..)) && self.logged() < requests && started.elapsed() < LOG_LIMIT {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use appointment::{AppointmentMessage, Command, Original, Outcome, OutcomeEvent};
+use appointment::Original;
 use country_worker::{CatalogueKind, CountryRules};
+use messages::{AppointmentMessage, Command, Outcome, OutcomeEvent};
 use proptest::prelude::{Just, Strategy, any};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use sqlx::{Executor as _, PgConnection, Row as _};
 
 use crate::slots_model::{Model, Order, Place, Said, Standing};
-use crate::workers::{
+use crate::worker_fixture::{
     Bus, appointment, batch, bodies, cancellation, command, database, failures, migrate_with, request, session, worker,
 };
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use appointment::{Command, Country, Outcome, OutcomeEvent, SlotStatus, TraceContext};
+use appointment::{Country, SlotStatus, TraceContext};
 use aws_http::native::NativeTransport;
 use aws_http::s3::S3;
 use aws_http::{Client, Credentials};
@@ -17,9 +17,10 @@ use country_worker::{
     Announcement, AnnouncementBus, Drained, ImportError, NotAccepted, RefusalCode, Report, Source, check_zones, drain,
     import, rebuild,
 };
-use local_stack::aws::Aws;
+use local_stack::emulator;
 use local_stack::ministack::Ministack;
 use local_stack::setup;
+use messages::{Command, Outcome, OutcomeEvent};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::lambda_host::{Invocation, runtime_api};
 use crate::slots_decide::own_catalogue;
-use crate::workers::{Bus, appointment, as_user, batch, bodies, request, session, worker};
+use crate::worker_fixture::{Bus, appointment, as_user, batch, bodies, request, session, worker};
 
 /// A bus that keeps what it takes, and refuses as many calls as it is told to.
 #[derive(Clone, Default)]
@@ -613,7 +614,7 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
     let client = Client::new(NativeTransport::new(), "us-east-1", root).with_deadline(Duration::from_secs(30));
     let s3 = S3::new(&client, &endpoint);
     s3.put("slots-pe", "", "application/xml", Bytes::new()).await.expect("a bucket");
-    Aws::root(endpoint.clone()).events("CreateEventBus", &json!({"Name": "appointments"})).await.unwrap();
+    emulator::root(endpoint.clone()).events("CreateEventBus", &json!({"Name": "appointments"})).await.unwrap();
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

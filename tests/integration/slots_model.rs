@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use appointment::{Command, SlotStatus};
+use appointment::SlotStatus;
+use messages::Command;
 
 /// A slot of the model's catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

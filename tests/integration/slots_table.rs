@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use appointment::{
-    Appointment, Catalogue, Command, Country, Outcome, OutcomeDetail, OutcomeEvent, Practitioner, Reason, ScheduleId,
-    Slot, SlotState, SlotStatus, StatusEvent, Timestamp, Version1,
+    Appointment, Catalogue, Country, Practitioner, Reason, ScheduleId, Slot, SlotState, SlotStatus, StatusEvent,
+    Timestamp,
 };
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials};
 use backplane::{Applied, AppointmentsTable, Cancelled, SlotPosition, SlotSearch, SlotsTable};
 use local_stack::ministack::REGION;
+use messages::{Command, Outcome, OutcomeDetail, OutcomeEvent, Version1};
 use serde_json::{Value, json};
 use tests::services;
 

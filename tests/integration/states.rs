@@ -3,14 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use appointment::{
-    Appointment, AppointmentId, Command, Country, Envelope, Outcome, OutcomeDetail, OutcomeEvent, Reason, Status,
-    StatusEvent, Timestamp, TraceContext, Transition, Version1,
+    Appointment, AppointmentId, Country, Reason, Status, StatusEvent, Timestamp, TraceContext, Transition,
 };
 use aws_http::Client;
 use aws_http::native::NativeTransport;
 use backplane::{Applied, AppointmentsTable, Cancelled, RepublishSchedule};
 use local_stack::Services;
 use local_stack::ministack::REGION;
+use messages::{Command, Envelope, Outcome, OutcomeDetail, OutcomeEvent, Version1, worker_source};
 use proptest::prelude::{Just, Strategy, any};
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
@@ -189,7 +189,7 @@ async fn live(services: &Services, confirmation: &Confirmation, life: &Life) {
         let event = outcome_event(&appointment, *event).unwrap();
         let envelope = Envelope {
             time: None,
-            source: appointment.country.known().unwrap().event_source().to_owned(),
+            source: worker_source(appointment.country.known().unwrap()),
             detail_type: event.outcome.detail_type().to_owned(),
             detail: event.detail,
         };

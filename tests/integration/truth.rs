@@ -4,10 +4,11 @@
 
 use std::time::{Instant, SystemTime};
 
-use appointment::{Command, Outcome, OutcomeEvent, Status, Timestamp};
+use appointment::{Status, Timestamp};
 use backplane::{AppointmentsTable, Cancelled};
 use futures::stream::{self, StreamExt as _};
 use http::{Method, StatusCode};
+use messages::{Command, Outcome, OutcomeEvent};
 use serde_json::{Value, json};
 use tests::services;
 

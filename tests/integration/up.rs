@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use crate::console::ask;
 
 /// How long a start may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(300);
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// A stack that somebody started.
 struct Up {
@@ -44,7 +44,7 @@ impl Up {
         while !up.printed.contains("Ctrl-C stops everything.") {
             let ended = up.child.try_wait().unwrap().is_some();
             assert!(!ended, "it ended: {}{}", up.printed, std::fs::read_to_string(&progress).unwrap());
-            assert!(started.elapsed() < PATIENCE, "it only prints: {}", up.printed);
+            assert!(started.elapsed() < START_LIMIT, "it only prints: {}", up.printed);
             tokio::time::sleep(Duration::from_millis(50)).await;
             up.printed = std::fs::read_to_string(log).unwrap();
         }
@@ -72,7 +72,7 @@ impl Up {
     async fn end(mut self) {
         let id = Pid::from_raw(self.id().try_into().unwrap()).unwrap();
         kill_process(id, Signal::INT).unwrap();
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
+        let status = tokio::time::timeout(START_LIMIT, self.child.wait()).await.unwrap().unwrap();
         assert!(status.success(), "{status}");
         std::fs::remove_dir_all(&self.folder).unwrap();
     }

@@ -8,10 +8,10 @@ use std::sync::{LazyLock, Mutex, Once, PoisonError};
 use aws_http::Endpoint;
 use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::{Backplane, CatalogueKind, Durations};
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
 use local_stack::{ApplicationOptions, Endpoints, LocalStack, Options, Ports, Services, catalogue, setup};
+use operator::backplane::{Backplane, CatalogueKind, Durations};
 use tokio::runtime::Runtime;
 
 use crate::shared::{Lease, Shared};

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use appointment::InsuredId;
 use console::terminal::counted;
-use local_stack::backplane::Backplane;
-use local_stack::forget::forget;
+use operator::backplane::Backplane;
+use operator::forget::forget;
 
-use crate::operator;
+use crate::account;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(
     dry_run: bool,
 ) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
-    let (account, urls) = operator::account_and_databases(root, port, topic_arn, &backplane).await?;
+    let (account, urls) = account::and_databases(root, port, topic_arn, &backplane).await?;
     let forgotten = forget(&account, &backplane, &urls, insured_id, dry_run).await?;
     let erased = if dry_run { "would be erased" } else { "erased" };
     for (country, rows) in &forgotten.decisions {

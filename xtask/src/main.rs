@@ -1,11 +1,11 @@
 //! `cargo xtask …`: everything that people do with this repository besides editing it.
 
+mod account;
 mod bench;
 mod check;
 mod cost;
 mod demo;
 mod forget;
-mod operator;
 mod package;
 mod reconcile;
 mod redrive;

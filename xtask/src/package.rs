@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use local_stack::archive::{self, Entry};
 use local_stack::artifacts::{APPLICATION_PACKAGE, PACKAGES};
-use local_stack::backplane::Backplane;
 use local_stack::command;
 use local_stack::progress::Progress;
 use local_stack::setup::{self, WASM_TARGET};
@@ -21,6 +20,7 @@ use local_stack::tools::CARGO_LAMBDA;
 use object::Endianness;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64};
 use object::read::elf::FileHeader as _;
+use operator::backplane::Backplane;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use appointment::{Country, Timestamp};
-use local_stack::backplane::Backplane;
-use local_stack::reconcile::reconcile;
+use operator::backplane::Backplane;
+use operator::reconcile::reconcile;
 
-use crate::operator;
+use crate::account;
 
 pub(crate) async fn run(
     root: &Path,
@@ -19,7 +19,7 @@ pub(crate) async fn run(
     dry_run: bool,
 ) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
-    let (account, urls) = operator::account_and_databases(root, port, topic_arn, &backplane).await?;
+    let (account, urls) = account::and_databases(root, port, topic_arn, &backplane).await?;
     let names = backplane.countries().find(|names| names.code == country.code()).context("no such country")?;
     let url = urls
         .get(country.code())

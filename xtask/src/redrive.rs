@@ -6,18 +6,17 @@ use std::process::ExitCode;
 use anyhow::Result;
 use console::state::Stack;
 use console::terminal::counted;
-use local_stack::account::Account;
-use local_stack::backplane::Backplane;
-use local_stack::redrive::Moved;
 use local_stack::running::RunningStack;
+use operator::backplane::Backplane;
+use operator::redrive::Moved;
 
-use crate::operator;
+use crate::account;
 
 pub(crate) async fn run(root: &Path, port: u16, topic_arn: Option<&str>, dry_run: bool) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
     let account = match topic_arn {
-        Some(topic_arn) => operator::account(topic_arn, &backplane)?,
-        None => Account::emulator(&RunningStack::on_port(root, port).await?.endpoint()?, &backplane),
+        Some(topic_arn) => account::of_topic(topic_arn, &backplane)?,
+        None => RunningStack::on_port(root, port).await?.account(&backplane)?,
     };
     let redriven = account.redrive(&backplane, dry_run).await?;
     for (queue, moved) in &redriven.queues {

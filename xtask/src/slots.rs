@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use appointment::Country;
 use clap::{Args, Subcommand};
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::Backplane;
 use local_stack::catalogue::SlotsProgram;
 use local_stack::running::RunningStack;
+use operator::backplane::Backplane;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use local_stack::application::{Host, spin_program};
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::{command, setup};
+use operator::backplane::Backplane;
 
 /// The tests that speak to the application over HTTP, all of which run on any host.
 const OVER_HTTP: &[&str] = &[

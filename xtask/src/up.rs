@@ -11,10 +11,10 @@ use console::state::Stack;
 use console::terminal::{self, Colour};
 use console::watch::Watch;
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
 use local_stack::{ApplicationOptions, LocalStack, Options, catalogue, sample, setup};
+use operator::backplane::Backplane;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Start;

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use appointment::{Envelope, OutcomeDetail, OutcomeEvent, Reason, Status, Timestamp, TraceContext};
+use appointment::{Reason, Status, Timestamp, TraceContext};
 use aws_http::CallLog;
 use backplane::{Applied, AppointmentsTable};
 use edge_component::{Level, LogLine, RequestEntropy};
 use futures::future::join;
+use messages::{Envelope, OutcomeDetail, OutcomeEvent};
 
 use crate::delivery::{Delivered, Delivery, ROUTE, on_bus};
 use crate::internal::{HandlingError, SERVICE, Settings};

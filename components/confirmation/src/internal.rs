@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use appointment::StatusChanged;
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::{AnnounceError, StatusBus, StoreError};
 use edge_component::{Level, SettingError};
+use messages::StatusChanged;
 
 use crate::settings::{
     ACCESS_KEY_ID, APPOINTMENTS_EVENT_BUS, APPOINTMENTS_TABLE, AWS_REGION, DYNAMODB_ENDPOINT, EVENTBRIDGE_ENDPOINT,

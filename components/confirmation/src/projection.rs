@@ -4,15 +4,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use appointment::{
-    CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, Country, Envelope, MAX_SLOTS_PER_EVENT, SLOTS_CHANGED_DETAIL_TYPE,
-    SlotState, SlotsChanged, TraceContext,
-};
+use appointment::{Country, SlotState, TraceContext};
 use aws_http::wasi::WasiTransport;
 use aws_http::{CallLog, Client};
 use backplane::{SlotsTable, StoreError};
 use edge_component::{Level, LogLine, RequestEntropy};
 use futures::future::join_all;
+use messages::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, Envelope, MAX_SLOTS_PER_EVENT, SLOTS_CHANGED_DETAIL_TYPE,
+    SlotsChanged, worker_source,
+};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
@@ -140,7 +141,7 @@ fn read(subject: Subject, body: &[u8]) -> Result<ProjectedEvent, HandlingError> 
 }
 
 fn check_source(source: &str, country: Country) -> Result<(), HandlingError> {
-    if source == country.event_source() {
+    if source == worker_source(country) {
         return Ok(());
     }
     Err(HandlingError::Poison("the source is not the worker of the country that the detail names".to_owned()))

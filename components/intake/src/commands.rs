@@ -1,8 +1,8 @@
 use std::time::{Duration, SystemTime};
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, FieldError, InsuredId, InvalidRequest,
-    Status, Timestamp, TraceContext,
+    Appointment, AppointmentId, AppointmentRequest, FieldError, InsuredId, InvalidRequest, Status, Timestamp,
+    TraceContext,
 };
 use aws_http::wasi::WasiTransport;
 use backplane::{AppointmentsTable, Booked, Cancelled, CommandTopic};
@@ -11,6 +11,7 @@ use edge_component::{
 };
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use messages::{AppointmentMessage, Command};
 
 use crate::auth::{Caller, Role};
 use crate::context::RequestContext;

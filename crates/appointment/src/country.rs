@@ -32,14 +32,6 @@ macro_rules! countries {
                 }
             }
 
-            /// The source under which the country's worker reports on EventBridge, such as `appointments.worker.PE`.
-            #[must_use]
-            pub const fn event_source(self) -> &'static str {
-                match self {
-                    $(Self::$name => concat!("appointments.worker.", $code),)+
-                }
-            }
-
             /// Between how many hours from UTC its local times lie, in any of its zones and seasons: a local date begins at
             /// the second one at the earliest, at the first one at the latest.
             #[must_use]

@@ -4,19 +4,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use crate::message::json_text;
-use crate::{Country, ScheduleId, Timestamp, TraceContext, Version1};
-
-/// The detail-type of [`SlotsChanged`] on EventBridge.
-pub const SLOTS_CHANGED_DETAIL_TYPE: &str = "SlotsChanged";
-
-/// The detail-type of [`CatalogueChanged`] on EventBridge.
-pub const CATALOGUE_CHANGED_DETAIL_TYPE: &str = "CatalogueChanged";
-
-/// The most slots that one [`SlotsChanged`] carries: one message of its queue stays small, and is done within its time.
-pub const MAX_SLOTS_PER_EVENT: usize = 25;
+use crate::{Country, ScheduleId, Timestamp};
 
 /// A time with a practitioner at a center, as the country's catalogue has it. FHIR calls it a Slot
 /// (<https://hl7.org/fhir/slot.html>).
@@ -155,42 +144,6 @@ pub struct SlotState {
     pub status: SlotStatus,
 }
 
-/// The `detail` of the event by which a country tells how slots changed that no command asked for, as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SlotsChanged {
-    /// Always 1.
-    pub version: Version1,
-    /// The same for every resend.
-    pub event_id: Uuid,
-    /// The country.
-    #[serde(rename = "countryISO")]
-    pub country: Country,
-    /// At most [`MAX_SLOTS_PER_EVENT`] slots.
-    pub slots: Vec<SlotState>,
-    /// When they changed.
-    pub occurred_at: Timestamp,
-    /// The trace of the import.
-    pub traceparent: TraceContext,
-}
-
-/// The `detail` of the event by which a country tells what can be booked there, as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CatalogueChanged {
-    /// Always 1.
-    pub version: Version1,
-    /// The same for every resend.
-    pub event_id: Uuid,
-    /// What can be booked.
-    #[serde(flatten)]
-    pub catalogue: Catalogue,
-    /// When it changed.
-    pub occurred_at: Timestamp,
-    /// The trace of the import.
-    pub traceparent: TraceContext,
-}
-
 /// What can be booked in a country: the values that a search for free slots takes, in alphabetical order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -218,22 +171,6 @@ pub struct Practitioner {
     pub specialty: String,
     /// Where.
     pub center: String,
-}
-
-impl SlotsChanged {
-    /// The detail as it is put on the bus.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        json_text(self)
-    }
-}
-
-impl CatalogueChanged {
-    /// The detail as it is put on the bus.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        json_text(self)
-    }
 }
 
 /// The offset of a local time from UTC, to the minute, at most 18 hours: `-05:00`.

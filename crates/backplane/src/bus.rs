@@ -1,6 +1,6 @@
-use appointment::{STATUS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, StatusChanged};
 use aws_http::eventbridge::{EventBridge, PutEventsEntry, RefusedEntry};
 use aws_http::{Client, Endpoint, Error, Retry, Transport};
+use messages::{STATUS_CHANGED_DETAIL_TYPE, STATUS_CHANGED_SOURCE, StatusChanged};
 
 /// The EventBridge bus on which changes of status are announced to the rest of the clinic.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, HistoryEntry, InsuredId, Original, Reason, ScheduleId,
-    Status, StatusChanged, StoredCountry, Timestamp, TraceContext, UnknownValue, Version1,
+    Appointment, AppointmentId, HistoryEntry, InsuredId, Original, Reason, ScheduleId, Status, StoredCountry,
+    Timestamp, TraceContext, UnknownValue,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
+use messages::{AppointmentMessage, Command, StatusChanged, Version1};
 use uuid::Uuid;
 
 use crate::slots::slot_of;

@@ -2,14 +2,15 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use appointment::{
-    Appointment, AppointmentId, Country, HistoryEntry, InsuredId, OutcomeEvent, Reason, Status, StatusChanged,
-    StatusEvent, Timestamp, TraceContext, Transition,
+    Appointment, AppointmentId, Country, HistoryEntry, InsuredId, Reason, Status, StatusEvent, Timestamp, TraceContext,
+    Transition,
 };
 use aws_http::dynamodb::{
     DynamoDb, GetItem, Item, OnConditionFailure, PutItem, Query, ReturnValues, TransactWriteItem, TransactWriteItems,
     UpdateItem,
 };
 use aws_http::{Client, Endpoint, Error, ErrorKind, Retry, Transport};
+use messages::{OutcomeEvent, StatusChanged};
 use uuid::Uuid;
 
 use crate::item::{

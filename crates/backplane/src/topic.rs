@@ -1,6 +1,6 @@
-use appointment::AppointmentMessage;
 use aws_http::sns::{Publish, Sns};
 use aws_http::{Client, Endpoint, Error, Retry, Transport};
+use messages::AppointmentMessage;
 
 /// The SNS topic that fans commands out to the queue of each country.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ impl<'a, T: Transport> CommandTopic<'a, T> {
     /// As [`Sns::publish`]; the appointment is found again through the index `pending`.
     pub async fn publish(&self, message: &AppointmentMessage) -> Result<(), Error> {
         let text = message.to_json();
-        let attributes = [("countryISO", message.country.code()), ("type", message.command.as_str())];
+        let attributes = message.attributes();
         let publish = Publish { topic_arn: self.arn, message: &text, message_attributes: &attributes };
         self.sns.publish(&publish, Retry::Safe).await.map(|_message_id| ())
     }

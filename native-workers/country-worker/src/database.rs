@@ -3,7 +3,8 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use appointment::{AppointmentId, AppointmentMessage, Reason, ScheduleId, Timestamp};
+use appointment::{AppointmentId, Reason, ScheduleId, Timestamp};
+use messages::AppointmentMessage;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{ConnectOptions as _, FromRow, Row as _};
 use time::OffsetDateTime;

@@ -1,12 +1,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use appointment::{CATALOGUE_CHANGED_DETAIL_TYPE, OutcomeEvent, SLOTS_CHANGED_DETAIL_TYPE};
+use appointment::Country;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::error::ProvideErrorMetadata as _;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures::StreamExt as _;
+use messages::{CATALOGUE_CHANGED_DETAIL_TYPE, OutcomeEvent, SLOTS_CHANGED_DETAIL_TYPE, worker_source};
 
 use crate::aws;
 use crate::outbox::{Announcement, AnnouncementBus};
@@ -64,28 +65,24 @@ impl EventBridge {
         Self { client, bus_name }
     }
 
-    fn entry(&self, source: &str, detail_type: &str, detail: String) -> PutEventsRequestEntry {
+    fn entry(&self, reporter: Country, detail_type: &str, detail: String) -> PutEventsRequestEntry {
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus_name)
-            .source(source)
+            .source(worker_source(reporter))
             .detail_type(detail_type)
             .detail(detail)
             .build()
     }
 
     fn outcome(&self, event: &OutcomeEvent) -> PutEventsRequestEntry {
-        let source = event.detail.country.event_source();
-        self.entry(source, event.outcome.detail_type(), event.detail.to_json())
+        self.entry(event.detail.country, event.outcome.detail_type(), event.detail.to_json())
     }
 
     fn announcement(&self, announcement: &Announcement) -> PutEventsRequestEntry {
         match announcement {
-            Announcement::Slots(detail) => {
-                self.entry(detail.country.event_source(), SLOTS_CHANGED_DETAIL_TYPE, detail.to_json())
-            }
+            Announcement::Slots(detail) => self.entry(detail.country, SLOTS_CHANGED_DETAIL_TYPE, detail.to_json()),
             Announcement::Catalogue(detail) => {
-                let source = detail.catalogue.country.event_source();
-                self.entry(source, CATALOGUE_CHANGED_DETAIL_TYPE, detail.to_json())
+                self.entry(detail.catalogue.country, CATALOGUE_CHANGED_DETAIL_TYPE, detail.to_json())
             }
             Announcement::Cancelled(event) => self.outcome(event),
         }

@@ -1,5 +1,6 @@
-use appointment::{AppointmentMessage, Command, Country};
+use appointment::Country;
 use aws_lambda_events::event::sqs::SqsMessage;
+use messages::{AppointmentMessage, Command};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -3,9 +3,9 @@
 use std::future::Future;
 
 use appointment::{
-    AppointmentId, Catalogue, CatalogueChanged, Command, Country, InsuredId, Outcome, OutcomeDetail, OutcomeEvent,
-    Practitioner, Reason, ScheduleId, SlotsChanged, Timestamp, TraceContext, Version1,
+    AppointmentId, Catalogue, Country, InsuredId, Practitioner, Reason, ScheduleId, Timestamp, TraceContext,
 };
+use messages::{CatalogueChanged, Command, Outcome, OutcomeDetail, OutcomeEvent, SlotsChanged, Version1};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection as _, FromRow, Row as _};
@@ -164,7 +164,7 @@ impl Row {
     fn announcement(&self, country: Country) -> Option<Announcement> {
         let occurred_at = Timestamp::from(std::time::SystemTime::from(self.created_at));
         match self.detail_type.as_str() {
-            appointment::SLOTS_CHANGED_DETAIL_TYPE => {
+            messages::SLOTS_CHANGED_DETAIL_TYPE => {
                 let StoredSlots { event_id, traceparent, slots } = serde_json::from_str(&self.detail).ok()?;
                 let slots = slots.into_iter().map(|slot| slot.of(country)).collect();
                 Some(Announcement::Slots(SlotsChanged {
@@ -176,7 +176,7 @@ impl Row {
                     traceparent,
                 }))
             }
-            appointment::CATALOGUE_CHANGED_DETAIL_TYPE => {
+            messages::CATALOGUE_CHANGED_DETAIL_TYPE => {
                 let stored: StoredCatalogue = serde_json::from_str(&self.detail).ok()?;
                 Some(Announcement::Catalogue(CatalogueChanged {
                     version: Version1,

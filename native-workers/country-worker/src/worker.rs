@@ -3,12 +3,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime};
 
-use appointment::{
-    AppointmentId, AppointmentMessage, Command, Country, Outcome, OutcomeDetail, OutcomeEvent, Reason, Timestamp,
-    TraceContext, Version1,
-};
+use appointment::{AppointmentId, Country, Reason, Timestamp, TraceContext};
 use aws_http::sqs::ReceiveDelays;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use messages::{AppointmentMessage, Command, Outcome, OutcomeDetail, OutcomeEvent, Version1};
 
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;

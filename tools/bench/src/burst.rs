@@ -9,12 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use local_stack::LocalStack;
-use local_stack::aws::Aws;
+use operator::aws::Aws;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::end_to_end::{self, Deliveries, EntryPoint, Logged};
+use crate::booking::{EntryPoint, book};
+use crate::emulator_hops::queue;
+use crate::stack_log::{Deliveries, Logged};
 
 /// Connections that send the burst, each the next booking as soon as the one before is answered.
 const CONNECTIONS: usize = 16;
@@ -67,7 +69,7 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
                 if number >= bookings {
                     return anyhow::Ok(booked);
                 }
-                let one = end_to_end::book(&entry_point, first_slot + u64::from(number)).await?;
+                let one = book(&entry_point, first_slot + u64::from(number)).await?;
                 booked.push(one.context("a booking of the burst was answered 503")?);
             }
         });
@@ -111,14 +113,14 @@ impl Counters {
         let services = stack.services();
         let (aws, backplane) = (services.aws(), services.backplane());
         let mut urls = BTreeMap::new();
-        let (url, arn) = end_to_end::queue(&aws, Self::COMMANDS, "sns.amazonaws.com").await?;
+        let (url, arn) = queue(&aws, Self::COMMANDS, "sns.amazonaws.com").await?;
         urls.insert(Self::COMMANDS, url);
         let subscription = [("TopicArn", services.topic_arn()), ("Protocol", "sqs"), ("Endpoint", &arn)];
         aws.sns("Subscribe", &subscription).await?;
         let of_workers: Vec<String> = backplane.countries().map(|country| country.event_source).collect();
         let of_confirmation = vec![backplane.confirmation.event_source.clone()];
         for (name, sources) in [(Self::OUTCOMES, of_workers), (Self::ANNOUNCEMENTS, of_confirmation)] {
-            let (url, arn) = end_to_end::queue(&aws, name, "events.amazonaws.com").await?;
+            let (url, arn) = queue(&aws, name, "events.amazonaws.com").await?;
             urls.insert(name, url);
             let pattern = json!({ "source": sources }).to_string();
             let bus = &backplane.bus.name;

@@ -9,7 +9,7 @@ use local_stack::progress::Progress;
 use serde::Serialize;
 
 use crate::measure::micros;
-use crate::subjects::Programs;
+use crate::programs::Programs;
 
 /// Not measured: the first instances fault the pool's pages in.
 const WARM_UP: usize = 500;

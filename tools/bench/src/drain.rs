@@ -13,15 +13,16 @@ use bytes::Bytes;
 use edge_host::{DEFAULT_REQUEST_TIMEOUT, EdgeHost, Executor, Manifest};
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
-use local_stack::backplane::Backplane;
 use local_stack::progress::Progress;
+use operator::backplane::Backplane;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::growth::{Population, Store, appointment, insured, item};
 use crate::measure::{cpu_time, micros};
 use crate::npm;
-use crate::subjects::{Programs, Rules, StandIn, spin_variables};
+use crate::programs::Programs;
+use crate::subjects::{Rules, StandIn, spin_variables};
 
 /// How long it may take; it has to take ten minutes at most.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);

@@ -17,9 +17,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::Backplane;
 use local_stack::process::on_path;
 use local_stack::progress::Progress;
+use operator::backplane::Backplane;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -28,7 +28,8 @@ use zip::ZipArchive;
 
 use crate::measure::{Spread, address_space_gb, resident_mb};
 use crate::npm;
-use crate::subjects::{self, Kind, Programs, Rules, StandIn};
+use crate::programs::Programs;
+use crate::subjects::{self, Kind, Rules, StandIn};
 
 /// How long a process may take to its first response.
 const PATIENCE: Duration = Duration::from_secs(30);

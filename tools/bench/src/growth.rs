@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use appointment::{
-    Appointment, AppointmentId, Command, Country, InsuredId, Outcome, OutcomeDetail, OutcomeEvent, ScheduleId, Slot,
-    SlotState, SlotStatus, Status, Timestamp, TraceContext, UtcOffset, Version1,
+    Appointment, AppointmentId, Country, InsuredId, ScheduleId, Slot, SlotState, SlotStatus, Status, Timestamp,
+    TraceContext, UtcOffset,
 };
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Terms, Transport, TransportError};
@@ -21,15 +21,17 @@ use backplane::{
     SlotSearch, SlotsTable,
 };
 use bytes::Bytes;
-use local_stack::backplane::Backplane;
 use local_stack::process::{Process, free_port, on_path};
 use local_stack::progress::Progress;
+use messages::{Command, Outcome, OutcomeDetail, OutcomeEvent, Version1};
+use operator::backplane::Backplane;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::measure::Spread;
 use crate::npm;
-use crate::subjects::{Programs, launch};
+use crate::programs::Programs;
+use crate::subjects::launch;
 
 const REGION: &str = "us-east-1";
 const PAGE: u32 = 20;

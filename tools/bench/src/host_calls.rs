@@ -13,7 +13,8 @@ use http::{Method, Request, StatusCode};
 use local_stack::progress::Progress;
 use serde::Serialize;
 
-use crate::subjects::{Programs, Rules, StandIn, spin_variables};
+use crate::programs::Programs;
+use crate::subjects::{Rules, StandIn, spin_variables};
 
 /// How often each request is made; the fewest calls count, since an answer that comes in pieces is waited for more than once.
 const ROUNDS: usize = 20;

@@ -10,7 +10,8 @@ use crate::equal_answers::Behaviour;
 use crate::load::{self, Length, Outcome, Pace};
 use crate::measure::{Spread, cpu_time, micros, resident_mb};
 use crate::npm;
-use crate::subjects::{Kind, Programs, Rules, Sizes, StandIn, Subject};
+use crate::programs::Programs;
+use crate::subjects::{Kind, Rules, Sizes, StandIn, Subject};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]

@@ -9,16 +9,18 @@
 //! | [`cold_start`] | compilation and instantiation of the components |
 //! | [`function_start`] | from the start of a function's process to its first response |
 //! | [`workers`] | the country's worker against `pgbench` |
-//! | [`end_to_end`] | from `202` to `completed` on the local stack, through API Gateway and from the edge; [`burst`] counts messages |
+//! | [`end_to_end`] | from `202` to `completed` on the local stack, through API Gateway and from the edge; [`burst`] counts messages, [`emulator_hops`] times the emulator alone |
 //! | [`growth`] | what operations read as the table grows |
 //! | [`slots`] | how soon a booked slot leaves the list, outcomes beside an import; [`moves`]: people who move |
 //! | [`drain`] | how fast due commands are published after an outage |
 //!
 //! [`report`] writes what came out. A program that is compared runs as a process of its own, behind [`subjects`].
 
+mod booking;
 mod burst;
 mod cold_start;
 mod drain;
+mod emulator_hops;
 mod end_to_end;
 mod equal_answers;
 mod function_start;
@@ -31,8 +33,10 @@ mod measure;
 mod moves;
 mod npm;
 mod plots;
+mod programs;
 mod report;
 mod slots;
+mod stack_log;
 mod subjects;
 mod tokens;
 mod workers;
@@ -45,8 +49,8 @@ use clap::{Parser, ValueEnum};
 use local_stack::progress::Progress;
 
 use crate::machine::Machine;
+use crate::programs::Programs;
 use crate::report::Results;
-use crate::subjects::Programs;
 
 /// Measure the system against what people would use instead, and against the limit.
 ///

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use local_stack::process::on_path;
 
-use crate::subjects::Programs;
+use crate::programs::Programs;
 
 const LOCK: &str = "package-lock.json";
 

@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::booking::EntryPoint;
 use crate::cold_start::ColdStart;
 use crate::drain::{self, Drain};
-use crate::end_to_end::{EndToEnd, EntryPoint, Hop};
+use crate::end_to_end::{EndToEnd, Hop};
 use crate::function_start::{self, FunctionStart};
 use crate::growth::{self, Growth, Population};
 use crate::host_calls::Counted;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::{Client, PREFER};
 use crate::npm;
+use crate::programs::Programs;
 use crate::tokens::{self, TokenKind};
 
 const REGION: &str = "us-east-1";
@@ -26,29 +27,6 @@ const REPUBLISH_DELAYS: &str = "60,60,120,240,480,960,960";
 
 /// How long a program may take to answer for the first time; the embedded host may have to compile.
 const START_LIMIT: Duration = Duration::from_secs(120);
-
-/// Where the built programs are.
-#[derive(Debug, Clone)]
-pub(crate) struct Programs {
-    /// The repository.
-    pub(crate) root: PathBuf,
-    /// The folder with the native programs, this one among them.
-    pub(crate) folder: PathBuf,
-    /// Logs and scratch files.
-    pub(crate) scratch: PathBuf,
-}
-
-impl Programs {
-    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
-        let program = self.folder.join(name);
-        ensure!(program.is_file(), "{} has not been built: run `cargo xtask bench`", program.display());
-        Ok(program)
-    }
-
-    pub(crate) fn component(&self, name: &str) -> PathBuf {
-        self.root.join("target/wasm32-wasip2/component").join(format!("{name}.wasm"))
-    }
-}
 
 /// The stand-in for DynamoDB, SNS and EventBridge.
 pub(crate) struct StandIn {

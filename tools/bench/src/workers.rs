@@ -8,10 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command as CountryCommand, Country, InsuredId, ScheduleId,
-    Timestamp, TraceContext,
-};
+use appointment::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
 use aws_lambda_events::event::sqs::SqsEvent;
 use country_worker::{
     CountryRules, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, Left, MigrationSettings,
@@ -19,8 +16,10 @@ use country_worker::{
 };
 use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
+use messages::{AppointmentMessage, Command as CountryCommand};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use operator::database::connect;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -29,7 +28,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::measure::{Spread, cpu_time, cpu_time_with_children, micros};
 use crate::moves;
-use crate::subjects::{Programs, Rules, StandIn, event_bridge};
+use crate::programs::Programs;
+use crate::subjects::{Rules, StandIn, event_bridge};
 
 /// Batches of 10 are what the queue delivers; the larger ones show the library.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
@@ -216,7 +216,7 @@ fn span_id() -> [u8; 8] {
 struct Discard;
 
 impl EventBus for Discard {
-    async fn put(&self, events: &[appointment::OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
+    async fn put(&self, events: &[messages::OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
         events.iter().map(|_| Ok(())).collect()
     }
 }
@@ -360,7 +360,7 @@ fn children_cpu_time() -> Result<Duration> {
 }
 
 async fn row_count(url: &str) -> Result<u64> {
-    let mut connection = postgres::connect(url).await?;
+    let mut connection = connect(url).await?;
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM appointments WHERE status = 'booked'")
         .fetch_one(&mut connection)
         .await?;

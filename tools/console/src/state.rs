@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use futures::future::join_all;
-use local_stack::account::Account;
-use local_stack::backplane::Backplane;
 use local_stack::fault::HopState;
-use local_stack::observation::{self, Counts, DeadLetter, Messages};
-use local_stack::redrive::{GivenUp, RedriveAction};
+use local_stack::observation::{self, Counts, Messages};
 use local_stack::running::RunningStack;
+use operator::account::Account;
+use operator::backplane::Backplane;
+use operator::redrive::{DeadLetter, GivenUp, RedriveAction};
 use serde::Serialize;
 
 /// A local stack that runs, as an operator reaches it.
@@ -104,7 +104,7 @@ impl Stack {
 
     fn new(root: &Path, running: RunningStack) -> Result<Self> {
         let backplane = Backplane::load(root)?;
-        let account = Account::emulator(&running.endpoint()?, &backplane);
+        let account = running.account(&backplane)?;
         let databases = running.database_urls(&backplane)?;
         Ok(Self { backplane, running, account, databases })
     }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
-use local_stack::observation::{DeadLetter, QueueState};
+use local_stack::observation::QueueState;
+use operator::redrive::DeadLetter;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::history::{History, reason};

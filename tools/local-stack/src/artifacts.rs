@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
+use operator::backplane::Backplane;
 
 use crate::archive::{self, Entry};
-use crate::backplane::Backplane;
 use crate::command::cargo;
 use crate::setup::WASM_TARGET;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use appointment::Country;
 use futures::future::try_join_all;
+use operator::backplane::CatalogueKind;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::io::AsyncWriteExt;
@@ -15,7 +16,6 @@ use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::artifacts::Artifacts;
-use crate::backplane::CatalogueKind;
 use crate::ministack::REGION;
 use crate::{Services, sample};
 

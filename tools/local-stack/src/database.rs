@@ -1,13 +1,14 @@
 //! The countries' databases, as the functions are told of them.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result};
+use operator::backplane::{Backplane, Country};
+use operator::database::given_urls;
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use crate::backplane::Country;
 use crate::postgres::Postgres;
 
 /// A country's database, by the URL of the user that owns it.
@@ -30,23 +31,10 @@ impl Database {
         Ok(Self { owner, let_in })
     }
 
-    /// A database of a server that exists; the URL's user has to be a superuser.
-    ///
-    /// # Errors
-    /// When the URL is malformed, or names a server that is not on this machine and need not prove who it is; the error
-    /// never holds the URL, since it may hold a password.
-    pub fn given(url: &str) -> Result<Self> {
-        let owner = Url::parse(url).ok().filter(|url| url.has_host() && url.scheme().starts_with("postgres"));
-        let owner = owner.context("not a PostgreSQL URL, expected postgres://user:password@host:port/database")?;
-        let options: PgConnectOptions = url.parse().map_err(|_| anyhow!("not a PostgreSQL URL"))?;
-        let address = options.get_host().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let local = options.get_host() == "localhost" || address.is_ok_and(|address| address.is_loopback());
-        ensure!(
-            local || matches!(options.get_ssl_mode(), PgSslMode::VerifyFull),
-            "the server is not on this machine: add ?sslmode=verify-full to the URL (and &sslrootcert=FILE where its \
-             authority is not one of the system's)"
-        );
-        Ok(Self { owner, let_in: None })
+    /// A database of a server that exists; the user of its [`trusted_url`](operator::database::trusted_url) has to be a superuser.
+    #[must_use]
+    pub const fn given(owner: Url) -> Self {
+        Self { owner, let_in: None }
     }
 
     /// Whether the server is our own.
@@ -97,4 +85,28 @@ impl Database {
 
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Whether the environment names a database server for every country, so none of our own is needed.
+pub(crate) fn are_given(root: &Path) -> bool {
+    Backplane::load(root)
+        .is_ok_and(|backplane| given_urls(&backplane).is_ok_and(|given| given.len() == backplane.countries().count()))
+}
+
+/// Each country's database, created unless one is given.
+pub(crate) async fn create_all(
+    backplane: &Backplane,
+    mut databases: BTreeMap<String, Database>,
+    postgres: Option<&Postgres>,
+) -> Result<BTreeMap<String, Database>> {
+    for country in backplane.countries() {
+        if let (None, Some(postgres)) = (databases.get(&country.code), postgres) {
+            postgres.create_database(&country.database).await?;
+            // Before the migration, which finds it there: two at once would change one role at once.
+            postgres.let_in(&country.database_user).await?;
+            postgres.let_in(&country.importer_user).await?;
+            databases.insert(country.code.clone(), Database::of(postgres, &country)?);
+        }
+    }
+    Ok(databases)
 }

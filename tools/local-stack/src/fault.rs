@@ -8,14 +8,15 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail};
 use aws_http::Endpoint;
+use operator::aws::Aws;
+use operator::backplane::{Backplane, PrincipalKind};
+use operator::database::connect;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
 use url::Url;
 
-use crate::aws::Aws;
-use crate::backplane::{Backplane, PrincipalKind};
-use crate::postgres::connect;
+use crate::emulator;
 use crate::running::RunningStack;
 
 /// The name of the policy that denies.
@@ -94,7 +95,7 @@ impl RunningStack {
 
 impl<'a> Hops<'a> {
     fn new(endpoint: Endpoint, backplane: &'a Backplane, databases: &'a BTreeMap<String, String>) -> Self {
-        Self { aws: Aws::root(endpoint), backplane, databases }
+        Self { aws: emulator::root(endpoint), backplane, databases }
     }
 
     /// Every hop, and whether it is broken; a database that was given to the stack is not among them.

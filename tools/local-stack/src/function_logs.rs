@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use operator::aws::Aws;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::aws::Aws;
 use crate::provision::log_group;
 
 /// What passes between two questions to CloudWatch Logs, at least. Each function is asked for: five times per second took half of

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use appointment::{AppointmentId, InsuredId, TraceContext};
+use appointment::TraceContext;
 use aws_http::Endpoint;
-use backplane::{AppointmentsTable, PageRequest};
+use operator::backplane::Backplane;
+use operator::database::connect;
+use operator::redrive::DeadLetter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use crate::account::Account;
-use crate::backplane::Backplane;
 use crate::http::Http;
-use crate::postgres::connect;
 
 /// The rows of a page of a country's table.
 pub const ROWS_PER_PAGE: u32 = 25;
@@ -36,28 +35,6 @@ pub struct QueueState {
     pub hidden: u64,
     /// How long ago the oldest of its messages was sent, in seconds.
     pub oldest_seconds: Option<u64>,
-}
-
-/// A message that its queue gave up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeadLetter {
-    /// Where it lies.
-    pub queue: String,
-    /// Where a redrive puts it.
-    pub back_to: String,
-    /// The id that it has had since it was sent.
-    pub message_id: String,
-    /// How long ago it was sent, in seconds.
-    pub age_seconds: u64,
-    /// What was sent, as it was. It holds personal data.
-    pub body: String,
-    /// Which appointment it is about, where that can be read.
-    pub appointment_id: Option<String>,
-    /// Its trace, where that can be read.
-    pub trace_id: Option<String>,
-    /// The command or the kind of event, where that can be read.
-    pub kind: Option<String>,
 }
 
 /// Everything in the queues.
@@ -162,7 +139,7 @@ pub async fn messages(endpoint: &Endpoint, backplane: &Backplane) -> Result<Mess
                 oldest_seconds: shown.iter().map(|message| message.age(now)).max(),
             });
             if dead_letters {
-                messages.dead_letters.extend(shown.into_iter().map(|shown| DeadLetter::new(name, &queue, shown, now)));
+                messages.dead_letters.extend(shown.into_iter().map(|shown| dead_letter(name, &queue, shown, now)));
             }
         }
     }
@@ -170,24 +147,22 @@ pub async fn messages(endpoint: &Endpoint, backplane: &Backplane) -> Result<Mess
     Ok(messages)
 }
 
-impl DeadLetter {
-    fn new(queue: &str, back_to: &str, shown: Shown, now: SystemTime) -> Self {
-        let age_seconds = shown.age(now);
-        let body: Value = serde_json::from_str(&shown.body).unwrap_or_default();
-        // A command, or the envelope of an event.
-        let detail = body.get("detail").unwrap_or(&body);
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let traceparent = detail.get("traceparent").and_then(Value::as_str);
-        Self {
-            queue: queue.to_owned(),
-            back_to: back_to.to_owned(),
-            message_id: shown.message_id,
-            age_seconds,
-            appointment_id: text(detail.get("appointmentId")),
-            trace_id: traceparent.and_then(|text| Some(text.parse::<TraceContext>().ok()?.trace_id().to_string())),
-            kind: text(body.get("type").or_else(|| body.get("detail-type"))),
-            body: shown.body,
-        }
+fn dead_letter(queue: &str, back_to: &str, shown: Shown, now: SystemTime) -> DeadLetter {
+    let age_seconds = shown.age(now);
+    let body: Value = serde_json::from_str(&shown.body).unwrap_or_default();
+    // A command, or the envelope of an event.
+    let detail = body.get("detail").unwrap_or(&body);
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let traceparent = detail.get("traceparent").and_then(Value::as_str);
+    DeadLetter {
+        queue: queue.to_owned(),
+        back_to: back_to.to_owned(),
+        message_id: shown.message_id,
+        age_seconds,
+        appointment_id: text(detail.get("appointmentId")),
+        trace_id: traceparent.and_then(|text| Some(text.parse::<TraceContext>().ok()?.trace_id().to_string())),
+        kind: text(body.get("type").or_else(|| body.get("detail-type"))),
+        body: shown.body,
     }
 }
 
@@ -242,17 +217,4 @@ async fn read_only(database_url: &str) -> Result<PgConnection> {
     connection.ping().await?;
     sqlx::query("SET default_transaction_read_only TO on").execute(&mut connection).await?;
     Ok(connection)
-}
-
-impl Account {
-    /// The ids of a person's latest hundred appointments, newest first.
-    ///
-    /// # Errors
-    /// When the table cannot be read. Errors do not name the person.
-    pub async fn appointments_of(&self, backplane: &Backplane, insured_id: InsuredId) -> Result<Vec<AppointmentId>> {
-        let (dynamodb, table) = (self.endpoint("dynamodb")?, self.name(&backplane.table.name));
-        let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
-        let page = table.list(&insured_id, PageRequest { limit: 100, status: None, after: None }).await?;
-        Ok(page.appointments.into_iter().map(|appointment| appointment.appointment_id).collect())
-    }
 }

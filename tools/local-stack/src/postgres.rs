@@ -4,16 +4,15 @@ use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use operator::database::connect;
 use ring::rand::SystemRandom;
 use rustix::process::Signal;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::process::{self, Account, Launch, Process, TemporaryFolder, command_as, free_port, on_path};
 use crate::tools;
@@ -196,16 +195,6 @@ impl Postgres {
 /// Says clearly when the port that was asked for is taken.
 pub(crate) fn require_free(port: u16) -> Result<()> {
     process::require_free(port, "the databases", "stop it, or choose another port with --database-port")
-}
-
-/// Connects to the database behind a URL.
-///
-/// # Errors
-/// When the URL is malformed, or the server cannot be reached. The error never holds the URL, which may hold a password.
-pub async fn connect(url: &str) -> Result<PgConnection> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|_| anyhow::anyhow!("not a PostgreSQL URL, expected postgres://user:password@host:port/database"))?;
-    options.disable_statement_logging().connect().await.context("cannot connect to the database")
 }
 
 /// The directory with `initdb` and `postgres`: the machine's, or else the set-up's.

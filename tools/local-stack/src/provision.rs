@@ -11,12 +11,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all, try_join3, try_join4};
 use http::Method;
+use operator::aws::Aws;
+use operator::backplane::{Backplane, BusQueue, Country, Principal, PrincipalKind, Resource, Rule};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::aws::Aws;
-use crate::backplane::{Backplane, BusQueue, Country, Principal, PrincipalKind, Resource, Rule};
 use crate::database::Database;
+use crate::emulator;
 use crate::ministack::{ACCOUNT, REGION};
 
 /// What the application and the tests need to know of a provisioned backplane.
@@ -50,7 +51,7 @@ pub async fn provision(
     endpoint: &Endpoint,
     databases: &BTreeMap<String, Database>,
 ) -> Result<Provisioned> {
-    let aws = Aws::root(endpoint.clone());
+    let aws = emulator::root(endpoint.clone());
     let master_secrets = keep_master_secrets(&aws, backplane, databases).await?;
     let arns = Arns { backplane, master_secrets: &master_secrets };
     let (topic_arn, queue_urls, credentials, ()) = try_join4(
@@ -76,7 +77,7 @@ pub async fn register_workers(
     code: &BTreeMap<String, WorkerCode<'_>>,
     telemetry: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint, telemetry };
+    let registrar = Registrar { aws: emulator::root(endpoint.clone()), backplane, endpoint, telemetry };
     let countries: Vec<Country> = backplane.countries().collect();
     try_join_all(countries.iter().map(|country| async {
         let code = code.get(&country.code).with_context(|| format!("no worker for {}", country.code))?;
@@ -102,7 +103,7 @@ pub async fn register_application(
     environment: impl Fn(&str) -> Result<BTreeMap<String, String>>,
 ) -> Result<Api> {
     let telemetry = &BTreeMap::new();
-    let registrar = Registrar { aws: Aws::root(endpoint.clone()), backplane, endpoint, telemetry };
+    let registrar = Registrar { aws: emulator::root(endpoint.clone()), backplane, endpoint, telemetry };
     let zip = read_zip(zip).await?;
     let Backplane { durations, intake, booking_page, confirmation, .. } = backplane;
     let register = async |principal: &'static str, name: &str, timeout: u64| {
@@ -474,7 +475,7 @@ impl Registrar<'_> {
                 ]),
             })
             .await?;
-        let patient = Aws::root_with_limit(self.endpoint.clone(), Duration::from_secs(timeout));
+        let patient = emulator::root_with_limit(self.endpoint.clone(), Duration::from_secs(timeout));
         let answer = function.invoke(&patient, &json!({})).await?;
         ensure!(answer.get("schemaVersion").is_some(), "{} answered no schema version", country.migration_function);
         Ok(())

@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use aws_http::Endpoint;
+use operator::account::Account;
+use operator::backplane::Backplane;
+use operator::database::given_urls;
 use serde::{Deserialize, Serialize};
 
-use crate::backplane::Backplane;
-use crate::{Services, given_database_urls, instance_directory};
+use crate::database::Database;
+use crate::emulator;
+use crate::folders::instance_directory;
 
 pub(crate) const FILE: &str = "stack.json";
 
@@ -22,18 +26,17 @@ pub struct RunningStack {
 }
 
 impl RunningStack {
-    /// Tells other programs about services, in a file of their folder that only this user reads.
-    pub(crate) fn announce(services: &Services) -> Result<()> {
-        let own = services.databases.iter().filter(|(_, database)| database.is_own());
+    /// Tells other programs about services, in a file that only this user reads.
+    pub(crate) fn announce(file: &Path, emulator: String, databases: &BTreeMap<String, Database>) -> Result<()> {
+        let own = databases.iter().filter(|(_, database)| database.is_own());
         let running = Self {
-            emulator: services.emulator_url(),
+            emulator,
             databases: own.map(|(country, database)| (country.clone(), database.owner_url().to_owned())).collect(),
         };
-        let file = services.announcement();
         let context = || format!("cannot write {}", file.display());
         let mut options = std::fs::File::options();
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut open = options.create(true).write(true).truncate(true).open(&file).with_context(context)?;
+        let mut open = options.create(true).write(true).truncate(true).open(file).with_context(context)?;
         open.write_all(&serde_json::to_vec_pretty(&running)?).with_context(context)
     }
 
@@ -68,6 +71,14 @@ impl RunningStack {
         Endpoint::parse(&self.emulator).context("the emulator's endpoint")
     }
 
+    /// The emulator as an operator's account.
+    ///
+    /// # Errors
+    /// As [`RunningStack::endpoint`].
+    pub fn account(&self, backplane: &Backplane) -> Result<Account> {
+        emulator::account(&self.endpoint()?, backplane)
+    }
+
     /// The URLs of the databases that the stack started itself, by the country's code.
     pub(crate) const fn own_databases(&self) -> &BTreeMap<String, String> {
         &self.databases
@@ -78,8 +89,7 @@ impl RunningStack {
     /// # Errors
     /// When the environment names a database by a malformed URL.
     pub fn database_urls(&self, backplane: &Backplane) -> Result<BTreeMap<String, String>> {
-        let mut urls = given_database_urls(backplane)?;
-        urls.extend(self.databases.clone());
-        Ok(urls)
+        let given = given_urls(backplane)?.into_iter().map(|(country, url)| (country, url.into()));
+        Ok(given.chain(self.databases.clone()).collect())
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::future::join_all;
+use operator::aws::Aws;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::aws::Aws;
 use crate::journal::Journal;
 use crate::provision::Function;
 

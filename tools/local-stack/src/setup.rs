@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::chromium::Chromium;
 use crate::command::{last_lines, successful, within};
+use crate::database;
 use crate::postgres;
 use crate::process::on_path;
 use crate::progress::Progress;
@@ -41,7 +42,7 @@ pub fn run(root: &Path, progress: &Progress) -> Result<()> {
     step.done(&tools::MINISTACK.install(root, progress).context("the AWS emulator cannot be installed")?);
 
     let step = progress.step("PostgreSQL");
-    step.done(&if crate::databases_are_given(root) {
+    step.done(&if database::are_given(root) {
         "the servers of DATABASE_URL_…".to_owned()
     } else if let Some(directory) = postgres::machine_binaries() {
         directory.display().to_string()

@@ -11,9 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, AppointmentRequest, Command, Timestamp, TraceContext,
-};
+use appointment::{Appointment, AppointmentId, AppointmentRequest, Timestamp, TraceContext};
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sns::types::MessageAttributeValue;
@@ -27,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use backplane::{PendingShards, RepublishSchedule};
 use clap::Parser;
+use messages::{AppointmentMessage, Command};
 use serde::Serialize;
 
 use crate::problem::Problem;

@@ -1,10 +1,9 @@
 use std::borrow::Cow;
 
+use appointment::{Appointment, AppointmentId, Country, InsuredId, Original, ScheduleId, Timestamp, TraceContext};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
-
-use crate::{Appointment, AppointmentId, Country, InsuredId, Original, ScheduleId, Timestamp, TraceContext};
 
 /// Version 1 of a message's shape. Any other number is refused, so that a reader never guesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -130,6 +129,12 @@ impl AppointmentMessage {
     #[must_use]
     pub fn to_json(&self) -> String {
         json_text(self)
+    }
+
+    /// SNS's message attributes, by which the subscriptions of the countries' queues filter.
+    #[must_use]
+    pub fn attributes(&self) -> [(&'static str, &'static str); 2] {
+        [("countryISO", self.country.code()), ("type", self.command.as_str())]
     }
 
     /// The id of every message that gives `command` for `appointment`: a UUID version 5.

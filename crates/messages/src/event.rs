@@ -1,12 +1,12 @@
+use appointment::{
+    AppointmentId, Country, InsuredId, Reason, ScheduleId, SlotState, Status, StatusEvent, Timestamp, TraceContext,
+};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::message::json_text;
-use crate::{
-    AppointmentId, Command, Country, InsuredId, Reason, ScheduleId, SlotState, Status, StatusEvent, Timestamp,
-    TraceContext, Version1,
-};
+use crate::{Command, Version1};
 
 /// The source of [`StatusChanged`] on EventBridge. The rule that feeds the confirmation queue matches the workers'
 /// sources only, so that these never come back in a loop.
@@ -14,6 +14,12 @@ pub const STATUS_CHANGED_SOURCE: &str = "appointments.confirmation";
 
 /// The detail-type of [`StatusChanged`].
 pub const STATUS_CHANGED_DETAIL_TYPE: &str = "AppointmentStatusChanged";
+
+/// The source under which a country's worker reports on EventBridge, such as `appointments.worker.PE`.
+#[must_use]
+pub fn worker_source(country: Country) -> String {
+    format!("appointments.worker.{country}")
+}
 
 /// An event as EventBridge delivers it to a target
 /// (<https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>); the fields that nobody here reads are left out.
@@ -154,7 +160,7 @@ impl TryFrom<Envelope<OutcomeDetail>> for OutcomeEvent {
     fn try_from(envelope: Envelope<OutcomeDetail>) -> Result<Self, InvalidOutcomeEvent> {
         let outcome: Outcome = envelope.detail_type.parse().map_err(|_| InvalidOutcomeEvent::UnknownDetailType)?;
         let detail = envelope.detail;
-        if envelope.source != detail.country.event_source() {
+        if envelope.source != worker_source(detail.country) {
             return Err(InvalidOutcomeEvent::ForeignSource);
         }
         let reason_fits = match outcome {

@@ -12,7 +12,7 @@
 //!   `slots_queue`, `function_alias`, `api`, `intake`, `booking_page`, `confirmation`: the resources.
 //! - `principals`: who acts, and the IAM statements each one gets: its own `statements`, and those of the principal that
 //!   `statements_of` names. A statement names resources by the logical names of [`Resource`], never by ARN or by physical
-//!   name; Terraform and [`provision`](mod@crate::provision) resolve them.
+//!   name; Terraform and the local stack's `provision` resolve them.
 //!
 //! Two placeholders derive what exists once per country: `{COUNTRY}` is the code as it is (`PE`), `{country}` the code
 //! in lower case (`pe`). Two more refer to a name elsewhere in the file: `{worker.event_source}` and

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use appointment::{AppointmentMessage, Country, Status, Timestamp};
+use appointment::{Country, Status, Timestamp};
 use backplane::{AppointmentsTable, CommandTopic, PendingShards, StoredAppointment};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use messages::AppointmentMessage;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::backplane::Backplane;
-use crate::observation::DeadLetter;
 
 /// Commands that are published at once.
 const IN_FLIGHT: usize = 16;
@@ -52,6 +53,28 @@ pub enum Moved {
     Started,
     /// The call was refused, for example because a move is under way; the other queues are not affected.
     Refused(String),
+}
+
+/// A message that its queue gave up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Where it lies.
+    pub queue: String,
+    /// Where a redrive puts it.
+    pub back_to: String,
+    /// The id that it has had since it was sent.
+    pub message_id: String,
+    /// How long ago it was sent, in seconds.
+    pub age_seconds: u64,
+    /// What was sent, as it was. It holds personal data.
+    pub body: String,
+    /// Which appointment it is about, where that can be read.
+    pub appointment_id: Option<String>,
+    /// Its trace, where that can be read.
+    pub trace_id: Option<String>,
+    /// The command or the kind of event, where that can be read.
+    pub kind: Option<String>,
 }
 
 /// An appointment that was given up, and what its country would be asked again.
@@ -104,13 +127,13 @@ impl Account {
 
     /// Puts the messages of a dead-letter queue back into their queue.
     pub(crate) async fn put_back(&self, dead_letters: &str, queue: &str, backplane: &Backplane) -> Result<Moved> {
-        match self.emulated {
-            true => self.move_messages(dead_letters, queue, None, backplane).await,
-            false => self.start_move_task(dead_letters).await,
+        match self.has_move_tasks {
+            true => self.start_move_task(dead_letters).await,
+            false => self.move_messages(dead_letters, queue, None, backplane).await,
         }
     }
 
-    /// Puts one dead letter of the emulator back into its queue; nothing is done where it is not there any more.
+    /// Puts one dead letter back into its queue; nothing is done where it is not there any more.
     ///
     /// # Errors
     /// When a call fails. Then it is in one of the two queues, or in both, which does no harm.
@@ -135,7 +158,7 @@ impl Account {
         Ok(Moved::Started)
     }
 
-    /// What the emulator lacks `StartMessageMoveTask` for: receives, sends and deletes as many messages as there are now,
+    /// In place of `StartMessageMoveTask`, where there is none: receives, sends and deletes as many messages as there are now,
     /// so that one that comes back at once is not moved for ever. Of these, only the one with the id `only`, where there is one.
     async fn move_messages(
         &self,

@@ -1,14 +1,15 @@
-//! An AWS account, or the emulator, with the rights of an operator.
+//! An AWS account, or an emulator of one, with the rights of an operator.
 
 use anyhow::{Context, Result, bail};
+use appointment::{AppointmentId, InsuredId};
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint};
+use backplane::{AppointmentsTable, PageRequest};
 
 use crate::aws::{Aws, CALL_LIMIT};
 use crate::backplane::Backplane;
-use crate::ministack::{ACCOUNT, REGION};
 
-/// An AWS account, or the emulator, with the rights of an operator.
+/// An AWS account, or an emulator of one, with the rights of an operator.
 pub struct Account {
     partition: String,
     region: String,
@@ -20,28 +21,11 @@ pub struct Account {
     /// Where every service is; without one, AWS.
     endpoint: Option<Endpoint>,
     pub(crate) client: Client<NativeTransport>,
-    /// Whether it is the emulator, which lacks some operations.
-    pub(crate) emulated: bool,
+    /// Whether SQS has `StartMessageMoveTask`.
+    pub(crate) has_move_tasks: bool,
 }
 
 impl Account {
-    /// The emulator at this endpoint, as its root.
-    #[must_use]
-    pub fn emulator(endpoint: &Endpoint, backplane: &Backplane) -> Self {
-        let credentials = Credentials::from_keys("test", "test", None);
-        Self {
-            partition: "aws".to_owned(),
-            region: REGION.to_owned(),
-            account: ACCOUNT.to_owned(),
-            prefix: String::new(),
-            topic_arn: format!("arn:aws:sns:{REGION}:{ACCOUNT}:{}", backplane.topic.name),
-            client: client(REGION, &credentials),
-            credentials,
-            endpoint: Some(endpoint.clone()),
-            emulated: true,
-        }
-    }
-
     /// The account, the region and the prefix of names of a topic, with these credentials; every service at `endpoint`
     /// where one is given.
     ///
@@ -70,8 +54,26 @@ impl Account {
             client: client(region, &credentials),
             credentials,
             endpoint: endpoint.cloned(),
-            emulated: false,
+            has_move_tasks: true,
         })
+    }
+
+    /// The same account, whose SQS has no `StartMessageMoveTask`: dead letters are received, sent and deleted one by one.
+    #[must_use]
+    pub const fn without_move_tasks(mut self) -> Self {
+        self.has_move_tasks = false;
+        self
+    }
+
+    /// The ids of a person's latest hundred appointments, newest first.
+    ///
+    /// # Errors
+    /// When the table cannot be read. Errors do not name the person.
+    pub async fn appointments_of(&self, backplane: &Backplane, insured_id: InsuredId) -> Result<Vec<AppointmentId>> {
+        let (dynamodb, table) = (self.endpoint("dynamodb")?, self.name(&backplane.table.name));
+        let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
+        let page = table.list(&insured_id, PageRequest { limit: 100, status: None, after: None }).await?;
+        Ok(page.appointments.into_iter().map(|appointment| appointment.appointment_id).collect())
     }
 
     /// The endpoint of a service.
@@ -86,7 +88,7 @@ impl Account {
 
     /// Calls of a service.
     pub(crate) fn aws(&self, service: &str) -> Result<Aws> {
-        Ok(Aws::in_region(self.endpoint(service)?, &self.region, self.credentials.clone()))
+        Ok(Aws::new(self.endpoint(service)?, &self.region, self.credentials.clone()))
     }
 
     /// A name of `infra/backplane.json` in this environment.

@@ -31,7 +31,7 @@ use sqlx::{Connection as _, FromRow, Row as _};
 use crate::account::Account;
 use crate::aws::Aws;
 use crate::backplane::{Backplane, Country};
-use crate::postgres::connect;
+use crate::database::connect;
 use crate::redrive::Moved;
 
 /// The longest wait for the queue to be empty, or for a replay.

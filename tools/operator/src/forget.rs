@@ -21,7 +21,7 @@ use sqlx::types::time::OffsetDateTime;
 use crate::account::Account;
 use crate::aws::Aws;
 use crate::backplane::{Backplane, Durations, Table};
-use crate::postgres::connect;
+use crate::database::connect;
 
 /// Calls that are made at once.
 const IN_FLIGHT: usize = 16;

@@ -1,4 +1,4 @@
-//! Calls to the emulator, or to AWS, over `aws-http`.
+//! Calls to AWS, or to an emulator of it, over `aws-http`.
 
 use std::time::Duration;
 
@@ -9,12 +9,10 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
-use crate::ministack::REGION;
-
 /// The time limit of a call, a long poll excluded. An emulator beside which much compiles answers late, and is no less sound.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
 
-/// One identity's calls to every service of the emulator, or to one of AWS.
+/// One identity's calls to one service of AWS, or to every service of an emulator.
 #[derive(Clone)]
 pub struct Aws {
     client: Client<NativeTransport>,
@@ -22,37 +20,15 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Calls as the emulator's root, whose key is not checked: to provision and to look at things.
+    /// Calls with the rights of an identity; every service is at `endpoint`.
     #[must_use]
-    pub fn root(endpoint: Endpoint) -> Self {
-        Self::root_with_limit(endpoint, CALL_LIMIT)
+    pub fn new(endpoint: Endpoint, region: &str, credentials: Credentials) -> Self {
+        Self::with_limit(endpoint, region, credentials, CALL_LIMIT)
     }
 
-    /// As [`Aws::root`], for calls that may take longer.
+    /// As [`Aws::new`], for calls that may take longer.
     #[must_use]
-    pub fn root_with_limit(endpoint: Endpoint, limit: Duration) -> Self {
-        Self::with_limit(endpoint, Credentials::from_keys("test", "test", None), limit)
-    }
-
-    /// Calls with the rights of an identity.
-    #[must_use]
-    pub fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
-        Self::with_limit(endpoint, credentials, CALL_LIMIT)
-    }
-
-    /// As [`Aws::new`], for calls that may wait longer.
-    #[must_use]
-    pub fn with_limit(endpoint: Endpoint, credentials: Credentials, limit: Duration) -> Self {
-        Self::with(endpoint, REGION, credentials, limit)
-    }
-
-    /// Calls to AWS itself, with the rights of an identity.
-    #[must_use]
-    pub fn in_region(endpoint: Endpoint, region: &str, credentials: Credentials) -> Self {
-        Self::with(endpoint, region, credentials, CALL_LIMIT)
-    }
-
-    fn with(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
+    pub fn with_limit(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
         let client = Client::new(NativeTransport::connecting_within(limit), region, credentials)
             .with_deadline(limit)
             .with_attempt_limit(limit)

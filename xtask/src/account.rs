@@ -1,33 +1,37 @@
-//! What an operator's commands have in common.
+//! The account and the databases that an operator's command works on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use aws_http::{Credentials, Endpoint};
-use local_stack::account::Account;
-use local_stack::backplane::Backplane;
 use local_stack::running::RunningStack;
+use operator::account::Account;
+use operator::backplane::Backplane;
+use operator::database::given_urls;
 
 /// The account of a topic, or the local stack whose application has this port, and the owner's URL of each country's
 /// database there.
-pub(crate) async fn account_and_databases(
+pub(crate) async fn and_databases(
     root: &Path,
     port: u16,
     topic_arn: Option<&str>,
     backplane: &Backplane,
 ) -> Result<(Account, BTreeMap<String, String>)> {
     Ok(match topic_arn {
-        Some(topic_arn) => (account(topic_arn, backplane)?, local_stack::given_database_urls(backplane)?),
+        Some(topic_arn) => {
+            let given = given_urls(backplane)?.into_iter().map(|(country, url)| (country, url.into()));
+            (of_topic(topic_arn, backplane)?, given.collect())
+        }
         None => {
             let running = RunningStack::on_port(root, port).await?;
-            (Account::emulator(&running.endpoint()?, backplane), running.database_urls(backplane)?)
+            (running.account(backplane)?, running.database_urls(backplane)?)
         }
     })
 }
 
 /// The account of a topic, with the credentials of the environment.
-pub(crate) fn account(topic_arn: &str, backplane: &Backplane) -> Result<Account> {
+pub(crate) fn of_topic(topic_arn: &str, backplane: &Backplane) -> Result<Account> {
     let endpoint = std::env::var("AWS_ENDPOINT_URL").ok().map(|url| Endpoint::parse(&url)).transpose();
     Account::of_topic(topic_arn, credentials()?, endpoint.context("AWS_ENDPOINT_URL")?.as_ref(), backplane)
 }
