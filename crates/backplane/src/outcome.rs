@@ -1,8 +1,9 @@
 //! A country's outcome, in the table.
 
-use appointment::{OutcomeEvent, Status, StatusChanged, StatusEvent, Timestamp, Transition};
+use appointment::{Status, StatusEvent, Timestamp, Transition};
 use aws_http::dynamodb::{OnConditionFailure, ReturnValues, UpdateItem};
 use aws_http::{Retry, Transport};
+use messages::{OutcomeEvent, StatusChanged};
 
 use crate::attribute::{self, InvalidItem};
 use crate::item::{StoredAppointment, appointment_key};

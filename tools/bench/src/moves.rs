@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use appointment::{
-    Appointment, AppointmentId, AppointmentMessage, Command, Country, InsuredId, ScheduleId, Timestamp, TraceContext,
-};
+use appointment::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
 use country_worker::{
     Answer, CatalogueKind, CountryRules, Database, DatabaseLogin, DatabasePlace, Decisions, MigrationSettings, Verdict,
     migrate,
 };
-use local_stack::postgres::{self, Postgres};
+use local_stack::postgres::Postgres;
+use messages::{AppointmentMessage, Command};
+use operator::database::connect;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
 
-use crate::subjects::Programs;
+use crate::programs::Programs;
 
 const PEOPLE: usize = 500;
 const SLOTS: u64 = 50;
@@ -49,7 +49,7 @@ pub(crate) async fn measure(programs: &Programs, rounds: usize) -> Result<Moves>
     postgres.create_database("moves").await?;
     let url = postgres.url("moves");
     own_catalogue(&url, SLOTS).await?;
-    let mut owner = postgres::connect(&url).await?;
+    let mut owner = connect(&url).await?;
 
     let people: Vec<usize> = (1..=PEOPLE).collect();
     let began = Instant::now();
@@ -99,7 +99,7 @@ pub(crate) async fn own_catalogue(url: &str, slots: u64) -> Result<()> {
     let rules = CountryRules { catalogue: Some(CatalogueKind::Own), ..CountryRules::default() };
     let (worker, importer) = ("worker".parse()?, "importer".parse()?);
     migrate(&MigrationSettings { place, master_secret: None, worker, importer, rules }).await?;
-    let mut owner: PgConnection = postgres::connect(url).await?;
+    let mut owner: PgConnection = connect(url).await?;
     sqlx::query(
         "INSERT INTO slots (schedule_id, specialty, center, practitioner, starts_at, ends_at, time_zone,
                             utc_offset_minutes, state, version)

@@ -9,15 +9,16 @@ use anyhow::{Context, Result};
 use appointment::Timestamp;
 use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
-use local_stack::backplane::{Backplane, CatalogueKind, Country};
 use local_stack::catalogue::{SlotsProgram, until_projected};
 use local_stack::progress::Progress;
 use local_stack::{ApplicationOptions, LocalStack, Options, Ports};
+use operator::backplane::{Backplane, CatalogueKind, Country};
 use serde::Serialize;
 
-use crate::end_to_end::{self, EntryPoint, Row};
+use crate::booking::EntryPoint;
+use crate::end_to_end::{self, Row};
 use crate::moves::{self, Moves};
-use crate::subjects::Programs;
+use crate::programs::Programs;
 
 /// How long bookings beside an import may take to be completed: the emulator, one process, serves both.
 const PATIENCE: Duration = Duration::from_secs(300);

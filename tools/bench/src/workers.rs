@@ -342,7 +342,7 @@ async fn migrate_before_slots(programs: &Programs, url: &str) -> Result<()> {
     let folder = programs.root.join("native-workers/country-worker/migrations");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.sort();
-    let mut connection = postgres::connect(url).await?;
+    let mut connection = connect(url).await?;
     for file in files {
         let version = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.get(..BEFORE_SLOTS.len()));
         if version.is_some_and(|version| version <= BEFORE_SLOTS) {

@@ -18,11 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::backplane::StoredAppointment;
 use anyhow::{Context, Result, bail, ensure};
-use appointment::{
-    AppointmentId, AppointmentMessage, Command, InsuredId, Reason, ScheduleId, Status, Timestamp, TraceContext,
-};
+use appointment::{AppointmentId, InsuredId, Reason, ScheduleId, Status, Timestamp, TraceContext};
 use aws_http::dynamodb::Item;
 use http::Method;
+use messages::{AppointmentMessage, Command};
 use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnection, PgRow};
