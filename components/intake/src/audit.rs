@@ -57,3 +57,31 @@ fn hash(key: &str, text: &str) -> Option<String> {
     mac.update(text.as_bytes());
     Some(mac.finalize().into_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_person_is_told_by_a_keyed_hash_or_not_at_all() {
+        let audit = Audit { actor: Some("00123".to_owned()), person: Some("00123".parse().unwrap()) };
+        let told = |key: Option<&str>| audit.of(|| key.map(str::to_owned), true, None, StatusCode::ACCEPTED).unwrap();
+        let with_key = told(Some("key"));
+        // printf %s 00123 | openssl dgst -sha256 -hmac key | cut -c-32
+        assert_eq!((with_key.what, with_key.person.as_deref()), ("write", Some("c44d1aede615eb30f25467246a59817d")));
+        assert_eq!(with_key.actor, with_key.person);
+        let without = told(None);
+        assert_eq!((without.actor, without.person), (None, None));
+    }
+
+    #[test]
+    fn only_what_somebody_will_ask_about_is_audited() {
+        let of = |writes, role, status| Audit::default().of(|| None, writes, role, status).map(|audited| audited.what);
+        assert_eq!(of(false, None, StatusCode::OK), None);
+        assert_eq!(of(false, Some("insured_person"), StatusCode::OK), None);
+        assert_eq!(of(false, Some("staff"), StatusCode::OK), Some("staff_read"));
+        assert_eq!(of(true, Some("staff"), StatusCode::FORBIDDEN), Some("refusal"));
+    }
+}

@@ -59,3 +59,28 @@ const fn filter_code(status: Option<Status>) -> u8 {
         Some(Status::Unknown(_)) => u8::MAX,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let after = "01930000-0000-7000-8000-000000000001".parse().unwrap();
+        for status in std::iter::once(None).chain(Status::known().map(Some)) {
+            let cursor = Cursor { status, after };
+            assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
+        }
+    }
+
+    #[test]
+    fn what_we_did_not_write_is_no_cursor() {
+        let zeros = URL_SAFE_NO_PAD.encode([0; LENGTH]);
+        let unknown_filter = URL_SAFE_NO_PAD.encode([VERSION; LENGTH]);
+        for text in ["", "AAAA", "not base64!", zeros.as_str(), unknown_filter.as_str()] {
+            assert_eq!(Cursor::decode(text), None, "{text}");
+        }
+    }
+}

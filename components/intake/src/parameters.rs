@@ -128,3 +128,64 @@ pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<u32> {
         is_wait.then(|| value.trim().trim_matches('"').parse::<u32>().unwrap_or_default())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use appointment::Status;
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_page_is_what_the_query_asks_for() {
+        assert_eq!(page_request(None).unwrap(), PageRequest { limit: DEFAULT_LIMIT, status: None, after: None });
+        let asked = page_request(Some("limit=5&status=pending")).unwrap();
+        assert_eq!(asked, PageRequest { limit: 5, status: Some(Status::Pending), after: None });
+    }
+
+    #[test]
+    fn a_cursor_of_another_filter_is_refused() {
+        let after = "01930000-0000-7000-8000-000000000001".parse().unwrap();
+        let cursor = Cursor { status: Some(Status::Pending), after }.encode();
+        assert_eq!(page_request(Some(&format!("status=pending&cursor={cursor}"))).unwrap().after, Some(after));
+        assert_eq!(page_request(Some(&format!("cursor={cursor}"))).unwrap_err().code(), ProblemCode::InvalidCursor);
+    }
+
+    #[test]
+    fn every_parameter_at_fault_is_refused() {
+        for query in ["limit=0", "limit=101", "limit=+5", "limit=", "status=unheard", "limit=5&limit=5", "Limit=5"] {
+            assert_eq!(page_request(Some(query)).unwrap_err().code(), ProblemCode::InvalidParameter, "{query}");
+        }
+        let long = format!("cursor={}", "a".repeat(QUERY_LIMIT_BYTES));
+        assert_eq!(page_request(Some(&long)).unwrap_err().code(), ProblemCode::QueryTooLong);
+    }
+
+    #[test]
+    fn an_idempotency_key_is_one_of_printable_ascii() {
+        let read = |values| idempotency_key(&headers(IDEMPOTENCY_KEY, values)).map(|key| key.map(str::to_owned));
+        assert_eq!(read(&[]).unwrap(), None);
+        assert_eq!(read(&["a key~"]).unwrap().as_deref(), Some("a key~"));
+        for values in [&[""] as &[_], &["a", "a"], &["a\tb"]] {
+            assert_eq!(read(values).unwrap_err().code(), ProblemCode::InvalidIdempotencyKey, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_wait_that_is_preferred_counts() {
+        for (values, seconds) in [
+            (&[] as &[_], None),
+            (&["respond-async"], None),
+            (&["respond-async, Wait=\"5\""], Some(5)),
+            (&["wait=3; a=b", "wait=9"], Some(3)),
+            (&["wait=soon"], Some(0)),
+        ] {
+            assert_eq!(preferred_wait(&headers(PREFER, values)), seconds, "{values:?}");
+        }
+    }
+}

@@ -233,3 +233,68 @@ fn fault(field: &str, code: FieldErrorCode) -> FieldError {
 fn invalid(faults: Vec<FieldError>) -> Problem {
     Problem::new(ProblemCode::InvalidParameter).with_errors(faults)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    const ID: &str = "01930000-0000-7000-8000-000000000001";
+
+    fn route(method: Method, path: &str) -> Option<Result<Route, ProblemCode>> {
+        let (resource, identifiers) = Resource::find(path)?;
+        Some(resource.route(&method, identifiers).map_err(|problem| problem.code()))
+    }
+
+    #[test]
+    fn a_path_and_a_method_ask_for_one_thing() {
+        let (person, id) = ("00123".parse().unwrap(), ID.parse().unwrap());
+        for base in ["/appointments", "/appointment"] {
+            assert_eq!(route(Method::POST, base), Some(Ok(Route::Book)));
+            assert_eq!(route(Method::HEAD, &format!("{base}/00123")), Some(Ok(Route::List(person))));
+            let one = format!("{base}/00123/{ID}");
+            assert_eq!(route(Method::GET, &one), Some(Ok(Route::Read(person, id))));
+            assert_eq!(route(Method::DELETE, &one), Some(Ok(Route::Cancel(person, id))));
+            assert_eq!(route(Method::POST, &format!("{one}/move")), Some(Ok(Route::Move(person, id))));
+            assert_eq!(route(Method::PUT, &one), Some(Err(ProblemCode::MethodNotAllowed)));
+        }
+        let slot = Route::ReadSlot(Country::Peru, 100.try_into().unwrap());
+        assert_eq!(route(Method::GET, "/slots/PE/100"), Some(Ok(slot)));
+    }
+
+    #[test]
+    fn an_identifier_has_one_form() {
+        for path in ["/appointments/123", "/appointments/00123/x", "/slots/pe/100", "/slots/PE/0100", "/slots/PE/0"] {
+            assert_eq!(route(Method::GET, path), Some(Err(ProblemCode::InvalidParameter)), "{path}");
+        }
+        for path in ["", "/", "/appointments/", "/appointments/00123/", "/nothing", "/health/x"] {
+            assert_eq!(route(Method::GET, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_description_has_these_paths_and_methods() {
+        let document: Value = serde_saphyr::from_str(include_str!("../../../docs/openapi.yaml")).unwrap();
+        let mut documented: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let methods = documented.entry(path).or_insert_with(|| BTreeSet::from(["OPTIONS".to_owned()]));
+            for method in ["get", "put", "post", "delete", "options", "head", "patch", "trace"] {
+                if item.get(method).is_some() {
+                    methods.insert(method.to_uppercase());
+                }
+            }
+            if methods.contains("GET") {
+                methods.insert("HEAD".to_owned());
+            }
+        }
+        let routed = |resource: Resource| {
+            (resource.template(), resource.allow().split(", ").map(ToOwned::to_owned).collect::<BTreeSet<_>>())
+        };
+        assert_eq!(documented, Resource::ALL.into_iter().map(routed).collect());
+    }
+}
