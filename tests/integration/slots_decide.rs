@@ -413,6 +413,51 @@ async fn with_an_external_catalogue_any_number_is_a_slot_and_can_be_moved_to() {
     assert!(bus.taken().iter().all(|event| event.detail.slot.is_none()));
 }
 
+/// Whatever a later version puts into a command needs no migration: it is kept beside the decision, however that is made.
+#[tokio::test]
+async fn what_decide_does_not_know_of_a_command_is_stored_with_its_appointment() {
+    let url = own_catalogue(20).await;
+    let mut owner = session(&url).await;
+    slots(&mut owner, &[(1, 24), (2, 24), (3, 24)], &[]).await;
+    // Booked with others, booked alone, rejected, moved, and cancelled before its request.
+    let messages =
+        [request(1, 1, 1), request(2, 2, 2), request(3, 3, 2), moving(4, 1, 3, (1, 1)), cancellation(5, 5, 1)];
+    let with_note = |message: &AppointmentMessage| {
+        let mut message = serde_json::to_value(message).unwrap();
+        message["note"] = format!("of {}", message["insuredId"].as_str().unwrap()).into();
+        message
+    };
+    let plain = request(6, 6, 1);
+    for batch in [
+        vec![with_note(&messages[0])],
+        messages[1..].iter().map(with_note).collect(),
+        vec![serde_json::to_value(&plain).unwrap()],
+    ] {
+        let decide = sqlx::query("SELECT FROM decide($1::text::jsonb)").bind(Value::from(batch).to_string());
+        decide.execute(&mut owner).await.unwrap();
+    }
+    let rows =
+        sqlx::query("SELECT appointment_id::text, status, details::text FROM appointments ORDER BY appointment_id");
+    let stored: Vec<String> = rows
+        .fetch_all(&mut owner)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| {
+            format!("a{} {} {:?}", NAMES[row.get::<&str, _>(0)], row.get::<&str, _>(1), row.get::<Option<&str>, _>(2))
+        })
+        .collect();
+    let expected = [
+        r#"a1 cancelled Some("{\"note\": \"of 00001\"}")"#,
+        r#"a2 booked Some("{\"note\": \"of 00002\"}")"#,
+        r#"a3 rejected Some("{\"note\": \"of 00003\"}")"#,
+        r#"a4 booked Some("{\"note\": \"of 00001\"}")"#,
+        r#"a5 cancelled Some("{\"note\": \"of 00005\"}")"#,
+        "a6 booked None",
+    ];
+    assert_eq!(stored, expected);
+}
+
 /// Five hundred people want fifty slots, move between them, and cancel, over eight connections at once, straight to `decide`,
 /// so that no retry hides a deadlock.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -86,9 +87,9 @@ impl AppointmentRequest {
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidRequest> {
         let (mut insured_id, mut schedule_id, mut country) = (None, None, None);
         let mut faults = faults_of_fields(body, |name, value| match name {
-            "insuredId" => assign(&mut insured_id, insured_id_from(value)),
+            "insuredId" => assign(&mut insured_id, text_from(value, FieldErrorCode::InvalidFormat)),
             "scheduleId" => assign(&mut schedule_id, schedule_id_from(value)),
-            "countryISO" => assign(&mut country, country_from(value)),
+            "countryISO" => assign(&mut country, text_from(value, FieldErrorCode::UnsupportedValue)),
             _ => Some(FieldErrorCode::UnknownField),
         })?;
         require(&mut faults, "insuredId", insured_id.is_some());
@@ -172,9 +173,9 @@ fn assign<T>(slot: &mut Option<Option<T>>, value: Result<T, FieldErrorCode>) -> 
     }
 }
 
-fn insured_id_from(value: &Value) -> Result<InsuredId, FieldErrorCode> {
-    let text = value.as_str().ok_or(FieldErrorCode::InvalidType)?;
-    text.parse().map_err(|_| FieldErrorCode::InvalidFormat)
+/// The value that a text means; `otherwise` says what is wrong where it means none.
+fn text_from<T: FromStr>(value: &Value, otherwise: FieldErrorCode) -> Result<T, FieldErrorCode> {
+    value.as_str().ok_or(FieldErrorCode::InvalidType)?.parse().map_err(|_| otherwise)
 }
 
 fn schedule_id_from(value: &Value) -> Result<ScheduleId, FieldErrorCode> {
@@ -192,11 +193,6 @@ fn schedule_id_from(value: &Value) -> Result<ScheduleId, FieldErrorCode> {
         Some(float) if float.fract() == 0.0 => Err(FieldErrorCode::OutOfRange),
         _ => Err(FieldErrorCode::InvalidType),
     }
-}
-
-fn country_from(value: &Value) -> Result<Country, FieldErrorCode> {
-    let text = value.as_str().ok_or(FieldErrorCode::InvalidType)?;
-    text.parse().map_err(|_| FieldErrorCode::UnsupportedValue)
 }
 
 /// The fields of a JSON object in their order, repeated names included (a map would drop all but the last).

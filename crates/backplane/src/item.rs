@@ -101,7 +101,7 @@ impl StoredAppointment {
     /// # Errors
     ///
     /// [`InvalidItem`] names the attribute that is missing or does not have its form.
-    pub(crate) fn from_item(item: &Item<'_>) -> Result<Self, InvalidItem> {
+    pub fn from_item(item: &Item<'_>) -> Result<Self, InvalidItem> {
         let requested = requested_of(item, appointment_id_of(item)?, parsed(item, attribute::INSURED_ID)?)?;
         let appointment = Appointment {
             status: status_of(item)?,
@@ -111,10 +111,7 @@ impl StoredAppointment {
                 (Some(map), Some(country)) => Some(slot_of(map, country, requested.schedule_id)?),
                 _ => None,
             },
-            replaced_by: match item.get(attribute::REPLACED_BY) {
-                None => None,
-                Some(_) => Some(parsed(item, attribute::REPLACED_BY)?),
-            },
+            replaced_by: parsed_if_any(item, attribute::REPLACED_BY)?,
             ..requested
         };
         let (mut history, mut events) = (Vec::new(), Vec::new());
@@ -229,6 +226,11 @@ pub(crate) fn schedule_id_of(item: &Item<'_>) -> Result<ScheduleId, InvalidItem>
 
 pub(crate) fn parsed<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static str) -> Result<T, InvalidItem> {
     item.s(attribute).and_then(|text| text.parse().ok()).ok_or(InvalidItem { attribute })
+}
+
+/// The value of an attribute that an item may lack.
+fn parsed_if_any<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static str) -> Result<Option<T>, InvalidItem> {
+    item.get(attribute).map(|_| parsed(item, attribute)).transpose()
 }
 
 /// The status of an item or of a step of its history, of a later version too.

@@ -86,14 +86,16 @@ impl RefusalCode {
             Self::NotUtf8 => "The line is not UTF-8.",
             Self::NotJson => "The line is not a JSON object.",
             Self::NotCsv => {
-                "The line is not a CSV record with a field for each column of the header, or it ends in quotes."
+                "The line does not have a field for each column of the header, or a quoted field does not end in it."
             }
             Self::UnknownField => "There is no such field.",
             Self::Required => "The field is required.",
             Self::InvalidScheduleId => "It must be an integer from 1 to 9007199254740991.",
             Self::InvalidName => "It must be a text of 1 to 80 characters without control characters and #.",
             Self::UnknownTimeZone => "It must be a zone of the IANA database, for example America/Lima.",
-            Self::InvalidTime => "It must be a local time, for example 2026-12-01T09:00, in a fold with its offset.",
+            Self::InvalidTime => {
+                "It must be a local time, for example 2026-12-01T09:00; where the clock is set back over it, with its offset."
+            }
             Self::TimeInGap => "The clock is set forward over this time: there is none.",
             Self::TimeAmbiguous => {
                 "The clock is set back over this time: add the offset that is meant, for example -03:00."

@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = &[
     ("0004_slots", include_str!("../migrations/0004_slots.sql")),
     ("0005_appointments_of_person", include_str!("../migrations/0005_appointments_of_person.sql")),
     ("0006_slot_import", include_str!("../migrations/0006_slot_import.sql")),
+    ("0007_fewer_statements", include_str!("../migrations/0007_fewer_statements.sql")),
 ];
 
 /// An older binary works on a newer schema: what a later version applied is no error, and a rollback needs no older schema.

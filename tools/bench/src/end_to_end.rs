@@ -82,6 +82,8 @@ pub(crate) struct Row {
     pub(crate) intake: Hop,
     /// From the `202` to the status `completed`.
     pub(crate) whole: Hop,
+    /// From the decision until the confirmation has written all that follows from it: the status, and the slot that people read.
+    pub(crate) decided_to_written: Hop,
     /// The hops that the whole is made of, one after another.
     pub(crate) hops: Vec<Share>,
 }
@@ -147,7 +149,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 
 /// Bookings at a rate for some seconds, after one second that is not counted: functions start as many processes in it as they
 /// need.
-async fn at_rate(
+pub(crate) async fn at_rate(
     stack: &LocalStack,
     entry_point: EntryPoint,
     rate: u32,
@@ -155,12 +157,19 @@ async fn at_rate(
     first_slot: u64,
     counted_from: u64,
 ) -> Result<Row> {
-    bookings(stack, entry_point, rate, rate, first_slot).await?;
-    bookings(stack, entry_point, rate, rate * seconds, counted_from).await
+    bookings(stack, entry_point, rate, rate, first_slot, PATIENCE).await?;
+    bookings(stack, entry_point, rate, rate * seconds, counted_from, PATIENCE).await
 }
 
 /// Books `count` slots from `first_slot` on at a rate, waits until all are completed, and times the hops.
-async fn bookings(stack: &LocalStack, entry_point: EntryPoint, rate: u32, count: u32, first_slot: u64) -> Result<Row> {
+pub(crate) async fn bookings(
+    stack: &LocalStack,
+    entry_point: EntryPoint,
+    rate: u32,
+    count: u32,
+    first_slot: u64,
+    patience: Duration,
+) -> Result<Row> {
     let began = Instant::now();
     let target = entry_point.target(stack);
     let mut tasks = JoinSet::new();
@@ -176,7 +185,7 @@ async fn bookings(stack: &LocalStack, entry_point: EntryPoint, rate: u32, count:
             None => refused += 1,
         }
     }
-    let given_up = Instant::now() + PATIENCE;
+    let given_up = Instant::now() + patience;
     let (steps, intake) = loop {
         let logged = Logged::read(&stack.services().logs())?;
         let steps = booked.iter().map(|one| logged.steps(one)).collect::<Option<Vec<_>>>();
@@ -184,7 +193,7 @@ async fn bookings(stack: &LocalStack, entry_point: EntryPoint, rate: u32, count:
         if let Some(both) = steps.zip(intake) {
             break both;
         }
-        ensure!(Instant::now() < given_up, "a booking was not completed in {} s", PATIENCE.as_secs());
+        ensure!(Instant::now() < given_up, "a booking was not completed in {} s", patience.as_secs());
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     let whole: Vec<f64> = steps.iter().map(|steps| between(steps.accepted, steps.completed)).collect();
@@ -206,6 +215,7 @@ async fn bookings(stack: &LocalStack, entry_point: EntryPoint, rate: u32, count:
         accepted: Hop::of(booked.iter().map(|one| between(one.sent, one.accepted)).collect())?,
         intake: Hop::of(intake)?,
         whole: Hop::of(whole)?,
+        decided_to_written: Hop::of(steps.iter().map(|steps| between(steps.decided, steps.completed)).collect())?,
         hops,
     })
 }

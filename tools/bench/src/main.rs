@@ -11,6 +11,7 @@
 //! | [`workers`] | the country's worker against `pgbench` |
 //! | [`end_to_end`] | from `202` to `completed` on the local stack, through API Gateway and from the edge; [`burst`] counts messages, [`emulator_hops`] times the emulator alone |
 //! | [`growth`] | what operations read as the table grows |
+//! | [`slots`] | how soon a booked slot leaves the list, outcomes beside an import; [`moves`]: people who move |
 //! | [`drain`] | how fast due commands are published after an outage |
 //!
 //! [`report`] writes what came out. A program that is compared runs as a process of its own, behind [`subjects`].
@@ -29,10 +30,12 @@ mod intake;
 mod load;
 mod machine;
 mod measure;
+mod moves;
 mod npm;
 mod plots;
 mod programs;
 mod report;
+mod slots;
 mod stack_log;
 mod subjects;
 mod tokens;
@@ -80,6 +83,8 @@ enum Part {
     EndToEnd,
     /// What operations read as the table grows.
     Growth,
+    /// How soon a booked slot leaves the list, outcomes beside an import, people who move.
+    Slots,
     /// How fast due commands are published after an outage.
     Drain,
 }
@@ -111,6 +116,7 @@ async fn run(options: Options) -> Result<()> {
         (Part::Workers, 1),
         (Part::EndToEnd, 1),
         (Part::Growth, 1),
+        (Part::Slots, 1),
         (Part::Drain, 1),
     ];
     let progress = Progress::steps(steps.iter().filter(|(part, _)| wanted(*part)).map(|(_, steps)| steps).sum());
@@ -125,6 +131,7 @@ async fn run(options: Options) -> Result<()> {
         workers: None,
         end_to_end: None,
         growth: None,
+        slots: None,
         drain: None,
     };
     let mut failures = Failures::default();
@@ -156,6 +163,10 @@ async fn run(options: Options) -> Result<()> {
     if wanted(Part::Growth) {
         let plan = if quick { growth::Plan::QUICK } else { growth::Plan::FULL };
         results.growth = failures.keep(Part::Growth, growth::measure(&programs, plan, &progress).await);
+    }
+    if wanted(Part::Slots) {
+        let plan = if quick { slots::Plan::QUICK } else { slots::Plan::FULL };
+        results.slots = failures.keep(Part::Slots, slots::measure(&programs, plan, &progress).await);
     }
     if wanted(Part::Drain) {
         let rows = if quick { drain::QUICK } else { drain::FULL };

@@ -17,6 +17,7 @@ use crate::host_calls::Counted;
 use crate::intake::{Footprint, Intake, Row};
 use crate::machine::Machine;
 use crate::plots;
+use crate::slots::Slots;
 use crate::subjects::Kind;
 use crate::workers::{self, Subject, Workers};
 
@@ -35,6 +36,7 @@ pub(crate) struct Results {
     pub(crate) workers: Option<Workers>,
     pub(crate) end_to_end: Option<EndToEnd>,
     pub(crate) growth: Option<Growth>,
+    pub(crate) slots: Option<Slots>,
     pub(crate) drain: Option<Drain>,
 }
 
@@ -96,13 +98,14 @@ impl Results {
             let found = rows.iter().find(|row| row.subject == subject && row.batch == batch)?;
             Some(found.rows_per_second.median)
         };
-        let page = |largest: bool| {
-            let rows = &self.growth.as_ref()?.rows;
-            let mut pages =
-                rows.iter().filter(|row| row.population == Population::One && row.operation == growth::LIST);
-            let found = if largest { pages.next_back() } else { pages.next() };
-            found.map(|row| row.capacity_units)
+        // The read units in the largest table against those in the smallest.
+        let grown = |population, operation| {
+            let rows = self.growth.as_ref()?.rows.iter();
+            let mut rows = rows.filter(|row| row.population == population && row.operation == operation);
+            let smallest = rows.next()?.capacity_units;
+            Some(rows.next_back()?.capacity_units / smallest)
         };
+        let slots = self.slots.as_ref();
         let of_worker = |subject| Some(rate(subject, 100)? / rate(Subject::Pgbench, 100)?);
         vec![
             Target::at_most(
@@ -179,7 +182,14 @@ impl Results {
                 1.2,
                 "x",
                 2,
-                page(true).zip(page(false)).map(|(largest, smallest)| largest / smallest),
+                grown(Population::One, growth::LIST),
+            ),
+            Target::at_most(
+                "the same of a page of free slots",
+                1.2,
+                "x",
+                2,
+                grown(Population::Slots, growth::FREE_SLOTS),
             ),
             Target::at_most(
                 "items that an operation reads, against what it returns",
@@ -190,6 +200,39 @@ impl Results {
                     let ratio = |row: &growth::Row| row.items_read as f64 / row.items_returned.max(1) as f64;
                     growth.rows.iter().map(ratio).max_by(f64::total_cmp)
                 }),
+            ),
+            Target::at_least(
+                "decide with a catalogue, batches of 10, against before slots",
+                0.8,
+                "x",
+                2,
+                rate(Subject::PgbenchOwnCatalogue, 10)
+                    .zip(rate(Subject::PgbenchBeforeSlots, 10))
+                    .map(|(own, before)| own / before),
+            ),
+            Target::at_most(
+                "a decision until its slot leaves the list, at 50 per second, p99",
+                2000.0,
+                " ms",
+                0,
+                slots
+                    .map(|slots| &slots.booked)
+                    .filter(|row| row.bookings_per_second == 50)
+                    .map(|row| row.decided_to_written.p99),
+            ),
+            Target::at_most(
+                "202 to `completed` during an import against without, p50",
+                2.0,
+                "x",
+                2,
+                slots.map(|slots| slots.during_import.whole.p50 / slots.before_import.whole.p50),
+            ),
+            Target::at_most(
+                "slots held twice after 500 people moved over 50",
+                0.0,
+                "",
+                0,
+                slots.map(|slots| (slots.moves.held_twice + slots.moves.told_otherwise) as f64),
             ),
             Target::at_least(
                 "due commands of a country published per second",
@@ -257,6 +300,9 @@ impl Results {
         }
         if let Some(growth) = &self.growth {
             page.growth(growth);
+        }
+        if let Some(slots) = &self.slots {
+            page.slots(slots);
         }
         if let Some(drain) = &self.drain {
             page.drain(drain);
@@ -409,7 +455,7 @@ impl Page {
     fn workers(&mut self, workers: &Workers) {
         self.line("## Workers");
         self.line("");
-        self.line("One connection, real PostgreSQL (without `fsync`), the same rows by the same call of `decide` with as many rows per statement. `pgbench` sends the arrays as text in the statement; the worker prepares it once. Batches of 10 are what the queue delivers; 100 and 1,000 show the library. Besides the statement the worker reads the messages, builds the outcomes and writes its log lines; *with PutEvents* it also reports them to the stand-in.");
+        self.line("One connection, real PostgreSQL (without `fsync`), the same rows by the same call of `decide` with as many rows per statement. `pgbench` sends the arrays as text in the statement; the worker prepares it once. Batches of 10 are what the queue delivers; 100 and 1,000 show the library. Besides the statement the worker reads the messages, builds the outcomes and writes its log lines; *with PutEvents* it also reports them to the stand-in. *Own catalogue* knows every slot that is booked, counts the person's bookings and answers the slot with its new version; *before slots* is `decide` of migration 3.");
         self.line("");
         if let Some(why) = &workers.left_out {
             self.line(&format!("Left out: pgbench, because {why}."));
@@ -419,6 +465,8 @@ impl Page {
             Subject::Worker => "worker, with PutEvents",
             Subject::WorkerWithoutBus => "worker",
             Subject::Pgbench => "pgbench",
+            Subject::PgbenchOwnCatalogue => "pgbench, own catalogue",
+            Subject::PgbenchBeforeSlots => "pgbench, before slots",
         };
         let rows = workers.rows.iter().map(|row: &workers::Row| {
             vec![
@@ -553,6 +601,56 @@ impl Page {
         });
         let head = ["whose", "appointments or slots", "operation", "items read", "returned", "units", "ms"];
         self.table(&head, rows);
+    }
+
+    fn slots(&mut self, slots: &Slots) {
+        self.line("## Slots");
+        self.line("");
+        let Slots { booked, before_import, during_import, import, moves } = slots;
+        self.line(&format!(
+            "On the local stack, with catalogues of their own, from the edge. *Written* is the end of the confirmation that wrote status and slot: from then on nobody is shown the slot as free. Meanwhile {} slots were imported: the country's database had them after {:.1} s, and people could read them after {:.1} s. The functions, the emulator and the importer share the processors here, so that an import takes from everything else; on AWS they would not.",
+            import.slots, import.applied_after_s, import.projected_after_s,
+        ));
+        self.line("");
+        let hop = |hop: Hop| format!("{:.0} / {:.0}", hop.p50, hop.p99);
+        let rows = [("nothing else", booked), ("nothing else", before_import), ("an import", during_import)];
+        let rows = rows.map(|(beside, row)| {
+            vec![
+                beside.to_owned(),
+                row.bookings_per_second.to_string(),
+                row.bookings.to_string(),
+                row.refused.to_string(),
+                hop(row.whole),
+                hop(row.decided_to_written),
+            ]
+        });
+        let head = [
+            "beside",
+            "per second",
+            "accepted",
+            "refused",
+            "202 to completed, p50 / p99 ms",
+            "decision to written, p50 / p99 ms",
+        ];
+        self.table(&head, rows);
+        self.line(&format!(
+            "How busy the emulator is during the import shows in what has no part in it: intake's own time, p50, was {:.0} ms instead of {:.0} ms.",
+            during_import.intake.p50, before_import.intake.p50,
+        ));
+        self.line("");
+        self.line(&format!(
+            "{} people book, move and cancel among {} slots over {} connections, in batches of ten: {} commands in {:.1} s, {:.0} per second, {} of them moves that were won. Slots held twice at the end: {}; people who hold another slot than they were told: {}.",
+            moves.people,
+            moves.slots,
+            moves.connections,
+            moves.commands,
+            moves.seconds,
+            moves.commands_per_second(),
+            moves.moved,
+            moves.held_twice,
+            moves.told_otherwise,
+        ));
+        self.line("");
     }
 
     fn drain(&mut self, drain: &Drain) {

@@ -22,7 +22,7 @@ pub(crate) struct Steps {
     pub(crate) decided: SystemTime,
     /// The confirmation had the event.
     pub(crate) delivered: SystemTime,
-    /// The confirmation had written the status.
+    /// The confirmation had written the status and the slot.
     pub(crate) completed: SystemTime,
 }
 

@@ -1,4 +1,5 @@
-//! The country's worker against `pgbench`: the same rows by the same statement over one connection.
+//! The country's worker against `pgbench`: the same rows by the same statement over one connection. And `decide` with a catalogue of
+//! slots against what it was before there were any.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,10 +22,12 @@ use nix::sys::time::TimeVal;
 use operator::database::connect;
 use serde::Serialize;
 use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::measure::{Spread, cpu_time, cpu_time_with_children, micros};
+use crate::moves;
 use crate::programs::Programs;
 use crate::subjects::{Rules, StandIn, event_bridge};
 
@@ -58,7 +61,19 @@ pub(crate) enum Subject {
     WorkerWithoutBus,
     /// `pgbench`, which sends the statement and drops its answer.
     Pgbench,
+    /// The same, in a database with a catalogue of its own.
+    PgbenchOwnCatalogue,
+    /// The same, in a database with the migrations from before there were slots.
+    PgbenchBeforeSlots,
 }
+
+impl Subject {
+    const ALL: [Self; 5] =
+        [Self::Worker, Self::WorkerWithoutBus, Self::Pgbench, Self::PgbenchOwnCatalogue, Self::PgbenchBeforeSlots];
+}
+
+/// The last migration before there were slots.
+const BEFORE_SLOTS: &str = "0003";
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
@@ -115,6 +130,13 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let pgbench = pgbench(&programs.root);
     let mut rounds = Vec::new();
     let mut rows = Rows(0);
+    let [mut own_rows, mut rows_before] = [Rows(0), Rows(0)];
+    let (own, before) = (postgres.url("own"), postgres.url("before"));
+    postgres.create_database("own").await?;
+    let per_round: usize = SIZES.iter().map(|size| plan.batches(*size) * size).sum();
+    moves::own_catalogue(&own, (per_round * (plan.rounds + 1)) as u64).await?;
+    postgres.create_database("before").await?;
+    migrate_before_slots(programs, &before).await?;
     for round in 0..=plan.rounds {
         for batch in SIZES {
             let batches = plan.batches(batch);
@@ -124,7 +146,14 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
                 with_worker(Subject::WorkerWithoutBus, &without_bus, rows.batches(batches, batch)?, &postgres).await?,
             );
             if let Ok(program) = &pgbench {
-                measured.push(with_pgbench(programs, program, &url, &rows.messages(batches, batch)?, &postgres).await?);
+                for (subject, url, rows) in [
+                    (Subject::Pgbench, &url, &mut rows),
+                    (Subject::PgbenchOwnCatalogue, &own, &mut own_rows),
+                    (Subject::PgbenchBeforeSlots, &before, &mut rows_before),
+                ] {
+                    let messages = rows.messages(batches, batch)?;
+                    measured.push(with_pgbench(subject, programs, program, url, &messages, &postgres).await?);
+                }
             }
             // The first round connects, prepares, and fills the server's caches.
             if round > 0 {
@@ -132,8 +161,12 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
             }
         }
     }
-    let written = row_count(&url).await?;
-    ensure!(written == rows.0, "{} rows were sent, and {written} are in the table", rows.0);
+    let mut written = 0;
+    for (url, rows) in [(&url, &rows), (&own, &own_rows), (&before, &rows_before)] {
+        let booked = row_count(url).await?;
+        ensure!(booked == rows.0, "{} bookings were sent, and {booked} are in the table", rows.0);
+        written += booked;
+    }
 
     let mut calls = Vec::new();
     for batch in SIZES {
@@ -146,7 +179,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 fn summed_up(rounds: &[Round]) -> Vec<Row> {
     let mut rows = Vec::new();
     for batch in SIZES {
-        for subject in [Subject::Worker, Subject::WorkerWithoutBus, Subject::Pgbench] {
+        for subject in Subject::ALL {
             let of = |value: fn(&Round) -> f64| {
                 let rounds = rounds.iter().filter(|round| round.batch == batch && round.subject == subject);
                 Spread::of(rounds.map(value))
@@ -264,6 +297,7 @@ fn pgbench(root: &Path) -> Result<PathBuf> {
 
 /// One `pgbench` transaction whose statements are the batches, their arrays written out.
 async fn with_pgbench(
+    subject: Subject,
     programs: &Programs,
     program: &PathBuf,
     url: &str,
@@ -271,7 +305,7 @@ async fn with_pgbench(
     postgres: &Postgres,
 ) -> Result<Round> {
     let script = programs.scratch.join("pgbench.sql");
-    std::fs::write(&script, batches.iter().map(|batch| statement(batch)).collect::<Result<String>>()?)?;
+    std::fs::write(&script, batches.iter().map(|batch| statement(subject, batch)).collect::<Result<String>>()?)?;
     let (client, server) = (children_cpu_time()?, cpu_time_with_children(postgres.process_id())?);
     let output = Command::new(program)
         .args(["--no-vacuum", "--client=1", "--transactions=1", "--file"])
@@ -285,7 +319,7 @@ async fn with_pgbench(
     let latency = said.lines().find_map(|line| line.strip_prefix("latency average = ")?.strip_suffix(" ms"));
     let milliseconds: f64 = latency.context("pgbench told no latency")?.trim().parse()?;
     Ok(Round {
-        subject: Subject::Pgbench,
+        subject,
         batch: batches.first().map_or(0, Vec::len),
         rows: batches.iter().map(Vec::len).sum(),
         elapsed: Duration::from_secs_f64(milliseconds / 1000.0),
@@ -294,12 +328,28 @@ async fn with_pgbench(
     })
 }
 
-fn statement(batch: &[AppointmentMessage]) -> Result<String> {
+fn statement(subject: Subject, batch: &[AppointmentMessage]) -> Result<String> {
     let commands = serde_json::to_string(batch)?;
+    let of_slots =
+        if subject == Subject::PgbenchBeforeSlots { "" } else { ", command_id, schedule_id, replaced_by, slot::text" };
     Ok(format!(
-        "SELECT command_id, appointment_id, outcome, reason, decided_at, schedule_id, replaced_by, slot::text
-         FROM public.decide('{commands}'::text::jsonb);\n"
+        "SELECT appointment_id, outcome, reason, decided_at{of_slots} FROM public.decide('{commands}'::text::jsonb);\n"
     ))
+}
+
+/// Applies the migrations up to [`BEFORE_SLOTS`].
+async fn migrate_before_slots(programs: &Programs, url: &str) -> Result<()> {
+    let folder = programs.root.join("native-workers/country-worker/migrations");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.sort();
+    let mut connection = connect(url).await?;
+    for file in files {
+        let version = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.get(..BEFORE_SLOTS.len()));
+        if version.is_some_and(|version| version <= BEFORE_SLOTS) {
+            connection.execute(AssertSqlSafe(std::fs::read_to_string(file)?)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The CPU time of the children that have ended.
@@ -311,7 +361,9 @@ fn children_cpu_time() -> Result<Duration> {
 
 async fn row_count(url: &str) -> Result<u64> {
     let mut connection = connect(url).await?;
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM appointments").fetch_one(&mut connection).await?;
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM appointments WHERE status = 'booked'")
+        .fetch_one(&mut connection)
+        .await?;
     Ok(count.unsigned_abs())
 }
 

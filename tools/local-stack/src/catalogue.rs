@@ -20,7 +20,7 @@ use crate::ministack::REGION;
 use crate::{Services, sample};
 
 /// How long the functions may take to project the sample; they need a few seconds.
-const PROJECTION_LIMIT: Duration = Duration::from_secs(120);
+const PROJECTION_LIMIT: Duration = Duration::from_secs(300);
 
 /// A country's program, and where its database and its bus are.
 pub struct SlotsProgram {
@@ -53,7 +53,10 @@ impl SlotsProgram {
     }
 
     /// Imports a file's content.
-    async fn import(&self, file: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the program cannot be started, or does not finish the import.
+    pub async fn import(&self, file: &str) -> Result<()> {
         let name = self.program.display();
         let mut command = self.command(["import", "-"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

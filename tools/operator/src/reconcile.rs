@@ -8,18 +8,21 @@
 //! 3. The country's appointments are read from the table. In one transaction, cancellations are re-entered first, for they
 //!    free slots, then everything else that has no row, and erasures are made again.
 //! 4. What contradicts is reported, and the database's row stays as it is.
-//! 5. The epoch of the slots' versions is raised, and every slot that has not ended is put into the outbox, with the catalogue:
-//!    what is told from now on is later than all that was told before the loss.
+//! 5. The epoch of the slots' versions is raised above every one that the table of slots shows, and every slot that has not
+//!    ended is put into the outbox, with the catalogue: what is told from now on is later than all that was told before the loss.
 //! 6. The mapping starts.
 //!
 //! No appointment is announced. It may be done again: then it finds nothing to re-enter.
 
 use std::time::{Duration, Instant, SystemTime};
 
+use ::backplane::StoredAppointment;
 use anyhow::{Context, Result, bail, ensure};
-use appointment::{Status, Timestamp, TraceContext};
+use appointment::{AppointmentId, InsuredId, Reason, ScheduleId, Status, Timestamp, TraceContext};
+use aws_http::dynamodb::Item;
 use http::Method;
-use serde::Serialize;
+use messages::{AppointmentMessage, Command};
+use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection as _, FromRow, Row as _};
@@ -83,18 +86,20 @@ impl FromRow<'_, PgRow> for Contradiction {
 /// The decision that an item of the table shows.
 #[derive(Serialize)]
 struct Shown {
-    id: String,
-    person: String,
-    slot: u64,
+    id: AppointmentId,
+    person: InsuredId,
+    slot: ScheduleId,
     status: &'static str,
     /// Of what was rejected; of what was cancelled where not the person asked for it.
-    reason: Option<String>,
-    replaces: Option<String>,
-    replaced_by: Option<String>,
-    requested: String,
-    decided: String,
+    reason: Option<Reason>,
+    replaces: Option<AppointmentId>,
+    replaced_by: Option<AppointmentId>,
+    requested: Timestamp,
+    decided: Timestamp,
     /// A cancellation is under way, so the database may be ahead.
     cancelling: bool,
+    /// The request, for what the country keeps of it beyond its own columns.
+    command: AppointmentMessage,
 }
 
 /// Re-enters what `country`'s database has forgotten since `restored_to`.
@@ -170,12 +175,15 @@ async fn drain(account: &Account, backplane: &Backplane, restored_to: Timestamp)
         bail!("the dead letters of {} are not put back: {why}", queue.name);
     }
     replay(account, backplane, restored_to).await?;
-    let started = Instant::now();
-    let mut empty = 0;
-    while empty < EMPTY_LOOKS {
-        ensure!(started.elapsed() < DRAIN_LIMIT, "{} does not become empty: is its consumer running?", queue.name);
-        empty = if account.all_messages_in(&queue.name).await? == 0 { empty + 1 } else { 0 };
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    // That of slots too: the epoch is read from what it feeds.
+    for queue in [&queue.name, &backplane.slots_queue.name] {
+        let started = Instant::now();
+        let mut empty = 0;
+        while empty < EMPTY_LOOKS {
+            ensure!(started.elapsed() < DRAIN_LIMIT, "{queue} does not become empty: is its consumer running?");
+            empty = if account.all_messages_in(queue).await? == 0 { empty + 1 } else { 0 };
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
     Ok(())
 }
@@ -218,6 +226,7 @@ async fn re_enter(
     let (shown, erased, mut reconciled) = read_table(account, backplane, country).await?;
     let shown = serde_json::to_string(&shown)?;
     let erased = serde_json::to_string(&erased)?;
+    let next_epoch = shown_epoch(account, backplane, country).await?.map_or(0, |epoch| epoch + 1);
     let mut connection = connect(database_url).await?;
     let mut transaction = connection.begin().await?;
     // Whoever else decides waits, should the mapping not be the only way to the worker.
@@ -228,7 +237,11 @@ async fn re_enter(
     reconciled.contradictions =
         sqlx::query_as(CONTRADICTIONS).bind(&shown).fetch_all(&mut *transaction).await.context("contradictions")?;
     let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..))).to_string();
-    sqlx::query(RAISE_EPOCH).execute(&mut *transaction).await.context("the epoch of the slots' versions")?;
+    sqlx::query(RAISE_EPOCH)
+        .bind(next_epoch)
+        .execute(&mut *transaction)
+        .await
+        .context("the epoch of the slots' versions")?;
     sqlx::query(TELL_SLOTS).bind(trace).execute(&mut *transaction).await.context("the slots")?;
     match dry_run {
         true => transaction.rollback().await?,
@@ -262,17 +275,18 @@ const CANCEL: &str = "
 /// Of two that hold one slot the first that was decided is re-entered, and the other is told as a contradiction.
 const RE_ENTER: &str = "
     INSERT INTO public.appointments
-        (appointment_id, insured_id, schedule_id, status, reason, requested_at, decided_at, replaces, replaced_by)
-    SELECT id, person, slot, status, reason, requested, decided, replaces, replaced_by
+        (appointment_id, insured_id, schedule_id, status, reason, requested_at, decided_at, replaces, replaced_by, details)
+    SELECT id, person, slot, status, reason, requested, decided, replaces, replaced_by, public.details_of(command)
     FROM jsonb_to_recordset($1::text::jsonb) AS shown
         (id uuid, person text, slot bigint, status text, reason text, requested timestamptz, decided timestamptz,
-         replaces uuid, replaced_by uuid)
+         replaces uuid, replaced_by uuid, command jsonb)
     ORDER BY decided, id
     ON CONFLICT DO NOTHING";
 
-/// By the day, since the restored database does not know the epochs that it had before the loss.
+/// The restored database does not know the epochs that it had before the loss. The table of slots does; by the day, where that
+/// was lost too.
 const RAISE_EPOCH: &str = "
-    UPDATE public.country_settings SET epoch = greatest(epoch + 1, current_date - date '2026-01-01')";
+    UPDATE public.country_settings SET epoch = greatest(epoch + 1, $1, current_date - date '2026-01-01')";
 
 const TELL_SLOTS: &str = "
     SELECT public.slots_changed(ARRAY(SELECT s.schedule_id FROM public.slots AS s WHERE s.ends_at > now()), $1),
@@ -297,62 +311,83 @@ struct Erased {
     expires_at: i64,
 }
 
+/// The greatest epoch among the versions of a country's slots and of its catalogue, as people read them.
+async fn shown_epoch(account: &Account, backplane: &Backplane, country: &Country) -> Result<Option<i32>> {
+    let mut latest = None;
+    let scan = json!({
+        "TableName": account.name(&backplane.slots_table.name),
+        "ProjectionExpression": "version",
+        "FilterExpression": "begins_with(slotKey, :country)",
+        "ExpressionAttributeValues": {":country": {"S": format!("{}#", country.code)}},
+        "ConsistentRead": true,
+    });
+    each_item(account, scan, |item| {
+        let version = item.pointer("/version/N").and_then(Value::as_str).and_then(|text| text.parse::<u64>().ok());
+        let version = version.context("an item of the table of slots without a version")?;
+        latest = latest.max(Some(i32::try_from(version >> 40)?));
+        Ok(())
+    })
+    .await?;
+    Ok(latest)
+}
+
+/// Hands each item that a `Scan` finds to `take`.
+async fn each_item(account: &Account, mut scan: Value, mut take: impl FnMut(&Value) -> Result<()>) -> Result<()> {
+    let aws = account.aws("dynamodb")?;
+    loop {
+        let mut page = aws.dynamodb("Scan", &scan).await?;
+        for item in page.get("Items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default() {
+            take(item)?;
+        }
+        let (Some(next), Some(scan)) = (page.get_mut("LastEvaluatedKey").map(Value::take), scan.as_object_mut()) else {
+            return Ok(());
+        };
+        scan.insert("ExclusiveStartKey".to_owned(), next);
+    }
+}
+
 /// What the table shows of a country's decisions, and what was erased, of whichever country.
 async fn read_table(
     account: &Account,
     backplane: &Backplane,
     country: &Country,
 ) -> Result<(Vec<Shown>, Vec<Erased>, Reconciled)> {
-    let aws = account.aws("dynamodb")?;
     let (mut shown, mut erased, mut reconciled) = (Vec::new(), Vec::new(), Reconciled::default());
-    let mut start = None;
-    loop {
-        let mut scan = json!({
-            "TableName": account.name(&backplane.table.name),
-            "FilterExpression": "countryISO = :country AND begins_with(sk, :appointment) OR sk = :erased",
-            "ExpressionAttributeValues": {
-                ":country": {"S": country.code}, ":appointment": {"S": "appointment#"}, ":erased": {"S": "erased"},
-            },
-            "ConsistentRead": true,
-        });
-        if let (Some(start), Some(scan)) = (start, scan.as_object_mut()) {
-            scan.insert("ExclusiveStartKey".to_owned(), start);
+    let scan = json!({
+        "TableName": account.name(&backplane.table.name),
+        "FilterExpression": "countryISO = :country AND begins_with(sk, :appointment) OR sk = :erased",
+        "ExpressionAttributeValues": {
+            ":country": {"S": country.code}, ":appointment": {"S": "appointment#"}, ":erased": {"S": "erased"},
+        },
+        "ConsistentRead": true,
+    });
+    each_item(account, scan, |item| {
+        let text = |name: &str, kind: &str| item.get(name)?.get(kind)?.as_str();
+        if text("sk", "S") == Some("erased") {
+            let id = text("insuredId", "S").and_then(|key| key.strip_prefix("erased#"));
+            let expires_at = text("expiresAt", "N").and_then(|seconds| seconds.parse().ok());
+            let (id, expires_at) = id.zip(expires_at).context("a tombstone without an id or an expiry")?;
+            erased.push(Erased { id: id.to_owned(), expires_at });
+            return Ok(());
         }
-        let mut page = aws.dynamodb("Scan", &scan).await?;
-        for item in page.get("Items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default() {
-            let text = |name: &str, kind: &str| item.get(name)?.get(kind)?.as_str();
-            if text("sk", "S") == Some("erased") {
-                let id = text("insuredId", "S").and_then(|key| key.strip_prefix("erased#"));
-                let expires_at = text("expiresAt", "N").and_then(|seconds| seconds.parse().ok());
-                let (id, expires_at) = id.zip(expires_at).context("a tombstone without an id or an expiry")?;
-                erased.push(Erased { id: id.to_owned(), expires_at });
-                continue;
-            }
-            reconciled.appointments += 1;
-            match text("status", "S").and_then(|status| status.parse().ok()) {
-                Some(status) => shown.extend(decision(item, status)?),
-                None => reconciled.unknown += 1,
-            }
+        reconciled.appointments += 1;
+        let stored = StoredAppointment::from_item(&Item::deserialize(item)?)?;
+        match stored.appointment.status {
+            Status::Unknown(_) => reconciled.unknown += 1,
+            _ => shown.extend(decision(&stored)?),
         }
-        start = page.get_mut("LastEvaluatedKey").map(Value::take);
-        if start.is_none() {
-            return Ok((shown, erased, reconciled));
-        }
-    }
+        Ok(())
+    })
+    .await?;
+    Ok((shown, erased, reconciled))
 }
 
 /// The decision that an appointment shows; nothing where its country has not answered.
-fn decision(item: &Value, status: Status) -> Result<Option<Shown>> {
-    let text = |name: &str, kind: &str| item.get(name)?.get(kind)?.as_str();
-    let history = item.pointer("/history/L").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let reached = |status: Status| {
-        let entry = history
-            .iter()
-            .rev()
-            .find(|entry| entry.pointer("/M/status/S").and_then(Value::as_str) == Some(status.as_str()));
-        entry.and_then(|entry| entry.pointer("/M/at/S")).and_then(Value::as_str)
-    };
-    let (status, decided) = match status {
+fn decision(stored: &StoredAppointment) -> Result<Option<Shown>> {
+    let appointment = &stored.appointment;
+    let reached =
+        |status: Status| stored.history.iter().rev().find(|entry| entry.status == status).map(|entry| entry.at);
+    let (status, decided) = match appointment.status {
         Status::Completed => ("booked", reached(Status::Completed)),
         Status::Rejected => ("rejected", reached(Status::Rejected)),
         Status::Cancelled => ("cancelled", reached(Status::Cancelled)),
@@ -361,26 +396,25 @@ fn decision(item: &Value, status: Status) -> Result<Option<Shown>> {
         _ => return Ok(None),
     };
     // A cancellation that the person asked for has none, but the row may hold that of an earlier rejection.
-    let (reason, replaced_by) = match (status, text("reason", "S"), text("replacedBy", "S")) {
+    let (reason, replaced_by) = match (status, appointment.reason, appointment.replaced_by) {
         ("rejected", reason, _) => (reason, None),
-        ("cancelled", Some("moved"), Some(by)) => (Some("moved"), Some(by)),
-        ("cancelled", Some("slot_withdrawn"), _) => (Some("slot_withdrawn"), None),
+        ("cancelled", Some(Reason::Moved), Some(by)) => (Some(Reason::Moved), Some(by)),
+        ("cancelled", Some(Reason::SlotWithdrawn), _) => (Some(Reason::SlotWithdrawn), None),
         _ => (None, None),
     };
     ensure!(status != "rejected" || reason.is_some(), "an appointment of the table was rejected without a reason");
-    let shown = || {
-        Some(Shown {
-            id: text("sk", "S")?.strip_prefix("appointment#")?.to_owned(),
-            person: text("insuredId", "S")?.to_owned(),
-            slot: text("scheduleId", "N")?.parse().ok()?,
-            status,
-            reason: reason.map(ToOwned::to_owned),
-            replaces: item.pointer("/replaces/M/appointmentId/S").and_then(Value::as_str).map(ToOwned::to_owned),
-            replaced_by: replaced_by.map(ToOwned::to_owned),
-            requested: text("createdAt", "S")?.to_owned(),
-            decided: decided.or_else(|| text("updatedAt", "S"))?.to_owned(),
-            cancelling: text("status", "S")? == Status::Cancelling.as_str(),
-        })
-    };
-    shown().map(Some).context("an appointment of the table lacks an attribute")
+    let command = AppointmentMessage::new(Command::Request, appointment, stored.trace);
+    Ok(Some(Shown {
+        id: appointment.appointment_id,
+        person: appointment.insured_id,
+        slot: appointment.schedule_id,
+        status,
+        reason,
+        replaces: appointment.replaces.map(|original| original.appointment_id),
+        replaced_by,
+        requested: appointment.created_at,
+        decided: decided.unwrap_or(appointment.updated_at),
+        cancelling: appointment.status == Status::Cancelling,
+        command: command.context("an appointment of the table is of a country of a later version")?,
+    }))
 }
