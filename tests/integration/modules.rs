@@ -6,14 +6,6 @@ use std::path::Path;
 use regex::Regex;
 use tests::workspace;
 
-/// Circles that are there still, each by its folder. A new one fails the test, and so does one that is gone.
-const KNOWN: [(&str, &[&str]); 4] = [
-    ("crates/backplane", &["item", "slots", "table"]),
-    ("crates/edge-host", &["compile", "engine"]),
-    ("crates/edge-host", &["error", "variables"]),
-    ("crates/edge-host", &["guest", "host_calls", "outbound"]),
-];
-
 /// Which modules of a crate each of its modules names by `crate::`, in its code. Folders count as the module that owns them.
 fn uses(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let (path, group) = (Regex::new(r"\bcrate::([a-z_]+)\b").unwrap(), Regex::new(r"\bcrate::\{([^;]*)\}").unwrap());
@@ -90,7 +82,5 @@ fn modules_use_each_other_one_way() {
         }
     }
     assert!(looked_at >= 20, "{looked_at} crates");
-    let known =
-        KNOWN.map(|(folder, circle)| (folder.to_owned(), circle.iter().map(|name| (*name).to_owned()).collect()));
-    assert_eq!(found, BTreeSet::from(known), "circles of modules that are new, or gone and still listed");
+    assert!(found.is_empty(), "circles of modules: {found:#?}");
 }

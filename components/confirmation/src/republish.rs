@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
-use appointment::{Country, Status, Timestamp};
+use appointment::{Country, FieldError, FieldErrorCode, Status, Timestamp};
 use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Endpoint};
 use backplane::{
@@ -11,8 +11,7 @@ use backplane::{
     PendingShards, RepublishSchedule, StoredAppointment, not_processed_event_id,
 };
 use edge_component::{
-    InvalidField, Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError,
-    caller,
+    Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError, caller,
 };
 use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
@@ -202,8 +201,8 @@ fn invalid_order() -> Problem {
         "Envíe {\"countryISO\":\"PE\"} o {\"countryISO\":\"CL\"}.".to_owned(),
         "Send {\"countryISO\":\"PE\"} or {\"countryISO\":\"CL\"}.".to_owned(),
     );
-    let member = InvalidField { field: "countryISO".to_owned(), code: appointment::FieldErrorCode::UnsupportedValue };
-    Problem::new(ProblemCode::InvalidBody).with_detail(detail.0, detail.1).with_errors(vec![member])
+    let error = FieldError { field: "countryISO".to_owned(), code: FieldErrorCode::UnsupportedValue };
+    Problem::new(ProblemCode::InvalidBody).with_detail(detail.0, detail.1).with_errors(vec![error])
 }
 
 impl Republisher {

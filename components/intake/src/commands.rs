@@ -1,13 +1,12 @@
 use std::time::{Duration, SystemTime};
 
 use appointment::{
-    Appointment, AppointmentId, AppointmentRequest, FieldError, InsuredId, InvalidRequest, Status, Timestamp,
-    TraceContext,
+    Appointment, AppointmentId, AppointmentRequest, InsuredId, InvalidRequest, Status, Timestamp, TraceContext,
 };
 use aws_http::wasi::WasiTransport;
 use backplane::{AppointmentsTable, Booked, Cancelled, CommandTopic};
 use edge_component::{
-    BodyError, InvalidField, Language, Level, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError,
+    BodyError, Language, Level, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError,
 };
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -319,7 +318,6 @@ pub(crate) fn invalid_request(fault: InvalidRequest) -> Problem {
             format!("No pudimos leer la solicitud como JSON a partir de la línea {line}, columna {column}."),
             format!("The request cannot be read as JSON from line {line}, column {column} on."),
         ),
-        InvalidRequest::Fields(faults) => Problem::new(ProblemCode::InvalidBody)
-            .with_errors(faults.into_iter().map(|FieldError { field, code }| InvalidField { field, code }).collect()),
+        InvalidRequest::Fields(faults) => Problem::new(ProblemCode::InvalidBody).with_errors(faults),
     }
 }

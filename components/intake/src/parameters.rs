@@ -1,6 +1,6 @@
-use appointment::FieldErrorCode;
+use appointment::{FieldError, FieldErrorCode};
 use backplane::PageRequest;
-use edge_component::{InvalidField, Problem, ProblemCode};
+use edge_component::{Problem, ProblemCode};
 use http::HeaderMap;
 
 use crate::cursor::Cursor;
@@ -54,7 +54,7 @@ pub(crate) fn page_request(query: Option<&str>) -> Result<PageRequest, Problem> 
             _ => Err(FieldErrorCode::UnknownField),
         };
         if let Err(code) = outcome {
-            faults.push(InvalidField { field: name.chars().take(64).collect(), code });
+            faults.push(FieldError { field: name.chars().take(64).collect(), code });
         }
         seen.push(name.into_owned());
     }

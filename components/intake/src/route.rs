@@ -1,5 +1,5 @@
-use appointment::{AppointmentId, Country, FieldErrorCode, InsuredId, ScheduleId};
-use edge_component::{InvalidField, Problem, ProblemCode};
+use appointment::{AppointmentId, Country, FieldError, FieldErrorCode, InsuredId, ScheduleId};
+use edge_component::{Problem, ProblemCode};
 use http::Method;
 
 /// What a path names. Of the paths of appointments, the singular form `/appointment…` names the same.
@@ -191,20 +191,20 @@ impl Resource {
 }
 
 impl Identifiers<'_> {
-    fn insured(self) -> Result<InsuredId, InvalidField> {
+    fn insured(self) -> Result<InsuredId, FieldError> {
         self.insured.parse().map_err(|_| fault("insuredId", FieldErrorCode::InvalidFormat))
     }
 
-    fn appointment(self) -> Result<AppointmentId, InvalidField> {
+    fn appointment(self) -> Result<AppointmentId, FieldError> {
         self.appointment.parse().map_err(|_| fault("appointmentId", FieldErrorCode::InvalidFormat))
     }
 
-    fn country(self) -> Result<Country, InvalidField> {
+    fn country(self) -> Result<Country, FieldError> {
         self.country.parse().map_err(|_| fault("countryISO", FieldErrorCode::UnsupportedValue))
     }
 
     /// In its one form: a slot has one path.
-    fn schedule(self) -> Result<ScheduleId, InvalidField> {
+    fn schedule(self) -> Result<ScheduleId, FieldError> {
         let number = self.schedule.bytes().all(|byte| byte.is_ascii_digit()) && !self.schedule.starts_with('0');
         if !number && self.schedule != "0" {
             return Err(fault("scheduleId", FieldErrorCode::InvalidType));
@@ -216,8 +216,8 @@ impl Identifiers<'_> {
 
 /// The route of two identifiers, or the faults of both.
 fn both<First, Second>(
-    first: Result<First, InvalidField>,
-    second: Result<Second, InvalidField>,
+    first: Result<First, FieldError>,
+    second: Result<Second, FieldError>,
     route: impl FnOnce(First, Second) -> Route,
 ) -> Result<Route, Problem> {
     match (first, second) {
@@ -226,10 +226,10 @@ fn both<First, Second>(
     }
 }
 
-fn fault(field: &str, code: FieldErrorCode) -> InvalidField {
-    InvalidField { field: field.to_owned(), code }
+fn fault(field: &str, code: FieldErrorCode) -> FieldError {
+    FieldError { field: field.to_owned(), code }
 }
 
-fn invalid(faults: Vec<InvalidField>) -> Problem {
+fn invalid(faults: Vec<FieldError>) -> Problem {
     Problem::new(ProblemCode::InvalidParameter).with_errors(faults)
 }

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use appointment::{Catalogue, Country, FieldErrorCode, Practitioner, ScheduleId, Slot, SlotStatus, Timestamp};
+use appointment::{
+    Catalogue, Country, FieldError, FieldErrorCode, Practitioner, ScheduleId, Slot, SlotStatus, Timestamp,
+};
 use backplane::{SlotPosition, SlotSearch, SlotsTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use edge_component::{InvalidField, Problem, ProblemCode, Request, Response};
+use edge_component::{Problem, ProblemCode, Request, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -189,11 +191,11 @@ impl Search {
         let mut faults = Vec::new();
         for (name, value) in pairs(query)? {
             if let Err(code) = parameters.take(&name, &value) {
-                faults.push(InvalidField { field: name.chars().take(64).collect(), code });
+                faults.push(FieldError { field: name.chars().take(64).collect(), code });
             }
         }
         let mut missing =
-            |field: &str| faults.push(InvalidField { field: field.to_owned(), code: FieldErrorCode::Required });
+            |field: &str| faults.push(FieldError { field: field.to_owned(), code: FieldErrorCode::Required });
         if parameters.country.is_none() {
             missing("countryISO");
         }
@@ -208,7 +210,7 @@ impl Search {
         let to = parameters.to.flatten().unwrap_or_else(|| Bound::Instant(begins(from) + DAY * DEFAULT_DAYS));
         let are_read = parameters.from != Some(None) && parameters.to != Some(None);
         if are_read && (begins(to) <= begins(from) || begins(to) > begins(from) + DAY * MAX_DAYS) {
-            faults.push(InvalidField { field: "to".to_owned(), code: FieldErrorCode::OutOfRange });
+            faults.push(FieldError { field: "to".to_owned(), code: FieldErrorCode::OutOfRange });
         }
         let (Some(country), Some(specialty), true) = (country, parameters.specialty.flatten(), faults.is_empty())
         else {

@@ -51,10 +51,10 @@ impl FieldErrorCode {
     pub const ALL: &[Self] = Self::VARIANTS;
 }
 
-/// One fault of a request: which field, and what is wrong with it.
+/// One fault of a request: which field of its body or which parameter, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// The name of the field as the body writes it; of an unknown one at most the first 64 characters.
+    /// The name of the field as the request writes it; of an unknown one at most the first 64 characters.
     pub field: String,
     /// What is wrong.
     pub code: FieldErrorCode,

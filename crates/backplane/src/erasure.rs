@@ -4,8 +4,9 @@ use appointment::{AppointmentId, Timestamp};
 use aws_http::dynamodb::{GetItem, Item, PutItem};
 use aws_http::{Retry, Transport};
 
-use crate::item::attribute;
-use crate::table::{AppointmentsTable, StoreError};
+use crate::attribute;
+use crate::store::StoreError;
+use crate::table::AppointmentsTable;
 
 /// A tombstone tells nothing about the person: five digits, even hashed, could be guessed.
 const TOMBSTONE: &str = "erased";

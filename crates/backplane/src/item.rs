@@ -3,41 +3,15 @@
 use std::fmt;
 
 use appointment::{
-    Appointment, AppointmentId, HistoryEntry, InsuredId, Original, Reason, ScheduleId, Status, StoredCountry,
-    Timestamp, TraceContext, UnknownValue,
+    Appointment, AppointmentId, HistoryEntry, InsuredId, Original, Reason, Status, StoredCountry, Timestamp,
+    TraceContext, UnknownValue,
 };
 use aws_http::dynamodb::{AttributeValue, Item};
 use messages::{AppointmentMessage, Command, StatusChanged, Version1};
 use uuid::Uuid;
 
-use crate::slots::slot_of;
-
-/// Names of the table's attributes.
-pub(crate) mod attribute {
-    pub(crate) const INSURED_ID: &str = "insuredId";
-    pub(crate) const SORT_KEY: &str = "sk";
-    pub(crate) const SCHEDULE_ID: &str = "scheduleId";
-    pub(crate) const COUNTRY: &str = "countryISO";
-    pub(crate) const STATUS: &str = "status";
-    pub(crate) const REASON: &str = "reason";
-    pub(crate) const CREATED_AT: &str = "createdAt";
-    pub(crate) const UPDATED_AT: &str = "updatedAt";
-    pub(crate) const HISTORY: &str = "history";
-    pub(crate) const TRACEPARENT: &str = "traceparent";
-    pub(crate) const LAST_EVENT_ID: &str = "lastEventId";
-    pub(crate) const EVENT_ID: &str = "eventId";
-    pub(crate) const AT: &str = "at";
-    pub(crate) const SHARD: &str = "shard";
-    pub(crate) const PENDING_SHARD: &str = "pendingShard";
-    pub(crate) const PENDING_SINCE: &str = "pendingSince";
-    pub(crate) const PENDING_ATTEMPT: &str = "pendingAttempt";
-    pub(crate) const APPOINTMENT_ID: &str = "appointmentId";
-    pub(crate) const OPERATION: &str = "operation";
-    pub(crate) const EXPIRES_AT: &str = "expiresAt";
-    pub(crate) const SLOT: &str = "slot";
-    pub(crate) const REPLACES: &str = "replaces";
-    pub(crate) const REPLACED_BY: &str = "replacedBy";
-}
+use crate::attribute::{self, InvalidItem, map_of, parsed, schedule_id_of};
+use crate::slot_item::slot_of;
 
 /// The attributes of a list's entries: everything but the history. `status` is a reserved word in expressions.
 pub(crate) const LIST_PROJECTION: &str = "insuredId, sk, scheduleId, countryISO, #status, reason, createdAt, updatedAt, traceparent, slot, replaces, replacedBy";
@@ -85,14 +59,6 @@ pub(crate) struct AppliedEvent {
     pub(crate) trace: TraceContext,
     /// The place of its step in the history, counted from 0.
     position: usize,
-}
-
-/// An item of the table that is not an appointment as this version writes them.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an item of the table has no valid attribute '{attribute}'")]
-pub struct InvalidItem {
-    /// The attribute at fault.
-    pub attribute: &'static str,
 }
 
 impl StoredAppointment {
@@ -218,16 +184,6 @@ pub(crate) fn appointment_id_of(item: &Item<'_>) -> Result<AppointmentId, Invali
         .ok_or(InvalidItem { attribute: attribute::SORT_KEY })
 }
 
-pub(crate) fn schedule_id_of(item: &Item<'_>) -> Result<ScheduleId, InvalidItem> {
-    item.n::<u64>(attribute::SCHEDULE_ID)
-        .and_then(|id| id.try_into().ok())
-        .ok_or(InvalidItem { attribute: attribute::SCHEDULE_ID })
-}
-
-pub(crate) fn parsed<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static str) -> Result<T, InvalidItem> {
-    item.s(attribute).and_then(|text| text.parse().ok()).ok_or(InvalidItem { attribute })
-}
-
 /// The value of an attribute that an item may lack.
 fn parsed_if_any<T: std::str::FromStr>(item: &Item<'_>, attribute: &'static str) -> Result<Option<T>, InvalidItem> {
     item.get(attribute).map(|_| parsed(item, attribute)).transpose()
@@ -248,15 +204,6 @@ fn reason_of(item: &Item<'_>) -> Result<Option<Reason>, InvalidItem> {
     match item.get(attribute::REASON) {
         None => Ok(None),
         Some(value) => value.as_s().and_then(Reason::from_stored).map(Some).ok_or(invalid),
-    }
-}
-
-/// A map among an item's attributes.
-fn map_of<'i, 'a>(item: &'i Item<'a>, attribute: &'static str) -> Result<Option<&'i Item<'a>>, InvalidItem> {
-    match item.get(attribute) {
-        None => Ok(None),
-        Some(AttributeValue::M(map)) => Ok(Some(map)),
-        Some(_) => Err(InvalidItem { attribute }),
     }
 }
 

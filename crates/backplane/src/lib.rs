@@ -10,25 +10,34 @@
 //! - [`RepublishSchedule`]: from when, and how often, an unanswered command is published again; [`GivenUpSchedule`]: for how
 //!   long its country is asked afterwards.
 
+mod attribute;
+mod booking;
 mod bus;
+mod cancellation;
 mod erasure;
 mod item;
+mod outcome;
 mod pending;
 mod republish;
+mod slot_item;
 mod slots;
+mod status_change;
+mod store;
 mod table;
 mod topic;
 
+pub use attribute::InvalidItem;
+pub use booking::{Booked, IDEMPOTENCY_PERIOD};
 pub use bus::{AnnounceError, StatusBus};
-pub use item::{InvalidItem, StoredAppointment, UnknownField};
+pub use cancellation::Cancelled;
+pub use item::{StoredAppointment, UnknownField};
+pub use outcome::Applied;
 pub use pending::{Due, PendingAppointment, not_processed_event_id};
 pub use republish::{
     CALLS_PER_CLAIM, CLAIM_DURATION, CLAIMS_AT_ONCE, GivenUpSchedule, InvalidGivenUpSchedule, InvalidSchedule,
     InvalidShards, PendingShards, RepublishSchedule,
 };
 pub use slots::{SLOT_RETENTION, SlotPage, SlotPosition, SlotSearch, SlotsTable};
-pub use table::{
-    Applied, AppointmentsTable, Booked, Cancelled, IDEMPOTENCY_PERIOD, MAX_READS_PER_PAGE, Page, PageRequest,
-    StoreError,
-};
+pub use store::{MAX_READS_PER_PAGE, StoreError};
+pub use table::{AppointmentsTable, Page, PageRequest};
 pub use topic::CommandTopic;

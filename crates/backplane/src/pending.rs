@@ -8,9 +8,12 @@ use aws_http::Transport;
 use aws_http::dynamodb::{Item, OnConditionFailure, Query, ReturnValues, UpdateItem};
 use uuid::Uuid;
 
-use crate::item::{InvalidItem, StoredAppointment, appointment_id_of, appointment_key, attribute, parsed, status_of};
+use crate::attribute::{self, InvalidItem, parsed};
+use crate::item::{StoredAppointment, appointment_id_of, appointment_key, status_of};
 use crate::republish::{given_up_shard, is_given_up};
-use crate::table::{AppointmentsTable, STATUS_NAME, StatusChange, StoreError, condition_failed_item};
+use crate::status_change::{STATUS_NAME, StatusChange};
+use crate::store::{StoreError, condition_failed_item};
+use crate::table::AppointmentsTable;
 
 /// The sparse index of appointments that await their country, and of what was given up.
 const INDEX: &str = "pending";

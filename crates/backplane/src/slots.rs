@@ -10,35 +10,15 @@ use appointment::{Catalogue, Country, Practitioner, ScheduleId, Slot, SlotState,
 use aws_http::dynamodb::{AttributeValue, DynamoDb, GetItem, Item, PutItem, Query};
 use aws_http::{Client, Endpoint, Retry, Transport};
 
-use crate::item::{InvalidItem, attribute, parsed, schedule_id_of};
-use crate::table::{MAX_READS_PER_PAGE, StoreError, is_condition_failed};
+use crate::attribute::{self, InvalidItem, parsed, schedule_id_of};
+use crate::slot_item::{own, slot_map, slot_of};
+use crate::store::{MAX_READS_PER_PAGE, StoreError, is_condition_failed};
 
 /// How long a slot stays after its end.
 pub const SLOT_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// What follows the country in the key of its catalogue, where a slot has its number.
 const CATALOGUE: &str = "catalogue";
-
-/// Names of the table's attributes that no appointment has.
-mod own {
-    pub(super) const SLOT_KEY: &str = "slotKey";
-    pub(super) const VERSION: &str = "version";
-    pub(super) const SPECIALTY: &str = "specialty";
-    pub(super) const CENTER: &str = "center";
-    pub(super) const PRACTITIONER: &str = "practitioner";
-    pub(super) const STARTS_AT: &str = "startsAt";
-    pub(super) const ENDS_AT: &str = "endsAt";
-    pub(super) const TIME_ZONE: &str = "timeZone";
-    pub(super) const UTC_OFFSET: &str = "utcOffset";
-    pub(super) const STARTS_KEY: &str = "startsKey";
-    pub(super) const FREE_SPECIALTY: &str = "freeSpecialty";
-    pub(super) const FREE_CENTER: &str = "freeCenter";
-    pub(super) const FREE_PRACTITIONER: &str = "freePractitioner";
-    pub(super) const SPECIALTIES: &str = "specialties";
-    pub(super) const CENTERS: &str = "centers";
-    pub(super) const PRACTITIONERS: &str = "practitioners";
-    pub(super) const NAME: &str = "name";
-}
 
 /// The DynamoDB table `slots`: partition key `slotKey` (`PE#100`; a country's catalogue is `PE#catalogue`), and the sparse indexes
 /// `free-by-specialty`, `free-by-center` and `free-by-practitioner`.
@@ -331,32 +311,4 @@ fn list<V>(
         Some(AttributeValue::L(values)) => values.iter().map(read).collect::<Option<_>>().ok_or(invalid),
         _ => Err(invalid),
     }
-}
-
-/// What a slot is beside its number and its country, as it lies in its own item and in an appointment's.
-pub(crate) fn slot_map(slot: &Slot) -> Item<'static> {
-    Item::new()
-        .with(own::SPECIALTY, slot.specialty.clone())
-        .with(own::CENTER, slot.center.clone())
-        .with(own::PRACTITIONER, slot.practitioner.clone())
-        .with(own::STARTS_AT, slot.starts_at.to_string())
-        .with(own::ENDS_AT, slot.ends_at.to_string())
-        .with(own::TIME_ZONE, slot.time_zone.clone())
-        .with(own::UTC_OFFSET, slot.utc_offset.to_string())
-}
-
-/// The slot of this number and country, as [`slot_map`] wrote it.
-pub(crate) fn slot_of(map: &Item<'_>, country: Country, schedule_id: ScheduleId) -> Result<Slot, InvalidItem> {
-    let text = |attribute| map.s(attribute).map(str::to_owned).ok_or(InvalidItem { attribute });
-    Ok(Slot {
-        schedule_id,
-        country,
-        specialty: text(own::SPECIALTY)?,
-        center: text(own::CENTER)?,
-        practitioner: text(own::PRACTITIONER)?,
-        starts_at: parsed(map, own::STARTS_AT)?,
-        ends_at: parsed(map, own::ENDS_AT)?,
-        time_zone: text(own::TIME_ZONE)?,
-        utc_offset: parsed(map, own::UTC_OFFSET)?,
-    })
 }

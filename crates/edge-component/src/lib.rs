@@ -26,7 +26,7 @@ pub use entropy::RequestEntropy;
 pub use headers::{caller, has_tag};
 pub use language::Language;
 pub use log::{Hop, Level, LogLine};
-pub use problem::{InvalidField, Problem, ProblemCode};
+pub use problem::{Problem, ProblemCode};
 pub use request::{BODY_DEADLINE, BodyError, IncomingBody, Request, Response};
 #[cfg(target_os = "wasi")]
 pub use serve::serve;

@@ -1,12 +1,14 @@
-use appointment::{Country, FieldErrorCode};
+use appointment::{Country, FieldError, FieldErrorCode};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::{Language, Response};
 
 /// What kind of error a client gets: the stable `code` of a problem, from which its status and texts follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ProblemCode {
     /// The body is empty.
     EmptyBody,
@@ -62,73 +64,39 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code.
-    pub const ALL: [Self; 25] = [
-        Self::EmptyBody,
-        Self::InvalidJson,
-        Self::NotAnObject,
-        Self::InvalidBody,
-        Self::InvalidParameter,
-        Self::InvalidCursor,
-        Self::InvalidIdempotencyKey,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::AppointmentNotFound,
-        Self::SlotNotFound,
-        Self::CatalogNotFound,
-        Self::MethodNotAllowed,
-        Self::NotCancellable,
-        Self::NotMovable,
-        Self::AlreadyStarted,
-        Self::SameSlot,
-        Self::RequestTimeout,
-        Self::BodyTooLarge,
-        Self::QueryTooLong,
-        Self::UnsupportedMediaType,
-        Self::IdempotencyKeyReused,
-        Self::Internal,
-        Self::TemporarilyUnavailable,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The `code` in the response.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.parts().0
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The HTTP status.
     #[must_use]
     pub const fn status(self) -> StatusCode {
-        self.parts().1
-    }
-
-    const fn parts(self) -> (&'static str, StatusCode) {
         match self {
-            Self::EmptyBody => ("empty_body", StatusCode::BAD_REQUEST),
-            Self::InvalidJson => ("invalid_json", StatusCode::BAD_REQUEST),
-            Self::NotAnObject => ("not_an_object", StatusCode::BAD_REQUEST),
-            Self::InvalidBody => ("invalid_body", StatusCode::BAD_REQUEST),
-            Self::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST),
-            Self::InvalidCursor => ("invalid_cursor", StatusCode::BAD_REQUEST),
-            Self::InvalidIdempotencyKey => ("invalid_idempotency_key", StatusCode::BAD_REQUEST),
-            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
-            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
-            Self::AppointmentNotFound => ("appointment_not_found", StatusCode::NOT_FOUND),
-            Self::SlotNotFound => ("slot_not_found", StatusCode::NOT_FOUND),
-            Self::CatalogNotFound => ("catalog_not_found", StatusCode::NOT_FOUND),
-            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
-            Self::NotCancellable => ("not_cancellable", StatusCode::CONFLICT),
-            Self::NotMovable => ("not_movable", StatusCode::CONFLICT),
-            Self::AlreadyStarted => ("already_started", StatusCode::CONFLICT),
-            Self::SameSlot => ("same_slot", StatusCode::UNPROCESSABLE_ENTITY),
-            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
-            Self::QueryTooLong => ("query_too_long", StatusCode::URI_TOO_LONG),
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
-            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Self::IdempotencyKeyReused => ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY),
-            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
-            Self::TemporarilyUnavailable => ("temporarily_unavailable", StatusCode::SERVICE_UNAVAILABLE),
+            Self::EmptyBody
+            | Self::InvalidJson
+            | Self::NotAnObject
+            | Self::InvalidBody
+            | Self::InvalidParameter
+            | Self::InvalidCursor
+            | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::AppointmentNotFound | Self::SlotNotFound | Self::CatalogNotFound => {
+                StatusCode::NOT_FOUND
+            }
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotCancellable | Self::NotMovable | Self::AlreadyStarted => StatusCode::CONFLICT,
+            Self::SameSlot | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::QueryTooLong => StatusCode::URI_TOO_LONG,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -292,21 +260,12 @@ impl ProblemCode {
     }
 }
 
-/// What is wrong with one member of a body, or one parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidField {
-    /// Its name.
-    pub field: String,
-    /// What is wrong.
-    pub code: FieldErrorCode,
-}
-
 /// An error as a client sees it: `application/problem+json` (RFC 9457). It tells nothing of what lies behind the API.
 #[derive(Debug, Clone)]
 pub struct Problem {
     code: ProblemCode,
     detail: Option<Box<(String, String)>>,
-    errors: Vec<InvalidField>,
+    errors: Vec<FieldError>,
     allow: Option<&'static str>,
     challenge: Option<String>,
     instance: Option<String>,
@@ -322,11 +281,11 @@ struct ProblemBody<'a> {
     instance: Option<&'a str>,
     code: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<MemberBody<'a>>,
+    errors: Vec<FieldErrorBody<'a>>,
 }
 
 #[derive(Serialize)]
-struct MemberBody<'a> {
+struct FieldErrorBody<'a> {
     field: &'a str,
     code: FieldErrorCode,
     message: String,
@@ -348,7 +307,7 @@ impl Problem {
 
     /// The same problem, naming what is at fault.
     #[must_use]
-    pub fn with_errors(mut self, errors: Vec<InvalidField>) -> Self {
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
@@ -400,7 +359,7 @@ impl Problem {
             errors: self
                 .errors
                 .iter()
-                .map(|error| MemberBody {
+                .map(|error| FieldErrorBody {
                     field: &error.field,
                     code: error.code,
                     message: field_message(error, language),
@@ -433,8 +392,8 @@ impl Problem {
     }
 }
 
-/// What is wrong with a member, for a person.
-fn field_message(error: &InvalidField, language: Language) -> String {
+/// What is wrong with a field or a parameter, for a person.
+fn field_message(error: &FieldError, language: Language) -> String {
     let (spanish, english) = match (error.code, error.field.as_str()) {
         (FieldErrorCode::Required, _) => ("El campo es obligatorio.", "The field is required."),
         (FieldErrorCode::UnknownField, _) => ("El campo no existe.", "There is no such field."),

@@ -11,14 +11,16 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use crate::engine::{CodeOrigin, LoadError, WasmEngine};
+use crate::code::{CodeOrigin, LoadError};
+use crate::engine::WasmEngine;
 use crate::error::Error;
-use crate::guest::{LinkedComponent, Permissions};
 use crate::host_calls::HostCalls;
 use crate::key_value::KeyValueStore;
+use crate::linked::LinkedComponent;
 use crate::logs::{Level, LogSink, host_message};
 use crate::manifest::{self, Manifest};
 use crate::outbound_hosts::AllowedHosts;
+use crate::permissions::Permissions;
 use crate::routes::Routes;
 use crate::variables::Variables;
 

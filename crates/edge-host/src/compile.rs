@@ -3,29 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Engine};
 
-use crate::engine::{CodeOrigin, LoadError, MAX_INSTANCES, WasmEngine, config, failed};
+use crate::code::{CodeOrigin, LoadError};
+use crate::compilation_cache::CompilationCache;
+use crate::engine::{MAX_INSTANCES, WasmEngine, config, failed};
 use crate::error::Error;
-
-/// The caches of an engine that compiles.
-#[derive(Default)]
-pub(crate) struct Compiled {
-    cache: Option<Cache>,
-    /// What was compiled or loaded, by what was read. Held while compiling, so that nothing is compiled twice.
-    components: Mutex<HashMap<FileVersion, Component>>,
-}
-
-/// A component file as it was when it was read.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct FileVersion {
-    path: PathBuf,
-    modified: Option<SystemTime>,
-    bytes: u64,
-}
 
 static ENGINES: LazyLock<Mutex<HashMap<Option<PathBuf>, WasmEngine>>> = LazyLock::new(Mutex::default);
 
@@ -65,32 +50,12 @@ impl WasmEngine {
             None => None,
         };
         let engine = Engine::new(config(MAX_INSTANCES).cache(cache.clone())).map_err(failed)?;
-        Self::start(engine, Compiled { cache, components: Mutex::default() })
+        Self::start(engine, CompilationCache::on_disk(cache))
     }
 
     /// A component's machine code, from the caches where they have it.
     pub(crate) fn load(&self, path: &Path) -> Result<(Component, CodeOrigin), LoadError> {
-        let metadata = std::fs::metadata(path).map_err(LoadError::Read)?;
-        let version = FileVersion {
-            path: std::path::absolute(path).map_err(LoadError::Read)?,
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
-        };
-        let mut components = self.0.compiled.components.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(component) = components.get(&version) {
-            return Ok((component.clone(), CodeOrigin::Process));
-        }
-        let wasm = std::fs::read(path).map_err(LoadError::Read)?;
-        let hits = self.cache_hits();
-        let component =
-            Component::from_binary(&self.0.engine, &wasm).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let origin = if self.cache_hits() > hits { CodeOrigin::DiskCache } else { CodeOrigin::Compiled };
-        components.insert(version, component.clone());
-        Ok((component, origin))
-    }
-
-    fn cache_hits(&self) -> usize {
-        self.0.compiled.cache.as_ref().map_or(0, Cache::cache_hits)
+        self.0.compiled.load(self.engine(), path)
     }
 }
 

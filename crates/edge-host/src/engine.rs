@@ -7,6 +7,9 @@ use std::time::Duration;
 use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::code::LoadError;
+#[cfg(feature = "compile")]
+use crate::compilation_cache::CompilationCache;
 use crate::error::Error;
 
 /// How often running components give way to other requests of their thread, and see that their time is over.
@@ -28,26 +31,7 @@ pub struct WasmEngine(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
     #[cfg(feature = "compile")]
-    pub(crate) compiled: crate::compile::Compiled,
-}
-
-/// Where a component's machine code came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodeOrigin {
-    /// Compiled now.
-    Compiled,
-    /// The compilation cache on disk.
-    DiskCache,
-    /// Another host of this process had it already.
-    Process,
-    /// A file that was compiled ahead of time.
-    Ahead,
-}
-
-/// Why a component file gives no code.
-pub(crate) enum LoadError {
-    Read(std::io::Error),
-    Compile(String),
+    pub(crate) compiled: CompilationCache,
 }
 
 impl WasmEngine {
@@ -61,15 +45,12 @@ impl WasmEngine {
         Self::start(
             engine,
             #[cfg(feature = "compile")]
-            crate::compile::Compiled::default(),
+            CompilationCache::default(),
         )
     }
 
     /// Starts the clock of a new engine.
-    pub(crate) fn start(
-        engine: Engine,
-        #[cfg(feature = "compile")] compiled: crate::compile::Compiled,
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(engine: Engine, #[cfg(feature = "compile")] compiled: CompilationCache) -> Result<Self, Error> {
         tick_epochs(&engine).map_err(|error| failed(None, error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             engine,

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::variable_name::environment_name;
+
 /// Why a host did not start.
 ///
 /// No message holds the value of a variable that the manifest marks `secret`.
@@ -212,8 +214,7 @@ pub enum ManifestError {
 }
 
 fn missing_variables(names: &[String]) -> String {
-    let each: Vec<String> =
-        names.iter().map(|name| format!("`{name}` (set {})", crate::variables::environment_name(name))).collect();
+    let each: Vec<String> = names.iter().map(|name| format!("`{name}` (set {})", environment_name(name))).collect();
     each.join(", ")
 }
 

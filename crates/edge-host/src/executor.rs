@@ -24,7 +24,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::application::Application;
-use crate::guest::{GuestResponse, LinkedComponent, Message, MessageAction, MessageError};
+use crate::linked::{GuestResponse, LinkedComponent, Message, MessageAction, MessageError};
 use crate::logs::{Level, host_message};
 use crate::outbound::ConnectionPool;
 use crate::routes::prepare_call;

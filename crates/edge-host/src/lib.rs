@@ -25,12 +25,13 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`manifest`](Manifest) | the manifest's shape, and the refusal of what is not implemented |
-//! | `variables` | Spin variables and templates |
+//! | `variables`, `variable_name` | Spin variables and templates |
 //! | `outbound_hosts` | which hosts a component may call |
 //! | `routes` | which component serves a path |
 //! | `engine` | wasmtime's engine and its pool of instances |
-//! | `compile` | compiling components, with caches or ahead of time |
-//! | `guest` | what a component is linked with, and one instance's state and limits |
+//! | `compile`, `compilation_cache`, `code` | compiling components, with caches or ahead of time |
+//! | `linked`, `permissions` | what a component is linked with, and may use |
+//! | `guest` | one instance's state and limits |
 //! | [`host_calls`](HostCalls) | counts the calls of components to the host, where it is asked to |
 //! | `key_value` | Spin's key-value store, in memory |
 //! | [`builder`](EdgeHostBuilder) | how an application is set up |
@@ -43,6 +44,9 @@
 
 mod application;
 mod builder;
+mod code;
+#[cfg(feature = "compile")]
+mod compilation_cache;
 #[cfg(feature = "compile")]
 mod compile;
 mod engine;
@@ -53,24 +57,28 @@ mod guest;
 mod host_calls;
 mod inbound;
 mod key_value;
+mod linked;
 mod logs;
 mod manifest;
 mod outbound;
 mod outbound_hosts;
+mod permissions;
 mod routes;
 mod server;
+mod variable_name;
 mod variables;
 
 pub use crate::application::{Application, LoadedComponent};
 pub use crate::builder::{DEFAULT_INSTANCES, DEFAULT_REQUEST_TIMEOUT, EdgeHost, EdgeHostBuilder};
+pub use crate::code::CodeOrigin;
 #[cfg(feature = "compile")]
 pub use crate::compile::compile_ahead;
-pub use crate::engine::{CodeOrigin, WasmEngine};
+pub use crate::engine::WasmEngine;
 pub use crate::error::{Error, ManifestError, Trigger};
 pub use crate::executor::{Executor, InstanceError, MessageFailure};
 pub use crate::export::SpanExport;
-pub use crate::guest::{Message, MessageAction, MessageAttribute, MessageAttributeValue};
 pub use crate::host_calls::HostCalls;
+pub use crate::linked::{Message, MessageAction, MessageAttribute, MessageAttributeValue};
 pub use crate::logs::{Level, LogLine, LogSink, Origin, console, host_message};
 pub use crate::manifest::Manifest;
 pub use crate::server::RunningHost;

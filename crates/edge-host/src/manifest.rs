@@ -12,6 +12,7 @@ use toml::{Table, Value};
 
 use crate::error::{Error, ManifestError};
 use crate::key_value::DEFAULT_STORE;
+use crate::variable_name::is_valid_name;
 use crate::variables::{self, Declaration};
 
 /// A Spin manifest that this host can serve.
@@ -388,7 +389,7 @@ fn check_variables(document: &Document) -> Result<(), ManifestError> {
             key: name.clone(),
             reason: reason.to_owned(),
         };
-        if !variables::is_valid_name(name) {
+        if !is_valid_name(name) {
             return Err(invalid(name_rule));
         }
         if !declaration.required && declaration.default.is_none() {
@@ -396,7 +397,7 @@ fn check_variables(document: &Document) -> Result<(), ManifestError> {
         }
     }
     for (component, declared) in &document.component {
-        if let Some(name) = declared.variables.keys().find(|name| !variables::is_valid_name(name)) {
+        if let Some(name) = declared.variables.keys().find(|name| !is_valid_name(name)) {
             let place = format!("[component.{component}.variables]");
             return Err(ManifestError::Invalid { place, key: name.clone(), reason: name_rule.to_owned() });
         }

@@ -26,8 +26,8 @@ use tokio::time::{Sleep, timeout};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::guest::Permissions;
 use crate::logs::{Level, host_message};
+use crate::permissions::Permissions;
 
 /// What a component that sets no time limit gets, as in Spin. The limit on the whole request is usually shorter.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

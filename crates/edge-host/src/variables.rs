@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::variable_name::environment_name;
 
 /// One entry of the manifest's `[variables]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -118,19 +119,6 @@ pub(crate) enum TemplateError {
     Undeclared(String),
 }
 
-/// The environment variable that sets the Spin variable `name`.
-pub(crate) fn environment_name(name: &str) -> String {
-    format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase())
-}
-
-/// Spin's rule for a variable's name: `lower_snake_case`, starting with a letter, no double or trailing underscore.
-pub(crate) fn is_valid_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.chars().all(|each| each.is_ascii_lowercase() || each.is_ascii_digit() || each == '_')
-        && !name.contains("__")
-        && !name.ends_with('_')
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -177,15 +165,5 @@ mod tests {
         let variables = Variables::resolve(&BTreeMap::new(), |_| true, HashMap::new(), |_| None).unwrap();
         assert_eq!(variables.expand("{{ a").unwrap_err(), TemplateError::Unmatched);
         assert_eq!(variables.expand("{{ a }}").unwrap_err(), TemplateError::Undeclared("a".to_owned()));
-    }
-
-    #[test]
-    fn names_follow_spins_rule() {
-        for name in ["a", "a1", "aws_region", "a_1"] {
-            assert!(is_valid_name(name), "{name}");
-        }
-        for name in ["", "A", "1a", "_a", "a_", "a__b", "a-b", "ä"] {
-            assert!(!is_valid_name(name), "{name}");
-        }
     }
 }
