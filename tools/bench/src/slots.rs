@@ -84,7 +84,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let ((rate, seconds), (calm_rate, calm_seconds)) = (plan.rate, plan.beside_import);
     let bookings = rate * (seconds + 1) + calm_rate * (2 * calm_seconds + 1);
     progress.note(&format!("importing {bookings} slots to book"));
-    // `end_to_end::book` books even numbers in Peru, and odd ones in Chile.
+    // `booking::book` books even numbers in Peru, and odd ones in Chile.
     for country in backplane.countries() {
         let odd = u64::from(country.code != "PE");
         let slots = (1..=u64::from(bookings)).filter(|number| number % 2 == odd);
