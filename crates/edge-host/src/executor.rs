@@ -221,9 +221,10 @@ impl Executor {
     {
         let trace_id = trace_id(request.headers());
         let answer = Arc::new(Answer::new(answer));
+        let gave_way = Arc::new(AtomicBool::new(false));
         let outcome = {
             let instance = async {
-                let mut store = component.store(self.connections(), trace_id.clone());
+                let mut store = component.store(self.connections(), trace_id.clone(), gave_way.clone());
                 let set = {
                     let answer = answer.clone();
                     move |response| answer.set(response)
@@ -240,8 +241,9 @@ impl Executor {
             let to_its_end = poll_fn(|context| {
                 let poll = instance.as_mut().poll(context);
                 // A guest sets its response first and writes the body after it. Only when it waits, or is done, does
-                // what it has written so far go out: head and body in one write where the body is complete.
-                if !matches!(poll, Poll::Ready(Err(_))) {
+                // what it has written so far go out: head and body in one write where the body is complete. One that only
+                // gave way to others goes on at once.
+                if !gave_way.swap(false, Ordering::Relaxed) && !matches!(poll, Poll::Ready(Err(_))) {
                     answer.send();
                 }
                 poll
@@ -280,7 +282,7 @@ impl Executor {
             return Err(MessageFailure::Instance(InstanceError::NoInstance));
         };
         let handled = async {
-            let mut store = component.store(self.connections(), None);
+            let mut store = component.store(self.connections(), None, Arc::default());
             component.handle_message(&mut store, &message).await
         };
         match timeout(limit, handled).await {

@@ -1,6 +1,7 @@
 //! A component, linked once, and its calls: one instance per request or message.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::Request;
@@ -113,15 +114,23 @@ impl LinkedComponent {
     }
 
     /// A store for one instance of the component. The caller bounds the time; a guest that computes gives way to other
-    /// tasks of the thread at every epoch tick.
-    pub(crate) fn store(&self, connections: Arc<ConnectionPool>, trace_id: Option<String>) -> Store<Guest> {
+    /// tasks of the thread at every epoch tick, and sets `gave_way` each time.
+    pub(crate) fn store(
+        &self,
+        connections: Arc<ConnectionPool>,
+        trace_id: Option<String>,
+        gave_way: Arc<AtomicBool>,
+    ) -> Store<Guest> {
         let guest = Guest::new(self.permissions.clone(), connections, trace_id);
         let mut store = Store::new(self.linked.engine(), guest);
         store.limiter(Guest::limiter);
         store.set_epoch_deadline(1);
         // tokio's own yield lets the thread look for network events before it goes on; a plain one only lets other tasks
         // run that are ready already.
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+        store.epoch_deadline_callback(move |_| {
+            gave_way.store(true, Ordering::Relaxed);
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
         store
     }
 
@@ -165,7 +174,7 @@ impl LinkedComponent {
 
     /// Instantiates the component and throws the instance away, for measurements.
     pub(crate) async fn instantiate(&self, connections: Arc<ConnectionPool>) -> wasmtime::Result<()> {
-        let mut store = self.store(connections, None);
+        let mut store = self.store(connections, None, Arc::default());
         self.linked.instantiate_async(&mut store).await?;
         Ok(())
     }
