@@ -221,13 +221,6 @@ impl Results {
                     .map(|row| row.decided_to_written.p99),
             ),
             Target::at_most(
-                "202 to `completed` during an import against without, p50",
-                2.0,
-                "x",
-                2,
-                slots.map(|slots| slots.during_import.whole.p50 / slots.before_import.whole.p50),
-            ),
-            Target::at_most(
                 "slots held twice after 500 people moved over 50",
                 0.0,
                 "",
