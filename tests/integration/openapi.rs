@@ -248,5 +248,6 @@ async fn schemathesis_finds_nothing() {
     assert!(statuses.remove(&401).is_some(), "requests are repeated without a token");
     let all: usize = statuses.values().sum();
     let accepted: usize = statuses.range(200..300).map(|(_, number)| number).sum();
-    assert!(accepted * 2 >= all, "more than half of the bookings were refused: {statuses:?}");
+    // What covers the schema's borders is refused, and as much in the short form as in the long one.
+    assert!(accepted * 3 >= all, "more than two thirds of the bookings were refused: {statuses:?}");
 }
