@@ -34,7 +34,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Call`]. The appointment may have been kept all the same ([`Error::took_effect_unknown`]).
+    /// [`StoreError::Call`]. The appointment may have been kept all the same ([`aws_http::Error::took_effect_unknown`]).
     pub async fn book(
         &self,
         appointment: &Appointment,
