@@ -27,7 +27,7 @@ const OVER_HTTP: &[&str] = &[
 /// Asked for by name, these tests run in their long form: the name, and the variable that says how much.
 const LONG_FORMS: [(&str, &str, &str); 4] = [
     ("chaos", "CHAOS_BOOKINGS", "2000"),
-    ("openapi", "SCHEMATHESIS_EXAMPLES", "200"),
+    ("openapi", "SCHEMATHESIS_EXAMPLES", "100"),
     ("race", "RACE_PEOPLE", "500"),
     ("reconcile", "RECONCILE_BOOKINGS", "5000"),
 ];
