@@ -59,7 +59,9 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
         test.env(THREADS, (2 * processors).to_string());
     }
     for (name, variable, number) in LONG_FORMS {
-        if arguments.first().is_some_and(|first| first == name) && std::env::var_os(variable).is_none() {
+        if arguments.first().is_some_and(|first| first.trim_end_matches("::") == name)
+            && std::env::var_os(variable).is_none()
+        {
             test.env(variable, number);
         }
     }
