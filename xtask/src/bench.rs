@@ -11,7 +11,8 @@ use local_stack::{command, setup};
 use crate::package::{self, Package};
 
 /// The native programs: the one that measures, what it compares, and the embedded host.
-const PROGRAMS: [&str; 5] = ["bench", "aws-stand-in", "axum-aws-sdk", "bare-hyper", "edge-host"];
+const PROGRAMS: [&str; 7] =
+    ["bench", "aws-stand-in", "axum-aws-sdk", "bare-hyper", "edge-host", "appointment-pe", "appointment-cl"];
 
 pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<ExitCode> {
     // What is deployed is what the figures are about.
