@@ -83,7 +83,9 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
     let completed_at = loop {
         let logged = Logged::read(&stack.services().logs())?;
         let completed: Option<Vec<SystemTime>> = booked.iter().map(|one| logged.completed(one)).collect();
-        if let Some(last) = completed.and_then(|completed| completed.into_iter().max()) {
+        // The workers' lines may be copied later than the confirmation's.
+        let told = logged.deliveries_since(began_at).commands >= booked.len() as u64;
+        if let Some(last) = completed.and_then(|completed| completed.into_iter().max()).filter(|_| told) {
             break last;
         }
         ensure!(Instant::now() < given_up, "a booking of the burst was not completed in {} s", PATIENCE.as_secs());
