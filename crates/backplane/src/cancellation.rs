@@ -1,14 +1,15 @@
 //! A person's wish to cancel, in the table.
 
 use appointment::{AppointmentId, InsuredId, Status, StatusEvent, Timestamp, TraceContext, Transition};
+use aws_http::Transport;
 use aws_http::dynamodb::{Item, OnConditionFailure, ReturnValues, UpdateItem};
-use aws_http::{Retry, Transport};
 
 use crate::attribute;
 use crate::item::{StoredAppointment, appointment_key};
 use crate::republish::RepublishSchedule;
+use crate::row_update::RefusedUpdate;
 use crate::status_change::{STATUS_NAME, StatusChange};
-use crate::store::{StoreError, condition_failed_item};
+use crate::store::StoreError;
 use crate::table::AppointmentsTable;
 
 /// `shard` is a reserved word too.
@@ -66,21 +67,17 @@ impl<T: Transport> AppointmentsTable<'_, T> {
             return_values: ReturnValues::AllNew,
             on_condition_failure: OnConditionFailure::AllOld,
         };
-        let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
-            Ok(output) => {
-                let item = output.attributes.unwrap_or_default();
-                return Ok(Cancelled::Requested(StoredAppointment::from_item(&item)?));
-            }
-            Err(error) => error,
+        let RefusedUpdate { item, may_be_ours } = match self.update(&update).await? {
+            Ok(stored) => return Ok(Cancelled::Requested(stored)),
+            Err(refused) => refused,
         };
-        let unknown = error.took_effect_unknown();
-        let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
+        let Some(item) = item else { return Ok(Cancelled::NotFound) };
         let stored = StoredAppointment::from_item(&item)?;
         if stored.appointment.country.known().is_none() {
             return Ok(Cancelled::NotUnderstood(stored));
         }
         // Our own first try, whose response was lost, may have written this: then the country has not been told.
-        if stored.appointment.status == Status::Cancelling && unknown {
+        if stored.appointment.status == Status::Cancelling && may_be_ours {
             return Ok(Cancelled::Requested(stored));
         }
         match item.s(attribute::SHARD) {
@@ -117,16 +114,12 @@ impl<T: Transport> AppointmentsTable<'_, T> {
             return_values: ReturnValues::AllNew,
             on_condition_failure: OnConditionFailure::AllOld,
         };
-        let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
-            Ok(output) => {
-                let item = output.attributes.unwrap_or_default();
-                return Ok(Cancelled::Requested(StoredAppointment::from_item(&item)?));
-            }
-            Err(error) => error,
+        let RefusedUpdate { item, may_be_ours } = match self.update(&update).await? {
+            Ok(stored) => return Ok(Cancelled::Requested(stored)),
+            Err(refused) => refused,
         };
-        let unknown = error.took_effect_unknown();
-        let Some(item) = condition_failed_item(error)? else { return Ok(Cancelled::NotFound) };
-        let ours = unknown && item.s(attribute::PENDING_SINCE) == Some(&since);
+        let Some(item) = item else { return Ok(Cancelled::NotFound) };
+        let ours = may_be_ours && item.s(attribute::PENDING_SINCE) == Some(&since);
         let stored = StoredAppointment::from_item(&item)?;
         Ok(if ours { Cancelled::Requested(stored) } else { cancelled_before(stored) })
     }

@@ -19,6 +19,7 @@ mod item;
 mod outcome;
 mod pending;
 mod republish;
+mod row_update;
 mod slot_item;
 mod slots;
 mod status_change;

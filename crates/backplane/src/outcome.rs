@@ -1,15 +1,15 @@
 //! A country's outcome, in the table.
 
 use appointment::{Status, StatusEvent, Timestamp, Transition};
+use aws_http::Transport;
 use aws_http::dynamodb::{OnConditionFailure, ReturnValues, UpdateItem};
-use aws_http::{Retry, Transport};
 use messages::{OutcomeEvent, StatusChanged};
 
 use crate::attribute::{self, InvalidItem};
 use crate::item::{StoredAppointment, appointment_key};
 use crate::slot_item::slot_map;
 use crate::status_change::{STATUS_NAME, StatusChange};
-use crate::store::{StoreError, condition_failed_item};
+use crate::store::StoreError;
 use crate::table::AppointmentsTable;
 
 /// What a country's outcome did to the table.
@@ -77,15 +77,14 @@ impl<T: Transport> AppointmentsTable<'_, T> {
             return_values: ReturnValues::AllNew,
             on_condition_failure: OnConditionFailure::AllOld,
         };
-        let error = match self.dynamodb.update_item(&update, Retry::Safe).await {
-            Ok(output) => {
-                let stored = StoredAppointment::from_item(&output.attributes.unwrap_or_default())?;
+        let refused = match self.update(&update).await? {
+            Ok(stored) => {
                 let change = stored.change_by(detail.event_id, target, detail.traceparent);
                 return Ok(Applied::Moved(change.ok_or(InvalidItem { attribute: attribute::HISTORY })?));
             }
-            Err(error) => error,
+            Err(refused) => refused,
         };
-        let Some(item) = condition_failed_item(error)? else { return Ok(Applied::Unknown) };
+        let Some(item) = refused.item else { return Ok(Applied::Unknown) };
         let stored = StoredAppointment::from_item(&item)?;
         if stored.appointment.country != detail.country.into() || stored.appointment.schedule_id != detail.schedule_id {
             return Ok(Applied::Unknown);

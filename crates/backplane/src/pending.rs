@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::attribute::{self, InvalidItem, parsed};
 use crate::item::{StoredAppointment, appointment_id_of, appointment_key, status_of};
 use crate::republish::{given_up_shard, is_given_up};
+use crate::row_update::RefusedUpdate;
 use crate::status_change::{STATUS_NAME, StatusChange};
 use crate::store::{StoreError, condition_failed_item};
 use crate::table::AppointmentsTable;
@@ -227,14 +228,12 @@ impl<T: Transport> AppointmentsTable<'_, T> {
             return_values: ReturnValues::AllNew,
             on_condition_failure: OnConditionFailure::AllOld,
         };
-        let error = match self.dynamodb.update_item(&update, aws_http::Retry::Safe).await {
-            Ok(output) => return Ok(Some(StoredAppointment::from_item(&output.attributes.unwrap_or_default())?)),
-            Err(error) => error,
-        };
-        let unknown = error.took_effect_unknown();
-        match condition_failed_item(error)? {
-            Some(item) if unknown && ours(&item) => Ok(Some(StoredAppointment::from_item(&item)?)),
-            _ => Ok(None),
+        match self.update(&update).await? {
+            Ok(stored) => Ok(Some(stored)),
+            Err(RefusedUpdate { item: Some(item), may_be_ours: true }) if ours(&item) => {
+                Ok(Some(StoredAppointment::from_item(&item)?))
+            }
+            Err(_) => Ok(None),
         }
     }
 }

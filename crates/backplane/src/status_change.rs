@@ -27,15 +27,9 @@ impl StatusChange {
         applied: Option<(Uuid, TraceContext)>,
         now: Timestamp,
     ) -> Self {
-        let mut condition = String::from("#status IN (");
         let mut values = Item::new();
-        for (number, status) in event.moves_from().enumerate() {
-            let separator = if number == 0 { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(condition, "{separator}:from{number}");
-            values.insert(format!(":from{number}"), status.as_str().to_owned());
-        }
-        condition.push(')');
+        let from = event.moves_from().map(|status| status.as_str().to_owned());
+        let condition = is_one_of("#status", "from", from, &mut values);
         values.insert(":status", target.as_str().to_owned());
         values.insert(":now", now.to_string());
         values.insert(":entry", history_value(&HistoryEntry { status: target, at: now, reason }, applied));
@@ -47,13 +41,22 @@ impl StatusChange {
 
     /// What only a later version serves moves nowhere.
     pub(crate) fn only_in_known_countries(&mut self) {
-        self.condition.push_str(" AND countryISO IN (");
-        for (number, country) in Country::ALL.into_iter().enumerate() {
-            let separator = if number == 0 { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ = write!(self.condition, "{separator}:country{number}");
-            self.values.insert(format!(":country{number}"), country.code());
-        }
-        self.condition.push(')');
+        let known = Country::ALL.into_iter().map(|country| country.code().to_owned());
+        let condition = is_one_of(attribute::COUNTRY, "country", known, &mut self.values);
+        self.condition.push_str(" AND ");
+        self.condition.push_str(&condition);
     }
+}
+
+/// The condition that an attribute has one of these values, which it adds to `values` by numbered names.
+fn is_one_of(attribute: &str, name: &str, texts: impl Iterator<Item = String>, values: &mut Item<'static>) -> String {
+    let mut condition = format!("{attribute} IN (");
+    for (number, text) in texts.enumerate() {
+        let separator = if number == 0 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(condition, "{separator}:{name}{number}");
+        values.insert(format!(":{name}{number}"), text);
+    }
+    condition.push(')');
+    condition
 }

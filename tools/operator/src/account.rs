@@ -6,7 +6,7 @@ use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::{AppointmentsTable, PageRequest};
 
-use crate::aws::{Aws, CALL_LIMIT};
+use crate::aws::{Aws, CALL_LIMIT, client};
 use crate::backplane::Backplane;
 
 /// An AWS account, or an emulator of one, with the rights of an operator.
@@ -51,7 +51,7 @@ impl Account {
             account: (*account).to_owned(),
             prefix: prefix.to_owned(),
             topic_arn: topic_arn.to_owned(),
-            client: client(region, &credentials),
+            client: client(region, credentials.clone(), CALL_LIMIT),
             credentials,
             endpoint: endpoint.cloned(),
             has_move_tasks: true,
@@ -101,10 +101,4 @@ impl Account {
         let Self { partition, region, account, .. } = self;
         format!("arn:{partition}:{service}:{region}:{account}:{kind}{}", self.name(name))
     }
-}
-
-fn client(region: &str, credentials: &Credentials) -> Client<NativeTransport> {
-    Client::new(NativeTransport::connecting_within(CALL_LIMIT), region, credentials.clone())
-        .with_deadline(CALL_LIMIT)
-        .with_attempt_limit(CALL_LIMIT)
 }

@@ -19,6 +19,13 @@ pub struct Aws {
     endpoint: Endpoint,
 }
 
+/// A client whose calls may take so long, each attempt and its connection included.
+pub(crate) fn client(region: &str, credentials: Credentials, limit: Duration) -> Client<NativeTransport> {
+    Client::new(NativeTransport::connecting_within(limit), region, credentials)
+        .with_deadline(limit)
+        .with_attempt_limit(limit)
+}
+
 impl Aws {
     /// Calls with the rights of an identity; every service is at `endpoint`.
     #[must_use]
@@ -29,11 +36,7 @@ impl Aws {
     /// As [`Aws::new`], for calls that may take longer.
     #[must_use]
     pub fn with_limit(endpoint: Endpoint, region: &str, credentials: Credentials, limit: Duration) -> Self {
-        let client = Client::new(NativeTransport::connecting_within(limit), region, credentials)
-            .with_deadline(limit)
-            .with_attempt_limit(limit)
-            .with_verbatim_rejections();
-        Self { client, endpoint }
+        Self { client: client(region, credentials, limit).with_verbatim_rejections(), endpoint }
     }
 
     /// A DynamoDB operation.
