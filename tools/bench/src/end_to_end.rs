@@ -1,13 +1,10 @@
 //! From `202` to `completed` on the local stack, hop by hop.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use local_stack::application::Host;
-use local_stack::artifacts::Artifacts;
+use local_stack::LocalStack;
 use local_stack::progress::Progress;
-use local_stack::{ApplicationOptions, LocalStack, Options, Ports};
 use operator::backplane::{Backplane, CatalogueKind};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -109,20 +106,9 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let step = progress.noisy_step("end to end");
     // With the durations that are deployed, so that nothing comes again sooner than it would on AWS.
     let backplane = Backplane::load(&programs.root)?.with_catalogue(CatalogueKind::External);
-    let artifacts =
-        if plan.packaged { Artifacts::packaged(&programs.root) } else { Artifacts::build(&programs.root, &backplane)? };
+    let artifacts = programs.artifacts(plan.packaged, &backplane)?;
     // A stack each, so that none has to work off what another was sent too fast.
-    let start = async || {
-        let options = Options {
-            root: programs.root.clone(),
-            instance: "bench".to_owned(),
-            backplane: backplane.clone(),
-            ports: Ports::default(),
-            telemetry: BTreeMap::new(),
-        };
-        let application_options = ApplicationOptions::new(&programs.root, &artifacts, Host::Embedded);
-        LocalStack::start(options, application_options, &Progress::silent()).await
-    };
+    let start = async || programs.stack("bench", &backplane, &artifacts).await;
     let mut slots = (0..).map(|series: u64| series * 1_000_000 + 1);
     let mut first_slot = || slots.next().context("a series of slots");
     let (mut rows, mut not_held) = (Vec::new(), Vec::new());

@@ -1,17 +1,15 @@
 //! Slots on the local stack: how soon a booked one leaves the list of free ones, and what an import does to the outcomes that people
 //! wait for. [`moves`] is about people who move between slots, without the stack.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use appointment::Timestamp;
-use local_stack::application::Host;
+use local_stack::LocalStack;
 use local_stack::artifacts::Artifacts;
 use local_stack::catalogue::{SlotsProgram, until_projected};
 use local_stack::progress::Progress;
-use local_stack::{ApplicationOptions, LocalStack, Options, Ports};
 use operator::backplane::{Backplane, CatalogueKind, Country};
 use serde::Serialize;
 
@@ -69,17 +67,8 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let step = progress.noisy_step("slots");
     // With the durations that are deployed, as for `end_to_end`.
     let backplane = Backplane::load(&programs.root)?.with_catalogue(CatalogueKind::Own);
-    let artifacts =
-        if plan.packaged { Artifacts::packaged(&programs.root) } else { Artifacts::build(&programs.root, &backplane)? };
-    let options = Options {
-        root: programs.root.clone(),
-        instance: "bench-slots".to_owned(),
-        backplane: backplane.clone(),
-        ports: Ports::default(),
-        telemetry: BTreeMap::new(),
-    };
-    let application_options = ApplicationOptions::new(&programs.root, &artifacts, Host::Embedded);
-    let stack = LocalStack::start(options, application_options, &Progress::silent()).await?;
+    let artifacts = programs.artifacts(plan.packaged, &backplane)?;
+    let stack = programs.stack("bench-slots", &backplane, &artifacts).await?;
 
     let ((rate, seconds), (calm_rate, calm_seconds)) = (plan.rate, plan.beside_import);
     let bookings = rate * (seconds + 1) + calm_rate * (2 * calm_seconds + 1);
