@@ -23,8 +23,8 @@ const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#)
 /// One system for all of these tests: each sends outcomes of appointments of its own.
 async fn faulty() -> Lease<Faulty> {
     static FAULTY: Shared<Faulty> = Shared::new();
-    // Whatever is left twice waits for long, but for what no delivery can mend.
-    let patient = |durations: &mut Durations| durations.receive_delays = vec![1, 60, 60, 60, 60, 60, 60];
+    // What fails comes `DELIVERIES` times in a few seconds. Then it waits for the test to mend the fault, far from the dead letters.
+    let patient = |durations: &mut Durations| durations.receive_delays = vec![1, 1, 1, 1, 60, 60, 60];
     FAULTY.get(async || Faulty::start("confirmation", patient).await).await
 }
 
