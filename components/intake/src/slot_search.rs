@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use appointment::{Country, FieldError, FieldErrorCode, Slot, Timestamp};
+use appointment::{Country, FieldError, FieldErrorCode, Slot, Timestamp, is_catalog_name};
 use backplane::{SlotPosition, SlotSearch};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,9 +18,6 @@ const DEFAULT_DAYS: u32 = 14;
 
 /// How far a search may reach.
 const MAX_DAYS: u32 = 62;
-
-/// The longest specialty, center or practitioner, in characters.
-const MAX_TEXT: usize = 80;
 
 /// One end of the time in which to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,15 +241,7 @@ fn set<T>(parameter: &mut Option<Option<T>>, value: Result<T, FieldErrorCode>) -
 
 /// The name of a specialty, a center or a practitioner, as a catalogue may have it.
 fn name_of(text: &str) -> Result<String, FieldErrorCode> {
-    let length = text.chars().count();
-    if (1..=MAX_TEXT).contains(&length)
-        && text.trim() == text
-        && !text.chars().any(|character| character == '#' || character.is_control())
-    {
-        Ok(text.to_owned())
-    } else {
-        Err(FieldErrorCode::InvalidFormat)
-    }
+    if is_catalog_name(text) { Ok(text.to_owned()) } else { Err(FieldErrorCode::InvalidFormat) }
 }
 
 #[cfg(test)]
