@@ -1,6 +1,7 @@
 //! What tests of several areas share: WebAssembly components, built when they are first asked for, and a local stack.
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
+mod booking;
 mod browser;
 mod fresh;
 mod log;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+pub use booking::Booking;
 pub use browser::Browser;
 pub use fresh::{PATIENCE, fresh_slot};
 pub use log::lines_that_name;
