@@ -174,8 +174,8 @@ fn name(error: &Error) -> String {
         ErrorKind::Unreachable { .. } => "Unreachable".to_owned(),
         ErrorKind::Timeout => "Timeout".to_owned(),
         ErrorKind::DeadlineExceeded => "DeadlineExceeded".to_owned(),
-        ErrorKind::AnswerLost { .. } => "AnswerLost".to_owned(),
-        ErrorKind::InvalidAnswer { .. } => "InvalidAnswer".to_owned(),
+        ErrorKind::ResponseLost { .. } => "ResponseLost".to_owned(),
+        ErrorKind::InvalidResponse { .. } => "InvalidResponse".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -212,15 +212,15 @@ async fn a_call_is_repeated_only_where_that_is_safe() {
         (OnlyIfNotSent, vec![fault(500, "InternalServerError")], 1, "ServiceFault 500", UNKNOWN),
         (Safe, vec![answer(503, "<html>busy</html>"); 3], 3, "ServiceFault 503", UNKNOWN),
         (Safe, vec![Step::Cut, ok()], 2, OK, KNOWN),
-        (OnlyIfNotSent, vec![Step::Cut], 1, "AnswerLost", UNKNOWN),
+        (OnlyIfNotSent, vec![Step::Cut], 1, "ResponseLost", UNKNOWN),
         (Safe, vec![Step::CutInAnswer, ok()], 2, OK, KNOWN),
-        (OnlyIfNotSent, vec![Step::CutInAnswer], 1, "AnswerLost", UNKNOWN),
+        (OnlyIfNotSent, vec![Step::CutInAnswer], 1, "ResponseLost", UNKNOWN),
         (Safe, vec![Step::Hang, ok()], 2, OK, KNOWN),
         (OnlyIfNotSent, vec![Step::Hang], 1, "Timeout", UNKNOWN),
         // The first attempt may itself have written what the second finds.
         (Safe, vec![Step::Cut, condition()], 2, "ConditionFailed, item false", UNKNOWN),
         (Safe, vec![fault(400, "ThrottlingException"), condition()], 2, "ConditionFailed, item false", KNOWN),
-        (OnlyIfNotSent, vec![fault(400, "ThrottlingException"), Step::Cut], 2, "AnswerLost", UNKNOWN),
+        (OnlyIfNotSent, vec![fault(400, "ThrottlingException"), Step::Cut], 2, "ResponseLost", UNKNOWN),
         // Answers that no repetition changes.
         (Safe, vec![condition_with_item()], 1, "ConditionFailed, item true", KNOWN),
         (Safe, vec![canceled(&["ConditionalCheckFailed", "None"])], 1, "TransactionCanceled", KNOWN),
@@ -230,10 +230,10 @@ async fn a_call_is_repeated_only_where_that_is_safe() {
         (Safe, vec![fault(400, "RequestTimeTooSkewed")], 1, "Rejected RequestTimeTooSkewed", KNOWN),
         (Safe, vec![fault(400, "ValidationException")], 1, "Rejected ValidationException", KNOWN),
         // Answers that are none.
-        (Safe, vec![answer(200, "<html>hello</html>")], 1, "InvalidAnswer", UNKNOWN),
-        (Safe, vec![answer(404, "<html>nothing here</html>")], 1, "InvalidAnswer", UNKNOWN),
-        (Safe, vec![answer(302, "")], 1, "InvalidAnswer", UNKNOWN),
-        (Safe, vec![long()], 1, "InvalidAnswer", UNKNOWN),
+        (Safe, vec![answer(200, "<html>hello</html>")], 1, "InvalidResponse", UNKNOWN),
+        (Safe, vec![answer(404, "<html>nothing here</html>")], 1, "InvalidResponse", UNKNOWN),
+        (Safe, vec![answer(302, "")], 1, "InvalidResponse", UNKNOWN),
+        (Safe, vec![long()], 1, "InvalidResponse", UNKNOWN),
     ];
     for (retry, steps, attempts, expected, unknown) in cases {
         let case = format!("{retry:?} {:.200}", format!("{steps:?}"));
@@ -344,7 +344,7 @@ async fn put_events_tells_what_became_of_each_entry() {
     // An answer that leaves entries out must not pass for success.
     for _ in 0..2 {
         let error = events.put_events(&entries, Retry::Safe).await.unwrap_err();
-        assert_eq!(name(&error), "InvalidAnswer");
+        assert_eq!(name(&error), "InvalidResponse");
     }
 
     let seen = double.seen();
@@ -436,7 +436,7 @@ async fn publish_speaks_the_query_protocol() {
     }
     assert_eq!(
         errors.iter().map(name).collect::<Vec<_>>(),
-        ["Rejected AuthorizationError", "Rejected InvalidParameter", "InvalidAnswer"]
+        ["Rejected AuthorizationError", "Rejected InvalidParameter", "InvalidResponse"]
     );
     assert_eq!(
         errors[0].to_string(),
