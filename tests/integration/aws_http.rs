@@ -1,4 +1,4 @@
-//! The AWS client over the native transport, against a TCP double that answers, delays and breaks off as told.
+//! The AWS client over the native transport, against a TCP double that responds, delays and breaks off as its script says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -25,9 +25,9 @@ enum Step {
     Hang,
     /// Takes the request and closes the connection.
     Cut,
-    /// Closes the connection in the middle of its answer.
+    /// Closes the connection in the middle of its response.
     CutInAnswer,
-    /// Goes on answering, a byte every 10 ms, without end.
+    /// Sends a byte of the response every 10 ms, without end.
     Drip,
 }
 
@@ -44,7 +44,7 @@ fn fault(status: u16, code: &str) -> Step {
 struct Seen {
     head: String,
     body: String,
-    /// How many bytes the first read brought: all of them, where head and body left in one write.
+    /// How many bytes the first read got: all of them if head and body left in one write.
     first_read_bytes: usize,
 }
 
@@ -89,7 +89,7 @@ impl Drop for Double {
 async fn serve(mut connection: TcpStream, steps: Arc<Mutex<VecDeque<Step>>>, seen: Arc<Mutex<Vec<Seen>>>) {
     while let Some(request) = read_request(&mut connection).await {
         seen.lock().unwrap().push(request);
-        // A request that the script does not foresee fails the test by an answer that no case expects.
+        // A request that is not in the script gets a response that no case expects, and fails the test.
         let step = steps.lock().unwrap().pop_front().unwrap_or_else(|| answer(418, r#"{"__type":"Unforeseen"}"#));
         let (head, body) = match step {
             Step::Answer(status, body) => (format!("HTTP/1.1 {status} x\r\n"), body),
@@ -162,7 +162,7 @@ async fn put(client: &Client<NativeTransport>, endpoint: &Endpoint, retry: Retry
     DynamoDb::new(client, endpoint).put_item(&input, retry).await.map(drop)
 }
 
-/// The kind's name, with what tells two of a kind apart.
+/// The kind's name, with its code if it has one.
 fn name(error: &Error) -> String {
     match error.kind() {
         ErrorKind::ConditionFailed { item } => format!("ConditionFailed, item {}", item.is_some()),
@@ -207,7 +207,7 @@ async fn a_call_is_repeated_only_where_that_is_safe() {
         (OnlyIfNotSent, vec![fault(400, "TransactionConflictException"), ok()], 2, OK, KNOWN),
         (OnlyIfNotSent, vec![canceled(&["None", "TransactionConflict"]), ok()], 2, OK, KNOWN),
         (Safe, vec![fault(400, "ThrottlingException"); 3], 3, "Throttled", KNOWN),
-        // Answers that leave open what happened: repeated only where that does no harm.
+        // After these the effect is unknown: repeated only if that does no harm.
         (Safe, vec![fault(500, "InternalServerError"), ok()], 2, OK, KNOWN),
         (OnlyIfNotSent, vec![fault(500, "InternalServerError")], 1, "ServiceFault 500", UNKNOWN),
         (Safe, vec![answer(503, "<html>busy</html>"); 3], 3, "ServiceFault 503", UNKNOWN),
@@ -229,7 +229,7 @@ async fn a_call_is_repeated_only_where_that_is_safe() {
         (Safe, vec![fault(400, "InvalidSignatureException")], 1, "Rejected InvalidSignatureException", KNOWN),
         (Safe, vec![fault(400, "RequestTimeTooSkewed")], 1, "Rejected RequestTimeTooSkewed", KNOWN),
         (Safe, vec![fault(400, "ValidationException")], 1, "Rejected ValidationException", KNOWN),
-        // Answers that are none.
+        // Responses that do not follow the protocol.
         (Safe, vec![answer(200, "<html>hello</html>")], 1, "InvalidResponse", UNKNOWN),
         (Safe, vec![answer(404, "<html>nothing here</html>")], 1, "InvalidResponse", UNKNOWN),
         (Safe, vec![answer(302, "")], 1, "InvalidResponse", UNKNOWN),
@@ -303,7 +303,7 @@ async fn the_deadline_ends_a_call_whatever_its_attempts_would_still_be_allowed()
     assert!(error.took_effect_unknown());
     assert!((1..=3).contains(&double.seen().len()), "{} attempts", double.seen().len());
 
-    // No limit of an attempt is passed, yet the answer never ends.
+    // The attempt has a high limit, and the response never ends: the deadline counts.
     let double = Double::start(many(Step::Drip)).await;
     let error = put(&client(slow), &double.endpoint, Retry::Safe).await.unwrap_err();
     assert_eq!(name(&error), "DeadlineExceeded");
@@ -341,7 +341,7 @@ async fn put_events_tells_what_became_of_each_entry() {
     assert_eq!(refused, [(1, "ThrottlingException", true), (2, "MalformedDetail", false)]);
     assert!(!output.all_accepted());
 
-    // An answer that leaves entries out must not pass for success.
+    // A response that leaves entries out is not a success.
     for _ in 0..2 {
         let error = events.put_events(&entries, Retry::Safe).await.unwrap_err();
         assert_eq!(name(&error), "InvalidResponse");

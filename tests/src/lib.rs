@@ -1,4 +1,4 @@
-//! What tests of several areas share: WebAssembly components, built when they are first asked for, and a local stack.
+//! What tests of several areas share: WebAssembly components, which the first test that needs them builds, and a local stack.
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
 mod browser;
@@ -30,14 +30,14 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The file of a component of this workspace (the package's name), built as it is shipped.
+/// The file of a component of this workspace (by its package's name), built as it is shipped.
 ///
-/// Each component is built at most once a process; cargo itself sees whether anything changed since the last build. A
+/// Each component is built at most once per process; cargo itself sees whether anything changed since the last build. A
 /// second process that builds at the same time waits for cargo's lock.
 ///
 /// # Panics
 ///
-/// Where cargo cannot build it; the message holds cargo's own.
+/// If cargo cannot build it; the message contains cargo's.
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
     let file = format!("{}.wasm", name.replace('-', "_"));
@@ -45,18 +45,18 @@ pub fn component(name: &str) -> PathBuf {
     built(name, &options, Path::new("wasm32-wasip2/component").join(file))
 }
 
-/// The file of a native program of this workspace (the package's name), built as [`component`] builds, with the features
-/// that `cargo test` unites over the whole workspace: with others it would compile the dependencies anew.
+/// The file of a native program of this workspace (by its package's name), built as [`component`] builds, with the features
+/// that `cargo test` unites over the whole workspace: with others it would compile the dependencies again.
 ///
 /// # Panics
 ///
-/// Where cargo cannot build it; the message holds cargo's own.
+/// If cargo cannot build it; the message contains cargo's.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     built(name, &["--workspace", "--bin", name], Path::new("debug").join(name))
 }
 
-/// Builds something at most once a process.
+/// Builds something at most once per process.
 fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
     static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +80,7 @@ fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
     path
 }
 
-/// The target folder that this test itself was built in.
+/// The target folder of this test program.
 #[must_use]
 pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
