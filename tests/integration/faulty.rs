@@ -26,11 +26,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// As often as a fault may happen in a test.
 pub(crate) const ALWAYS: usize = usize::MAX;
 
-/// A system of its own, with faults that a test arms.
+/// A test's own system, with faults that the test arms.
 pub(crate) struct Faulty {
     pub(crate) stack: LocalStack,
     pub(crate) proxy: FaultProxy,
-    /// Where the component confirmation reaches AWS.
+    /// The endpoint at which the component confirmation reaches AWS.
     pub(crate) confirmation_endpoint: Endpoint,
 }
 
@@ -51,12 +51,12 @@ pub(crate) async fn post(url: &str, body: &Value) -> anyhow::Result<(StatusCode,
 }
 
 impl Faulty {
-    /// Starts a system of its own, which books any number.
+    /// Starts a system that books any number.
     pub(crate) async fn start(name: &'static str, change: fn(&mut Durations)) -> Self {
         Self::start_with(name, CatalogueKind::External, change).await
     }
 
-    /// Starts a system of its own. With a catalogue of its own a country has no slots yet.
+    /// Starts a system. With its own catalogue a country has no slots yet.
     pub(crate) async fn start_with(name: &'static str, catalogue: CatalogueKind, change: fn(&mut Durations)) -> Self {
         let proxy = FaultProxy::default();
         let (serving, (tell, told)) = (proxy.clone(), tokio::sync::oneshot::channel());
@@ -95,7 +95,7 @@ impl Faulty {
         Booking { insured, id: accepted["appointmentId"].as_str().unwrap().parse().unwrap(), slot }
     }
 
-    /// Cancels; the status of the answer.
+    /// Cancels; returns the status of the response.
     pub(crate) async fn cancel(&self, booking: &Booking) -> StatusCode {
         let url = format!("{}/appointments/{}/{}", self.stack.url(), booking.insured, booking.id);
         let request = http::Request::delete(url).body(Bytes::new()).unwrap();
@@ -237,7 +237,7 @@ pub(crate) struct Booking {
 }
 
 impl Booking {
-    /// The envelope of the country's answer to the request.
+    /// The envelope of the country's outcome of the request.
     pub(crate) fn outcome(&self, outcome: Outcome) -> Value {
         let country = if self.slot.is_multiple_of(2) { "PE" } else { "CL" };
         let detail = json!({

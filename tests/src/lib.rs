@@ -1,4 +1,4 @@
-//! What tests of several areas share: WebAssembly components, built when they are first asked for, and a local stack.
+//! What tests of several areas share: WebAssembly components, which the first test that needs them builds, and a local stack.
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
 mod browser;
@@ -32,15 +32,15 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The file of a component of this workspace (the package's name), built as it is shipped.
+/// The file of a component of this workspace (by its package's name), built as it is shipped.
 ///
-/// The components are built at most once a process, all of them at once: alone, each would unite other features, and cargo would
+/// The components are built at most once per process, all of them at once: alone, each would unite other features, and cargo would
 /// compile it and its dependencies a second time. Cargo itself sees whether anything changed since the last build. A second process
 /// that builds at the same time waits for cargo's lock.
 ///
 /// # Panics
 ///
-/// Where cargo cannot build it; the message holds cargo's own.
+/// If cargo cannot build it; the message contains cargo's.
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
     let file = format!("{}.wasm", name.replace('-', "_"));
@@ -49,18 +49,18 @@ pub fn component(name: &str) -> PathBuf {
     built("the components", &options).join("wasm32-wasip2/component").join(file)
 }
 
-/// The file of a native program of this workspace (the package's name), built as [`component`] builds, with the features
-/// that `cargo test` unites over the whole workspace: with others it would compile the dependencies anew.
+/// The file of a native program of this workspace (by its package's name), built as [`component`] builds, with the features
+/// that `cargo test` unites over the whole workspace: with others it would compile the dependencies again.
 ///
 /// # Panics
 ///
-/// Where cargo cannot build it; the message holds cargo's own.
+/// If cargo cannot build it; the message contains cargo's.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     built(name, &["--workspace", "--bin", name]).join("debug").join(name)
 }
 
-/// Builds something at most once a process; the folder that it was built in.
+/// Builds something at most once per process; the folder that it was built in.
 fn built(what: &str, options: &[&str]) -> PathBuf {
     static BUILT: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +83,7 @@ fn built(what: &str, options: &[&str]) -> PathBuf {
     target
 }
 
-/// The target folder that this test itself was built in.
+/// The target folder of this test program.
 #[must_use]
 pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
