@@ -1,4 +1,4 @@
-//! Compresses the files of the page, and names them by what they hold: the component embeds what this writes.
+//! Compresses the files of the page, and names them by a hash of their content. The component embeds the result.
 #![expect(clippy::expect_used, clippy::panic, reason = "a build that cannot go on ends with the reason")]
 
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const PAGE: &str = "page";
 /// The document, which is served under `/`; everything else is an asset.
 const DOCUMENT: &str = "index.html";
 
-/// Stands in the document for the folder of the assets.
+/// The placeholder in the document for the folder of the assets.
 const FOLDER: &str = "{assets}";
 
 /// Libraries of others, each with its licence.
@@ -45,7 +45,7 @@ fn main() {
         assets.push((format!("{}.js", name(&folder)), format!("/*!\n{licence}*/\n{script}").into_bytes()));
     }
 
-    // One name for all of them together, so that they may import each other by their plain names.
+    // One folder for all of them together: they import each other by their plain names.
     let mut digest = Sha256::new();
     for (name, content) in &assets {
         digest.update(name);

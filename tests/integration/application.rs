@@ -1,4 +1,4 @@
-//! The whole way of a booking: over HTTP to the components, through the emulator and the workers, and back to the list.
+//! A booking through the whole system: over HTTP to the components, through the emulator and the workers, and back to the list.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 pub(crate) use tests::{Booking, PATIENCE, fresh_slot};
 use tests::{own_stack, program, stack};
 
-/// Lists read at once while bookings are waited for. The emulator answers about a thousand calls a second in all, which the
+/// Lists read at once while bookings are waited for. The emulator serves about a thousand calls per second in all, which the
 /// bookings need more than those who ask after them.
 const LISTS_IN_FLIGHT: usize = 24;
 
 /// Names and values of a request's headers.
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// Where a request reaches the component intake.
+/// How a request reaches the component intake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryPoint {
     /// Through the Spin application's manifest.
@@ -68,8 +68,7 @@ pub(crate) async fn book_by(
     (Booking::of(&accepted), trace)
 }
 
-/// As `book`, by a client that is told to come again and does so with its own key: a burst may be more than the emulator
-/// answers within intake's budget.
+/// As `book`, by a client that repeats a `503` with the same key: the emulator may be too slow for a burst within intake's budget.
 async fn book_patiently(stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
     let (insured, trace) = (format!("{insured:05}"), format!("{:032x}", fastrand::u128(1..)));
     let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country}).to_string();
@@ -145,7 +144,7 @@ async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
     }
 }
 
-/// API Gateway and the Lambda host add nothing to an answer, and take nothing away.
+/// API Gateway and the Lambda host add nothing to a response and remove nothing from it.
 #[tokio::test]
 async fn both_ways_give_the_same_answers() {
     let stack = &*stack().await;
@@ -155,7 +154,7 @@ async fn both_ways_give_the_same_answers() {
     let json = [("content-type", "application/json"), ("accept-language", "en")];
     let long = "1".repeat(5_000);
     let requests: &[(Method, &str, Headers, &str)] = &[
-        // Not /health, which the emulator answers itself on any host.
+        // Not /health: the emulator has its own on every host.
         (Method::GET, "/openapi.yaml", &[], ""),
         (Method::HEAD, "/openapi.yaml", &[], ""),
         (Method::POST, "/appointments", &json, &booking),
@@ -213,13 +212,13 @@ async fn fifty_bookings_one_after_another() {
     }
     times.sort();
     println!("from 202 to completed, median of 50 bookings: {} ms", times[25].as_millis());
-    // Loosely, since other tests run beside it: the retry by visibility timeout alone takes longer.
+    // The limit is loose, because other tests run at the same time. A retry by the visibility timeout would take longer.
     assert!(times[25] < Duration::from_secs(5), "{times:?}");
 }
 
 #[tokio::test]
 async fn a_hundred_bookings_at_once() {
-    // Of its own: a burst is more than the emulator answers in time, and the other tests' clients are less patient.
+    // Its own stack: the emulator is too slow for a burst, and the clients of the other tests are less patient.
     let stack = &own_stack("burst").await;
     let bookings = join_all((0..100).map(|person| {
         let country = if person % 2 == 0 { "PE" } else { "CL" };

@@ -1,4 +1,4 @@
-//! The AWS client over the native transport, against a TCP double that answers, delays and breaks off as told.
+//! The AWS client over the native transport, against a TCP double that responds, delays and breaks off as its script says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -25,9 +25,9 @@ enum Step {
     Hang,
     /// Takes the request and closes the connection.
     Cut,
-    /// Closes the connection in the middle of its answer.
+    /// Closes the connection in the middle of its response.
     CutInAnswer,
-    /// Goes on answering, a byte every 10 ms, without end.
+    /// Sends a byte of the response every 10 ms, without end.
     Drip,
 }
 
@@ -44,7 +44,7 @@ fn fault(status: u16, code: &str) -> Step {
 struct Seen {
     head: String,
     body: String,
-    /// How many bytes the first read brought: all of them, where head and body left in one write.
+    /// How many bytes the first read got: all of them if head and body left in one write.
     first_read_bytes: usize,
 }
 
@@ -89,7 +89,7 @@ impl Drop for Double {
 async fn serve(mut connection: TcpStream, steps: Arc<Mutex<VecDeque<Step>>>, seen: Arc<Mutex<Vec<Seen>>>) {
     while let Some(request) = read_request(&mut connection).await {
         seen.lock().unwrap().push(request);
-        // A request that the script does not foresee fails the test by an answer that no case expects.
+        // A request that is not in the script gets a response that no case expects, and fails the test.
         let step = steps.lock().unwrap().pop_front().unwrap_or_else(|| answer(418, r#"{"__type":"Unforeseen"}"#));
         let (head, body) = match step {
             Step::Answer(status, body) => (format!("HTTP/1.1 {status} x\r\n"), body),
@@ -162,7 +162,7 @@ async fn put(client: &Client<NativeTransport>, endpoint: &Endpoint, retry: Retry
     DynamoDb::new(client, endpoint).put_item(&input, retry).await.map(drop)
 }
 
-/// The kind's name, with what tells two of a kind apart.
+/// The kind's name, with its code if it has one.
 fn name(error: &Error) -> String {
     match error.kind() {
         ErrorKind::ConditionFailed { item } => format!("ConditionFailed, item {}", item.is_some()),
@@ -174,8 +174,8 @@ fn name(error: &Error) -> String {
         ErrorKind::Unreachable { .. } => "Unreachable".to_owned(),
         ErrorKind::Timeout => "Timeout".to_owned(),
         ErrorKind::DeadlineExceeded => "DeadlineExceeded".to_owned(),
-        ErrorKind::AnswerLost { .. } => "AnswerLost".to_owned(),
-        ErrorKind::InvalidAnswer { .. } => "InvalidAnswer".to_owned(),
+        ErrorKind::ResponseLost { .. } => "ResponseLost".to_owned(),
+        ErrorKind::InvalidResponse { .. } => "InvalidResponse".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -207,20 +207,20 @@ async fn a_call_is_repeated_only_where_that_is_safe() {
         (OnlyIfNotSent, vec![fault(400, "TransactionConflictException"), ok()], 2, OK, KNOWN),
         (OnlyIfNotSent, vec![canceled(&["None", "TransactionConflict"]), ok()], 2, OK, KNOWN),
         (Safe, vec![fault(400, "ThrottlingException"); 3], 3, "Throttled", KNOWN),
-        // Answers that leave open what happened: repeated only where that does no harm.
+        // After these the effect is unknown: repeated only if that does no harm.
         (Safe, vec![fault(500, "InternalServerError"), ok()], 2, OK, KNOWN),
         (OnlyIfNotSent, vec![fault(500, "InternalServerError")], 1, "ServiceFault 500", UNKNOWN),
         (Safe, vec![answer(503, "<html>busy</html>"); 3], 3, "ServiceFault 503", UNKNOWN),
         (Safe, vec![Step::Cut, ok()], 2, OK, KNOWN),
-        (OnlyIfNotSent, vec![Step::Cut], 1, "AnswerLost", UNKNOWN),
+        (OnlyIfNotSent, vec![Step::Cut], 1, "ResponseLost", UNKNOWN),
         (Safe, vec![Step::CutInAnswer, ok()], 2, OK, KNOWN),
-        (OnlyIfNotSent, vec![Step::CutInAnswer], 1, "AnswerLost", UNKNOWN),
+        (OnlyIfNotSent, vec![Step::CutInAnswer], 1, "ResponseLost", UNKNOWN),
         (Safe, vec![Step::Hang, ok()], 2, OK, KNOWN),
         (OnlyIfNotSent, vec![Step::Hang], 1, "Timeout", UNKNOWN),
         // The first attempt may itself have written what the second finds.
         (Safe, vec![Step::Cut, condition()], 2, "ConditionFailed, item false", UNKNOWN),
         (Safe, vec![fault(400, "ThrottlingException"), condition()], 2, "ConditionFailed, item false", KNOWN),
-        (OnlyIfNotSent, vec![fault(400, "ThrottlingException"), Step::Cut], 2, "AnswerLost", UNKNOWN),
+        (OnlyIfNotSent, vec![fault(400, "ThrottlingException"), Step::Cut], 2, "ResponseLost", UNKNOWN),
         // Answers that no repetition changes.
         (Safe, vec![condition_with_item()], 1, "ConditionFailed, item true", KNOWN),
         (Safe, vec![canceled(&["ConditionalCheckFailed", "None"])], 1, "TransactionCanceled", KNOWN),
@@ -229,11 +229,11 @@ async fn a_call_is_repeated_only_where_that_is_safe() {
         (Safe, vec![fault(400, "InvalidSignatureException")], 1, "Rejected InvalidSignatureException", KNOWN),
         (Safe, vec![fault(400, "RequestTimeTooSkewed")], 1, "Rejected RequestTimeTooSkewed", KNOWN),
         (Safe, vec![fault(400, "ValidationException")], 1, "Rejected ValidationException", KNOWN),
-        // Answers that are none.
-        (Safe, vec![answer(200, "<html>hello</html>")], 1, "InvalidAnswer", UNKNOWN),
-        (Safe, vec![answer(404, "<html>nothing here</html>")], 1, "InvalidAnswer", UNKNOWN),
-        (Safe, vec![answer(302, "")], 1, "InvalidAnswer", UNKNOWN),
-        (Safe, vec![long()], 1, "InvalidAnswer", UNKNOWN),
+        // Responses that do not follow the protocol.
+        (Safe, vec![answer(200, "<html>hello</html>")], 1, "InvalidResponse", UNKNOWN),
+        (Safe, vec![answer(404, "<html>nothing here</html>")], 1, "InvalidResponse", UNKNOWN),
+        (Safe, vec![answer(302, "")], 1, "InvalidResponse", UNKNOWN),
+        (Safe, vec![long()], 1, "InvalidResponse", UNKNOWN),
     ];
     for (retry, steps, attempts, expected, unknown) in cases {
         let case = format!("{retry:?} {:.200}", format!("{steps:?}"));
@@ -303,7 +303,7 @@ async fn the_deadline_ends_a_call_whatever_its_attempts_would_still_be_allowed()
     assert!(error.took_effect_unknown());
     assert!((1..=3).contains(&double.seen().len()), "{} attempts", double.seen().len());
 
-    // No limit of an attempt is passed, yet the answer never ends.
+    // The attempt has a high limit, and the response never ends: the deadline counts.
     let double = Double::start(many(Step::Drip)).await;
     let error = put(&client(slow), &double.endpoint, Retry::Safe).await.unwrap_err();
     assert_eq!(name(&error), "DeadlineExceeded");
@@ -341,10 +341,10 @@ async fn put_events_tells_what_became_of_each_entry() {
     assert_eq!(refused, [(1, "ThrottlingException", true), (2, "MalformedDetail", false)]);
     assert!(!output.all_accepted());
 
-    // An answer that leaves entries out must not pass for success.
+    // A response that leaves entries out is not a success.
     for _ in 0..2 {
         let error = events.put_events(&entries, Retry::Safe).await.unwrap_err();
-        assert_eq!(name(&error), "InvalidAnswer");
+        assert_eq!(name(&error), "InvalidResponse");
     }
 
     let seen = double.seen();
@@ -436,7 +436,7 @@ async fn publish_speaks_the_query_protocol() {
     }
     assert_eq!(
         errors.iter().map(name).collect::<Vec<_>>(),
-        ["Rejected AuthorizationError", "Rejected InvalidParameter", "InvalidAnswer"]
+        ["Rejected AuthorizationError", "Rejected InvalidParameter", "InvalidResponse"]
     );
     assert_eq!(
         errors[0].to_string(),

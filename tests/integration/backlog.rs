@@ -14,7 +14,7 @@ use tests::workspace;
 use crate::faulty::{Faulty, PATIENCE};
 use crate::race::{rows, send};
 
-/// A second here is twenty in production: ten minutes of a backlog are half a minute.
+/// A second here is twenty in production: half a minute is a backlog of ten minutes.
 const SCALE: u64 = 20;
 
 /// How long the country's database is held.

@@ -51,7 +51,7 @@ fn an_outage_of_half_an_hour_fails_nobody() {
             "{queue}: a pause between two receives"
         );
         let by_functions = durations.receive_delays.iter().sum();
-        // Where a function crashes, or its call to set the visibility fails.
+        // If a function crashes, or its call to set the visibility fails.
         let by_queue = u64::from(receives - 1) * durations.visibility_timeout;
         for outage in [by_functions, by_queue].map(Duration::from_secs) {
             assert!(outage > Duration::from_secs(30 * 60), "{queue} gives up after {outage:?}");
@@ -59,8 +59,8 @@ fn an_outage_of_half_an_hour_fails_nobody() {
     }
 }
 
-/// What passes until a message comes again after an outage of 10 s, with the time that the deliveries in it take: two calls of
-/// the database that each wait for a connection and an answer.
+/// How long it takes until a message is delivered again after an outage of 10 s. Each delivery during the outage takes two calls of the
+/// database, which wait for a connection and for a response.
 #[test]
 fn a_blip_of_ten_seconds_costs_less_than_a_minute() {
     let delays: ReceiveDelays = backplane().durations.receive_delays_setting().parse().unwrap();
@@ -89,8 +89,8 @@ fn longest_in_a_queue(durations: &Durations, receives: u32) -> u64 {
 }
 
 /// Nobody is told `failed` as long as a decision can be under way: through the country's queue, EventBridge and
-/// SQS_CONFIRMATION. It may have been brought about by the last publication alone, so that the last delay alone is longer than
-/// that. Then its country is asked for as long as a dead letter can bring one about.
+/// SQS_CONFIRMATION. Only the last publication may have caused it, so the last delay alone is longer than that. After that the
+/// country is asked for as long as a dead letter can still cause a decision.
 #[test]
 fn nothing_is_given_up_that_is_under_way() {
     let backplane = backplane();
@@ -174,7 +174,7 @@ fn durations_fit_each_other_and_the_limits_of_aws() {
         assert!(durations.visibility_timeout >= durations.worker_timeout);
         assert!(durations.visibility_timeout >= durations.confirmation_timeout);
         assert!(durations.republish_interval <= *durations.republish_delays.first().unwrap());
-        // The host keeps back 2 s to set a message's visibility, and 300 ms to answer Lambda; the component has 4 s.
+        // The host reserves 2 s to set a message's visibility, and 300 ms for its response to Lambda; the component has 4 s.
         assert!(durations.confirmation_timeout as f64 >= 4.0 + 2.0 + 0.3, "the component is cut off");
     }
     assert_eq!(local.republish_delays.len(), deployed.republish_delays.len(), "the number of attempts is no duration");
@@ -431,9 +431,9 @@ const INTAKE: &[&str] = &[
     "query free-by-practitioner",
 ];
 
-/// Who may do what, in full: each call by each principal, with the signature and the policy checked. What does not stand
-/// in a principal's row is refused; and each action that a policy grants is needed by a call that stands there, so that
-/// neither a right too many nor one too few goes unnoticed.
+/// Who may do what, in full: each call by each principal, with the signature and the policy checked. A call that is not in a
+/// principal's row is refused, and each action that a policy grants is needed by a call in the row. So the test finds a permission
+/// too many and one too few.
 #[tokio::test]
 async fn each_principal_may_do_its_work_and_nothing_else() {
     let (ministack, backplane, provisioned) = provisioned("backplane-rights").await;
@@ -490,7 +490,7 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     assert_eq!(table.keys().cloned().collect::<BTreeSet<_>>(), principals);
 
     let endpoint = ministack.endpoint().unwrap();
-    // A file that there is not is refused to whoever may not list the bucket.
+    // S3 refuses a missing file to a principal that may not list the bucket.
     for (name, call) in &calls {
         if name.starts_with("write a ") {
             perform(&emulator::root(endpoint.clone()), call).await.unwrap();
@@ -537,7 +537,7 @@ async fn each_principal_may_do_its_work_and_nothing_else() {
     println!("{allowed_calls} calls of {} principals were allowed, {refused_calls} were refused", table.len());
 }
 
-/// The IAM action that a call needs.
+/// The IAM action of a call.
 fn action(service: &str, operation: &str) -> String {
     match (service, operation) {
         ("s3", "GET") => "s3:GetObject".to_owned(),
@@ -628,7 +628,7 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
     for (queue, url) in &provisioned.queue_urls {
         let handle = json!({"QueueUrl": url, "ReceiptHandle": "nobody's"});
         let visibility = json!({"QueueUrl": url, "ReceiptHandle": "nobody's", "VisibilityTimeout": 1});
-        // Without a long poll of its own, which the confirmation queue has.
+        // Without waiting: only the confirmation queue is polled for long.
         let receive = json!({"QueueUrl": url, "WaitTimeSeconds": 0});
         let attributes = json!({"QueueUrl": url, "AttributeNames": ["All"]});
         for (name, operation, input) in [

@@ -56,7 +56,7 @@ impl Seen {
     }
 }
 
-/// The API as a page calls it.
+/// A call of the API by a page.
 struct Page<'a> {
     browser: &'a Browser,
     api: String,

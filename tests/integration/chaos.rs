@@ -38,7 +38,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(300);
 /// Requests of people that are under way at once.
 const IN_FLIGHT: usize = 24;
 
-/// How much is broken for each booking at most. By time alone, a busy machine would meet more faults than any queue repeats.
+/// The most faults per booking. If only time counted, a busy machine would meet more faults than a queue repeats messages.
 const FAULTS_PER_BOOKING: usize = 2;
 
 /// What is done, and how much of it.
@@ -102,8 +102,8 @@ impl<'a> Edge<'a> {
         *host = Self::host(self.faulty, &self.intake_endpoint, Some(port)).await;
     }
 
-    /// Asks until there is an answer that is not 503: with the same key, as the problem says. Of a request that was cut off
-    /// nobody knows whether it took effect.
+    /// Repeats the request until the response is not 503, with the same key, as the problem says. A request that was cut off may have
+    /// taken effect.
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
         let started = Instant::now();
         let mut ceiling = Duration::from_secs(1);
@@ -207,7 +207,7 @@ impl<'a> Person<'a> {
         (status == StatusCode::ACCEPTED).then(|| self.accepted(&answer, slot, Some(&original.id)))
     }
 
-    /// Whether the wish to cancel was accepted. It is not where the country had already refused the request.
+    /// Whether the cancellation was accepted. It is not if the country had already refused the request.
     async fn cancels(&self, appointment: &Accepted) -> bool {
         let (status, answer) = self.edge.ask(Method::DELETE, &self.path(appointment), &[], "").await;
         let known = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::CONFLICT];
@@ -228,7 +228,7 @@ impl<'a> Person<'a> {
         false
     }
 
-    /// Posts under a key that this request alone has.
+    /// Posts with a key of its own.
     async fn posts(&self, path: &str, what: &str, body: &Value) -> (StatusCode, Value) {
         let key = format!("chaos-{}-{what}", self.number);
         let headers = [("content-type", "application/json"), ("idempotency-key", &*key)];
@@ -246,7 +246,7 @@ impl<'a> Person<'a> {
     }
 }
 
-/// Breaks something about every fifth of a second, as long as there are permits, until it is told to stop; says what it broke.
+/// Breaks something about every fifth of a second, as long as there are permits, until it is stopped; returns what it broke.
 async fn break_things(
     edge: &Edge<'_>,
     mut rng: Rng,
@@ -332,7 +332,7 @@ fn kill_a_function(stack: &LocalStack, rng: &mut Rng) {
     }
 }
 
-/// Opens slots 1 to `slots` in both countries. The import has tests of its own.
+/// Opens slots 1 to `slots` in both countries. The import has its own tests.
 async fn offer_slots(stack: &LocalStack, slots: u64) {
     for country in ["PE", "CL"] {
         let mut connection = connect(stack.services().database_url(country).unwrap()).await.unwrap();

@@ -218,7 +218,7 @@ impl Evidence {
     /// gave back.
     fn of_booking(&self, booking: &Accepted, accepted: &[Accepted]) -> Option<String> {
         let mut line = vec![booking];
-        // Each one is accepted after the one that it replaces.
+        // Each appointment is accepted after the one that it replaces.
         let mut next = 0;
         while let Some(original) = line.get(next) {
             line.extend(accepted.iter().filter(|other| other.replaces.as_ref() == Some(&original.id)));
@@ -273,7 +273,7 @@ fn announcements(id: &str, row: &Value, announced: &[Value]) -> Vec<String> {
     for (position, entry) in (1..).zip(row["history"]["L"].as_array().unwrap()) {
         let entry = &entry["M"];
         let status = text(&entry["status"]);
-        // Intake's own changes are answered to the person, and not announced.
+        // Intake's own changes are in its response to the person, and not announced.
         if !["pending", "cancelling"].contains(&status) {
             let successor = if status == "cancelled" { text(&row["replacedBy"]) } else { "" };
             changes.insert((position, text(&entry["eventId"]), status, text(&entry["reason"]), successor));

@@ -21,7 +21,7 @@ use crate::openapi::{set_up, text_of};
 use crate::slots_table::booked;
 use crate::states::client;
 
-/// Where a client's sources are.
+/// The folder of a client's sources.
 fn sources(language: &str) -> PathBuf {
     workspace().join("tests/contract").join(language)
 }

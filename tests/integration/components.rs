@@ -45,18 +45,17 @@ impl Sent {
 
 const SNS_ANSWER: &str = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
 
-/// Stands in a scripted body for the appointment id of the request that it answers.
+/// The placeholder in a scripted body for the appointment id of the request.
 pub(crate) const OWN_ID: &str = "{own appointment id}";
 
-/// A double of DynamoDB, SNS and EventBridge: it answers each operation as it was told, else with success. Of several
-/// answers of an operation each is given once, in their order, and the last one from then on. An answer of 0 is none: the
-/// connection breaks.
+/// A double of DynamoDB, SNS and EventBridge: each operation gets its scripted responses in their order, and the last one from then
+/// on; without a script it succeeds. With the status 0 there is no response: the connection breaks.
 pub(crate) struct Double {
     pub(crate) url: String,
     pub(crate) sent: Arc<Mutex<Vec<Sent>>>,
     /// How many connections it has taken.
     pub(crate) connections: Arc<AtomicUsize>,
-    /// How long it lets an operation wait for its answer.
+    /// How long an operation waits for its response.
     pub(crate) delays: Delays,
     task: tokio::task::JoinHandle<()>,
 }
@@ -150,7 +149,7 @@ pub(crate) async fn host(double: &Double) -> Served {
     host_with(&double.url, &double.url, &[]).await
 }
 
-/// Intake, with these values of variables beside, or in place of, those of the double.
+/// Intake with the double's variables, and with these in addition or instead.
 pub(crate) async fn host_with(dynamodb: &str, others: &str, variables: &[(&str, &str)]) -> Served {
     Served::start(variables_with(dynamodb, others, variables)).await
 }
@@ -214,7 +213,7 @@ impl Confirmation {
         Self::start_with(endpoint, key, secret, session, &[]).await
     }
 
-    /// As [`Self::start`], with these values of variables in place of the manifest's.
+    /// As [`Self::start`], with these variables instead of the manifest's.
     pub(crate) async fn start_with(
         endpoint: &str,
         key: &str,
@@ -247,12 +246,12 @@ impl Confirmation {
         Self { executor: Executor::new(Arc::new(application)), lines }
     }
 
-    /// Hands over a message of the queue; whether it is done with.
+    /// Delivers a message of the queue; returns whether it may be deleted.
     pub(crate) async fn deliver(&self, body: &str) -> bool {
         matches!(self.handle(body).await, Ok(MessageAction::Delete))
     }
 
-    /// Hands over a message of the queue; what the queue is told.
+    /// Delivers a message of the queue; returns what the component tells the queue.
     pub(crate) async fn handle(&self, body: &str) -> Result<MessageAction, MessageFailure> {
         let message = Message { id: None, message_attributes: Vec::new(), body: Some(body.to_owned()) };
         self.executor.handle_message("confirmation", message, DEFAULT_REQUEST_TIMEOUT).await
@@ -300,7 +299,7 @@ async fn a_booking_is_one_signed_write_and_one_signed_publication() {
     assert!(message["traceparent"].as_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
 }
 
-/// What leaves in two writes waits for the peer's delayed acknowledgement: about 44 ms a message.
+/// A message that leaves in two writes waits for the peer's delayed acknowledgement, about 44 ms.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_and_each_answer_leaves_in_one_piece() {
     let dynamodb = RawDouble::start("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", usize::MAX).await;
@@ -338,7 +337,7 @@ async fn each_request_and_each_answer_leaves_in_one_piece() {
     }
 }
 
-/// The text of a message whose body is as long as its `Content-Length` says.
+/// The text of a message if its whole body, as long as `Content-Length` says, is there.
 fn assert_whole(message: &str) {
     let (head, body) = message.split_once("\r\n\r\n").expect("a head");
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a Content-Length");
@@ -431,7 +430,7 @@ async fn health_answers_without_a_call() {
     assert!(double.operations().is_empty());
 }
 
-/// A status and a body that the double answers.
+/// A status and a body of the double's response.
 pub(crate) type Scripted = (u16, String);
 
 /// The private route of the component confirmation.
@@ -468,7 +467,7 @@ pub(crate) fn row(status: &str, event_id: &str) -> Value {
     })
 }
 
-/// What DynamoDB answers where a condition fails on a row, or on none.
+/// DynamoDB's response if a condition fails on a row, or if there is no row.
 pub(crate) fn condition_failed(row: Option<Value>) -> (u16, String) {
     let mut body = json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"});
     if let Some(row) = row {
@@ -517,8 +516,8 @@ async fn an_outcome_is_applied_once_and_announced() {
     }
 }
 
-/// An error of its own says that no later delivery can mend the message, so that its host lets it come again soon. What a later
-/// delivery may mend is left.
+/// A separate error says that no later delivery can process the message; its host then has it delivered again soon. A message that a
+/// later delivery may process is left on the queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_without_sense_is_an_error_and_changes_nothing() {
     let double = Double::start(&[]).await;
@@ -534,7 +533,7 @@ async fn a_message_without_sense_is_an_error_and_changes_nothing() {
     assert!(matches!(confirmation.handle(&completed()).await, Ok(MessageAction::Leave)));
 }
 
-/// `spin.toml` gives its credentials a default, for the edge: where it runs, an empty one is a fault of the set-up.
+/// `spin.toml` gives its credentials a default, for the edge. Where the component runs, an empty value is a mistake of the set-up.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_credentials_a_message_is_left() {
     let double = Double::start(&[]).await;
@@ -564,12 +563,12 @@ async fn the_republisher_refuses_what_is_not_its_schedule() {
 }
 
 /// Each shard's one row is handled as its status and its attempt say. `spin.toml` has four shards, read with those of what was
-/// given up, and six delays, so that the sixth turn gives up in place of publishing.
+/// given up, and six delays: the sixth call gives up instead of publishing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unanswered_command_is_published_again_or_given_up() {
     const SHARDS: usize = 9;
     const OTHER_ID: &str = "01890f3e-71c4-7a07-9d3a-7f6a1f0b6c55";
-    /// What the table and the topic answer, then what is called, reported and counted.
+    /// The responses of table and topic, then what is called, reported and counted.
     type Case<'a> = (&'a str, Scripted, Scripted, Scripted, &'a [&'a str], Value, Option<&'a str>);
     let indexed = |shard: &str, status: &str, attempt: u32| {
         let row = json!({
@@ -608,7 +607,7 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
         ("cancellation", indexed(waiting, "cancelling", 4), taken("cancelling"), sns.clone(), publish, json!([9, 0, false]), Some("5")),
         ("moved meanwhile", indexed(waiting, "pending", 0), gone, sns.clone(), &["Query", "UpdateItem"], json!([0, 0, false]), None),
         ("topic is away", indexed(waiting, "pending", 2), just_taken("pending"), away.clone(), unpublished, json!([0, 0, false]), Some("2")),
-        // It may have been published all the same, so that nobody is told that it failed before an outcome would have come.
+        // It may have been published all the same. Nobody is told that it failed before an outcome would have come.
         ("topic is away for long", indexed(waiting, "pending", 2), taken("pending"), away.clone(), unpublished, json!([0, 0, false]), Some("5")),
         ("cancellation without topic", indexed(waiting, "cancelling", 2), just_taken("cancelling"), away.clone(), unpublished, json!([0, 0, false]), Some("2")),
         ("the same for long", indexed(waiting, "cancelling", 2), taken("cancelling"), away, unpublished, json!([0, 9, false]), Some("0")),

@@ -1,4 +1,4 @@
-//! The function behind SQS_CONFIRMATION: what one record of a batch suffers is no other record's.
+//! The function behind SQS_CONFIRMATION: a fault of one record of a batch affects no other record.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,7 +20,7 @@ use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, fresh_slot, history, insu
 
 const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#);
 
-/// One system for all of these tests: each sends outcomes of appointments of its own.
+/// One system for all of these tests: each sends outcomes of its own appointments.
 async fn faulty() -> Lease<Faulty> {
     static FAULTY: Shared<Faulty> = Shared::new();
     // What fails comes `DELIVERIES` times in a few seconds. Then it waits for the test to mend the fault, far from the dead letters.
@@ -28,7 +28,7 @@ async fn faulty() -> Lease<Faulty> {
     FAULTY.get(async || Faulty::start("confirmation", patient).await).await
 }
 
-/// As many appointments as a batch has records, in the table alone: no country was told, and nobody is going to tell it.
+/// As many appointments as a batch has records, only in the table: no country gets a command for them.
 async fn ten_pending(faulty: &Faulty) -> Vec<Booking> {
     let services = faulty.stack.services();
     let root = Credentials::from_keys("test", "test", None);
@@ -50,7 +50,7 @@ async fn ten_pending(faulty: &Faulty) -> Vec<Booking> {
     .await
 }
 
-/// Puts messages on SQS_CONFIRMATION in one call, as many as a batch takes.
+/// Puts messages on SQS_CONFIRMATION in one call, at most a batch of them.
 async fn send(faulty: &Faulty, bodies: impl IntoIterator<Item = String>) {
     let services = faulty.stack.services();
     let queue = services.queue_url(&services.backplane().confirmation_queue.name).unwrap();
@@ -90,7 +90,7 @@ fn came_without_the_others(faulty: &Faulty, booking: &Booking) {
     assert!(times < DELIVERIES - 1, "{} came {times} times", booking.id);
 }
 
-/// The processes of the function `appointment-update` of one stack alone, by where they reach AWS.
+/// The processes of the function `appointment-update` of one stack, which their AWS endpoint identifies.
 pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<i32> {
     let name = &stack.services().backplane().confirmation.function;
     let own = [format!("AWS_LAMBDA_FUNCTION_NAME={name}"), format!("AWS_ENDPOINT_URL={endpoint}")];
@@ -101,7 +101,7 @@ pub(crate) fn update_processes(stack: &LocalStack, endpoint: &Endpoint) -> Vec<i
 async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
     let faulty = &*faulty().await;
     let bookings = ten_pending(faulty).await;
-    // One record waits for its table, so that the batch is not done.
+    // One record waits for its table: the batch is not done.
     let armed = faulty.arm("confirmation", "UpdateItem", bookings[0].slot, Action::Silence, ALWAYS);
     send(faulty, completed(&bookings)).await;
     armed.has_happened().await;
@@ -113,7 +113,7 @@ async fn a_function_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
     join_all(bookings.iter().map(|booking| applied_once(faulty, booking))).await;
 }
 
-/// It is in the dead-letter queue after seven short pauses, where with the growing ones it would come after minutes.
+/// It is in the dead-letter queue after seven short pauses. With the growing pauses it would take minutes.
 #[tokio::test]
 async fn a_poison_record_costs_the_other_nine_nothing() {
     let faulty = &*faulty().await;

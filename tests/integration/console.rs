@@ -1,4 +1,4 @@
-//! The console of a stack that runs: whom it lets in, what it tells, and, in a real browser, what one sees and does there.
+//! The console of a running stack: who gets in, what it shows, and, in a real browser, what one can see and do there.
 
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ async fn the_console_answers_who_knows_its_address_and_nobody_else() {
             assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{method} {wrong}/{route}");
             assert!(json_of(&refused)["error"].as_str().unwrap().contains("cargo xtask up"), "{refused:?}");
         }
-        // A name that somebody pointed to this machine, and a page of another site.
+        // A foreign name that resolves to this machine, and a page of another site.
         let address = format!("{url}{route}");
         let rebound = ask(method.clone(), &address, &[("host", "evil.example")]).await;
         assert_eq!(rebound.status(), StatusCode::MISDIRECTED_REQUEST, "{method} {route}");

@@ -19,7 +19,7 @@ fn appointment_path() -> String {
     format!("/appointments/00123/{ID}")
 }
 
-/// Asks a component of its own, whose AWS is scripted, and checks what holds for every answer.
+/// Calls a component with a scripted AWS, and checks what holds for every response.
 async fn ask(
     script: &[(&str, u16, String)],
     method: Method,
@@ -33,7 +33,7 @@ async fn ask(
     (status, headers, body, double)
 }
 
-/// Calls, and checks that `docs/openapi.yaml` promises the answer.
+/// Calls, and checks that `docs/openapi.yaml` describes the response.
 pub(crate) async fn promised(
     host: &Served,
     method: Method,
@@ -271,7 +271,7 @@ async fn a_list_is_one_consistent_read_of_a_page_newest_first() {
     let query = double.sent.lock().unwrap()[0].json();
     assert_eq!(query["ExclusiveStartKey"], json!({"insuredId": {"S": "00123"}, "sk": listed(8)["sk"]}));
 
-    // The partition comes from the path, so that another person's cursor shows nothing of that person.
+    // The partition comes from the path: another person's cursor shows nothing of that person.
     let other = format!("/appointments/00124?cursor={cursor}");
     let (_, _, _, double) = ask(&[page(&[], None)], Method::GET, &other, &[], "").await;
     let query = double.sent.lock().unwrap()[0].json();
@@ -351,7 +351,7 @@ async fn a_list_names_every_parameter_at_fault_and_reads_nothing() {
         let (status, _, problem) = call(&host, Method::GET, &format!("/appointments/00123?{query}"), &[], "").await;
         assert_eq!((status.as_u16(), problem["code"].as_str()), (414, Some("query_too_long")), "{query}");
     }
-    // The same cursor in version 1 is fine, so that the one above fails for its version.
+    // The same cursor in version 1 is valid: the one above fails because of its version.
     let path = format!("/appointments/00123?cursor={}", version_2.replacen("Ag", "AQ", 1));
     assert_eq!(call(&host, Method::GET, &path, &[], "").await.0, StatusCode::OK);
 }
@@ -405,11 +405,10 @@ async fn head_answers_like_get_without_a_body() {
     }
 }
 
-/// A case's name, what the table answers to `UpdateItem`, the answer's status, the state or problem that it tells, and what
-/// is called.
+/// A case's name, the table's responses to `UpdateItem`, the status of the component's response, its state or problem, and the calls.
 type Cancellation<'a> = (&'a str, Vec<Scripted>, u16, &'a str, &'a [&'a str]);
 
-/// What a state answers to `DELETE`, and what is called for it.
+/// The response to `DELETE` in a state, and the calls that it takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_is_one_conditional_write_and_one_publication() {
     let moved = (200, json!({"Attributes": row("cancelling", EVENT_ID)}).to_string());
@@ -466,7 +465,7 @@ async fn a_cancellation_is_one_conditional_write_and_one_publication() {
     assert_eq!(double.operations(), ["UpdateItem", "Publish", "Publish", "Publish", "UpdateItem"]);
 }
 
-/// What DynamoDB answers where a transaction is cancelled for its first item.
+/// DynamoDB's response if a transaction is cancelled because of its first item.
 fn cancelled(code: &str, item: Option<Value>) -> Scripted {
     let mut reason = json!({"Code": code});
     if let Some(item) = item {
@@ -485,8 +484,8 @@ fn key_item(id: &str, slot: u64) -> Value {
     })
 }
 
-/// A case's name, what the table answers to `TransactWriteItems`, the answer's status, its `Idempotency-Replayed`, how many
-/// transactions are tried, and whether the booking is published.
+/// A case's name, the table's responses to `TransactWriteItems`, the status of the component's response, its
+/// `Idempotency-Replayed`, how many transactions are tried, and whether the booking is published.
 type Keyed<'a> = (&'a str, Vec<Scripted>, u16, Option<&'a str>, usize, bool);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -620,7 +619,7 @@ async fn a_body_that_does_not_arrive_ends_the_request() {
     assert!(double.operations().is_empty());
 }
 
-/// Whoever sends slowly takes nothing from others: here a byte at a time, so that no body is ever silent.
+/// A client that sends slowly does not delay others. Here it sends one byte at a time: no body is ever silent.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_bodies_that_trickle_leave_the_service_to_others() {
     let double = Double::start(&[]).await;

@@ -17,7 +17,7 @@ fn allowed(headers: &HeaderMap) -> Option<&str> {
     headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap())
 }
 
-/// The members of a header's list.
+/// The elements of a header's list.
 fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
     headers[name].to_str().unwrap().split(',').map(|member| member.trim().to_lowercase()).collect()
 }

@@ -1,4 +1,4 @@
-//! `deploy/`: what the manifests name is what the application has. And RELEASING.md: the version is the same everywhere.
+//! The manifests in `deploy/` give the application's variables, and every place that names the version names the same one.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +27,8 @@ fn variables() -> (BTreeSet<String>, BTreeSet<String>) {
     (all, required)
 }
 
-/// Spin asks for every variable of the manifest that has no default, of whichever component: at the edge, where intake alone
-/// runs (`--component-id intake`), all of those are its own.
+/// Spin asks for every variable without a default, whichever component uses it. At the edge only the public components run
+/// (`--component-id intake`), so intake has to use all of them.
 #[test]
 fn the_edge_needs_no_variable_of_the_component_that_it_does_not_run() {
     let manifest: toml::Table = read("spin.toml").parse().unwrap();
@@ -36,7 +36,7 @@ fn the_edge_needs_no_variable_of_the_component_that_it_does_not_run() {
     let (_, required) = variables();
     for name in required {
         let name = name.strip_prefix("SPIN_VARIABLE_").unwrap().to_ascii_lowercase();
-        assert!(of_intake.contains(&format!("{{{{ {name} }}}}")), "{name} is required, and none of intake's");
+        assert!(of_intake.contains(&format!("{{{{ {name} }}}}")), "{name} is required, and intake does not use it");
     }
     let private = manifest["trigger"]["http"].as_array().unwrap().iter();
     let of_confirmation: Vec<_> =
@@ -45,8 +45,19 @@ fn the_edge_needs_no_variable_of_the_component_that_it_does_not_run() {
     assert_eq!(of_confirmation.len(), 1);
 }
 
+/// The variables that the public components use in `spin.toml`, as the environment names them.
+fn variables_at_the_edge() -> BTreeSet<String> {
+    let manifest: toml::Table = read("spin.toml").parse().unwrap();
+    let used = |component: &str| -> Vec<String> {
+        let variables = manifest["component"][component]["variables"].to_string();
+        let templates = variables.split("{{ ").skip(1).map(|rest| rest.split_once(" }}").unwrap().0);
+        templates.map(|name| format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase())).collect()
+    };
+    [used("intake"), used("booking-page")].concat().into_iter().collect()
+}
+
 #[test]
-fn the_spin_app_gives_every_variable_that_is_required() {
+fn the_spin_app_gives_every_variable_of_the_public_components() {
     let (all, required) = variables();
     let manifest = read("deploy/spinkube/spinapp.yaml");
     let values = |key: &str| -> Vec<String> {
@@ -54,19 +65,19 @@ fn the_spin_app_gives_every_variable_that_is_required() {
         lines.map(|value| value.trim().to_owned()).collect()
     };
     let given = values("- name:").iter().map(|name| format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase())).collect();
-    // Each is taken from the key of the same name, as `cargo xtask spin-env` writes it.
+    // Each comes from the key of the same name, as `cargo xtask spin-env` writes it.
     assert_eq!(values("key:").into_iter().collect::<BTreeSet<_>>(), given);
-    assert!(given.is_subset(&all), "{:?}", given.difference(&all));
+    assert_eq!(given, variables_at_the_edge());
     assert!(required.is_subset(&given), "{:?}", required.difference(&given));
-    // A tag may lead elsewhere tomorrow.
+    // A tag may name another image tomorrow.
     let [image] = values("image:").try_into().unwrap();
     assert!(image.rsplit_once("@sha256:").is_some_and(|(_, digest)| digest.len() == 64), "{image}");
-    // What has a default may be missing in the Secret; what is required may not.
+    // The Secret may lack a variable that has a default, and no other.
     let optional = all.intersection(&given).filter(|name| !required.contains(*name)).count();
     assert_eq!(values("optional:"), vec!["true"; optional]);
 }
 
-/// Where the version is written, with `{}` in its place.
+/// The places that name the version, each with `{}` instead of it.
 const VERSIONS: [(&str, &str); 6] = [
     ("Cargo.toml", "\n[workspace.package]\nversion = \"{}\"\n"),
     ("spin.toml", "\nversion = \"{}\"\n"),

@@ -1,4 +1,4 @@
-//! The booking domain as tables: which values are taken, how every status answers every event, how messages are written.
+//! The booking domain as tables: which values are accepted, what every event does in every status, how messages are written.
 
 use appointment::{
     Appointment, AppointmentId, AppointmentRequest, Country, FieldErrorCode, InsuredId, InvalidRequest, Reason,
@@ -232,7 +232,7 @@ fn a_body_is_checked_whole() {
     assert!(AppointmentRequest::from_json(format!("{{\"a\":{deep}").as_bytes()).is_err());
 }
 
-/// What section 4 of the design says, pair by pair and not by rank, so that the two can disagree.
+/// The states of the design, pair by pair and not by rank: an independent statement of the same rules.
 #[test]
 fn every_status_answers_every_event() {
     use Transition::{Contradicts, Moves, NeedsOperator, Refused, Stays};
@@ -318,7 +318,7 @@ fn detail(country: &str, reason: Option<&str>) -> Value {
     detail
 }
 
-/// The value without a member, and with another value of it, for each of its members.
+/// For each field: the value without it, and the value with another content of it.
 fn spoilt(whole: &Value) -> Vec<Value> {
     let members: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
     let mut all = Vec::new();
@@ -426,8 +426,8 @@ fn a_trace_keeps_its_id_from_hop_to_hop() {
     assert_eq!(child.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0707070707070707-01");
 }
 
-/// The table of every enumeration that is stored or sent, with what each reader makes of a value that it does not know: here
-/// those of the state machine and of the messages to the edge; `truth` has the table's and the answers'.
+/// Every enumeration that is stored or sent, with what each reader does with a value that it does not know: here the state machine
+/// and the messages to the edge; `truth` has the table's rows and the responses.
 #[test]
 fn a_value_of_a_later_version_moves_nowhere() {
     let later = Status::from_stored("no_show").unwrap();
@@ -449,7 +449,7 @@ fn a_value_of_a_later_version_moves_nowhere() {
         detail[member] = value;
         detail
     };
-    // A reason is passed on, an added member is not in the way.
+    // A reason is passed on, and an unknown field does no harm.
     let rejected = envelope("AppointmentRejected", with("reason", json!("clinic_closed"))).unwrap().unwrap();
     assert_eq!(rejected.status_event(), StatusEvent::Rejected);
     assert_eq!(rejected.detail.reason.unwrap().as_str(), "clinic_closed");

@@ -19,7 +19,7 @@ use tests::component;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::raw_double::{OK_ANSWER, RawDouble};
+use crate::raw_double::{OK_RESPONSE, RawDouble};
 
 const HEAD: &str = "spin_manifest_version = 2\n[application]\nname = 'fixture'\n";
 
@@ -202,7 +202,7 @@ async fn one_component_alone_needs_only_its_own_variables_and_source() {
     assert!(unknown.contains("no component `nowhere`; it has `here`, `there`"), "{unknown}");
 }
 
-/// An application of the fixture alone, called in process. Its route is private.
+/// An application with only the fixture, called in process. Its route is private.
 fn in_process(code: impl FnOnce(EdgeHostBuilder) -> EdgeHostBuilder) -> Executor {
     let text = format!(
         "{HEAD}[[trigger.http]]\nroute = {{ private = true }}\ncomponent = 'fixture'\n\
@@ -346,7 +346,7 @@ async fn a_component_that_is_not_built_or_not_for_this_host_is_refused_by_name()
         other => panic!("{other}"),
     }
 
-    // Types alone are no reason to refuse; that it handles no requests is.
+    // Importing types is allowed. A component that handles no requests is refused.
     let types = r#"(component (import "fermyon:spin-sqs/sqs-types@2.0.0" (instance
         (type $d (enum "delete" "leave")) (export "action" (type (eq $d))))))"#;
     let no_handler = start(Some(types)).await;
@@ -484,8 +484,8 @@ async fn output_arrives_in_whole_lines_with_the_components_name() {
 
 #[tokio::test]
 async fn a_call_to_a_host_that_is_not_allowed_opens_no_connection() {
-    let allowed = RawDouble::start(OK_ANSWER, usize::MAX).await;
-    let spy = RawDouble::start(OK_ANSWER, usize::MAX).await;
+    let allowed = RawDouble::start(OK_RESPONSE, usize::MAX).await;
+    let spy = RawDouble::start(OK_RESPONSE, usize::MAX).await;
     let (log, lines) = recording_log();
     let table = format!("allowed_outbound_hosts = ['http://{}']", allowed.addr);
     let host = fixture(&table).log(log).start().await.unwrap();
@@ -509,7 +509,7 @@ async fn a_call_to_a_host_that_is_not_allowed_opens_no_connection() {
 
 #[tokio::test]
 async fn a_request_and_an_answer_arrive_in_one_read_over_a_kept_connection() {
-    let upstream = RawDouble::start(OK_ANSWER, usize::MAX).await;
+    let upstream = RawDouble::start(OK_RESPONSE, usize::MAX).await;
     let table = format!("allowed_outbound_hosts = ['http://{}']", upstream.addr);
     let host = fixture(&table).threads(1.try_into().unwrap()).start().await.unwrap();
 
@@ -534,7 +534,7 @@ async fn a_request_and_an_answer_arrive_in_one_read_over_a_kept_connection() {
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_while_idle_is_no_error() {
-    let upstream = RawDouble::start(OK_ANSWER, 1).await;
+    let upstream = RawDouble::start(OK_RESPONSE, 1).await;
     let table = format!("allowed_outbound_hosts = ['http://{}']", upstream.addr);
     let host = fixture(&table).threads(1.try_into().unwrap()).start().await.unwrap();
     for _ in 0..20 {
@@ -588,7 +588,7 @@ async fn tls_reaches_only_servers_that_are_trusted() {
             if let Ok(mut stream) = acceptor.accept(stream).await {
                 let mut buffer = vec![0; 64 * 1024];
                 assert!(stream.read(&mut buffer).await.unwrap() > 0);
-                stream.write_all(OK_ANSWER.as_bytes()).await.unwrap();
+                stream.write_all(OK_RESPONSE.as_bytes()).await.unwrap();
             }
         }
     });
@@ -606,7 +606,7 @@ async fn tls_reaches_only_servers_that_are_trusted() {
 #[tokio::test]
 async fn a_component_that_fails_answers_500_and_harms_no_other_request() {
     let (log, lines) = recording_log();
-    // One thread, so that the failing and the well-behaved share it.
+    // One thread, which the failing and the well-behaved request share.
     let host = fixture("")
         .threads(1.try_into().unwrap())
         .request_timeout(Duration::from_secs(1))
@@ -641,7 +641,7 @@ async fn a_component_that_fails_answers_500_and_harms_no_other_request() {
     };
     let (failures, slowest) = tokio::join!(failing, well_behaved);
     for (path, reason, answer) in failures {
-        // Where an epoch ends between a complete response and the trap after it, the response goes out.
+        // If an epoch ends between a complete response and the trap after it, the response is sent.
         if path != "/late-trap" || answer.status != StatusCode::OK {
             assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
             assert_eq!(answer.headers["content-type"], "application/problem+json", "{path}");
@@ -711,7 +711,7 @@ async fn requests_beyond_the_instances_wait_and_are_then_turned_away() {
 async fn the_second_start_compiles_nothing() {
     let folder = tests::target_folder().join(format!("edge-host-tests/cache-{}", std::process::id()));
     let mut origins = Vec::new();
-    // Each engine stands for a process of its own: they share the folder alone.
+    // Each engine represents another process: they share only the folder.
     for _ in 0..2 {
         let engine = WasmEngine::new(Some(&folder)).unwrap();
         let host = fixture("").engine(engine.clone()).start().await.unwrap();

@@ -1,8 +1,8 @@
-//! A proxy between the application and the emulator, which fails as it is told.
+//! A proxy between the application and the emulator, which fails on demand.
 //!
-//! What it lets through it does not change, the `Host` header included, so that signatures stay valid and are verified by
-//! the emulator. A fault is armed for one operation about one appointment (a text of the request, such as its slot), so that
-//! tests over one proxy do not see each other.
+//! It does not change what it lets through, not even the `Host` header: signatures stay valid, and the emulator verifies them. A
+//! fault is armed for one operation about one appointment (a text of the request, such as its slot), so tests with the same proxy do
+//! not affect each other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,13 +25,13 @@ use tokio::sync::Notify;
 /// How a call fails.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// This status and body are answered, and the emulator hears nothing.
+    /// The proxy responds with this status and body. The emulator gets nothing.
     Answer(u16, &'static str),
-    /// The connection closes without an answer, and the emulator hears nothing.
+    /// The connection closes without a response. The emulator gets nothing.
     Cut,
-    /// The call takes effect, and the connection closes without an answer.
+    /// The call takes effect, and the connection closes without a response.
     LoseAnswer,
-    /// Nothing is answered for as long as the caller waits, and the emulator hears nothing.
+    /// There is no response for as long as the caller waits. The emulator gets nothing.
     Silence,
     /// The call takes effect after a pause.
     Delay(Duration),
@@ -40,7 +40,7 @@ pub(crate) enum Action {
 /// Which calls fail, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
-    /// Who calls, as [`FaultProxy::serve`] was told; anybody where empty.
+    /// The caller's name as given to [`FaultProxy::serve`]; empty for any caller.
     pub(crate) caller: &'static str,
     /// `PutItem`, `Publish`, …
     pub(crate) operation: &'static str,
@@ -97,7 +97,7 @@ impl Armed {
     }
 }
 
-/// A call that the emulator took: it answered with success.
+/// A call that succeeded at the emulator.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
     pub(crate) operation: String,
@@ -112,7 +112,7 @@ pub(crate) struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Listens on a free port in front of `upstream`, for one caller; where it listens.
+    /// Listens on a free port in front of `upstream`, for one caller; returns the address.
     pub(crate) async fn serve(&self, upstream: Endpoint, caller: &'static str) -> Endpoint {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();

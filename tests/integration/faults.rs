@@ -26,7 +26,7 @@ const XML_THROTTLED: Action =
 const REFUSED_ENTRY: Action =
     Action::Answer(200, r#"{"FailedEntryCount":1,"Entries":[{"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#);
 
-/// One system for all of these tests: each fails the calls about a slot of its own.
+/// One system for all of these tests: each fails the calls about its own slot.
 async fn faulty() -> Lease<Faulty> {
     static FAULTY: Shared<Faulty> = Shared::new();
     let shorter = |durations: &mut Durations| durations.republish_delays = vec![2, 2, 2, 3, 4, 5, 6];
@@ -149,7 +149,7 @@ async fn intake_that_dies_between_write_and_publication_loses_nothing() {
         async move { post(&url, &body).await.map(|(status, _, _)| status) }
     });
     armed.has_happened().await;
-    // Not asked to stop, which would let it answer first.
+    // Killed, because a request to stop would let it respond first.
     let killed = std::process::Command::new("kill").args(["-KILL", &doomed.process_id().to_string()]).status();
     assert!(killed.unwrap().success());
     assert!(request.await.unwrap().is_err(), "the person gets no answer");
@@ -160,7 +160,7 @@ async fn intake_that_dies_between_write_and_publication_loses_nothing() {
 }
 
 /// Of a request that can never be published the person learns, and the operator finds it in the shard `given_up`; also
-/// where the first run dies between the failure and its announcement.
+/// although the first run dies between the failure and its announcement.
 #[tokio::test]
 async fn giving_up_is_visible_and_announced() {
     let faulty = &*faulty().await;
@@ -187,8 +187,8 @@ async fn giving_up_is_visible_and_announced() {
     .await;
 }
 
-/// The way of the outcome is stopped for longer than anybody waits, so that a slot that is booked is shown as `failed`; its
-/// country's decision makes it right, by itself. What nobody decided is refused for good, and never booked late.
+/// The outcome is held up for longer than anybody waits, and a booked slot is shown as `failed`. The country's decision corrects that
+/// without an operator. A request without a decision is refused for good, and never booked late.
 #[tokio::test]
 async fn what_was_given_up_is_made_right_by_its_countrys_decision() {
     let faulty = Faulty::start("decisions", |durations| {
@@ -227,7 +227,7 @@ async fn what_was_given_up_is_made_right_by_its_countrys_decision() {
     }
 }
 
-/// An outcome is applied, but not announced, and then the person cancels: it is announced all the same, and as it was.
+/// An outcome is applied but not announced, and then the person cancels: it is still announced, as it was.
 #[tokio::test]
 async fn an_outcome_that_the_person_overtook_is_announced_as_it_was() {
     let faulty = &*faulty().await;
@@ -236,7 +236,7 @@ async fn an_outcome_that_the_person_overtook_is_announced_as_it_was() {
     assert_eq!(faulty.cancel(&booking).await, StatusCode::ACCEPTED);
     let row = faulty.until(&booking, "cancelled", |row| row["status"]["S"] == "cancelled").await;
     assert_eq!(history(&row), ["pending", "completed", "cancelling", "cancelled"]);
-    // The queue may have given up meanwhile, so that it is delivered by hand; twice, which tells the same.
+    // The queue may have given up meanwhile, so the test delivers it itself; twice, with the same effect.
     for _ in 0..2 {
         assert!(faulty.deliver(&outcome).await);
     }
@@ -292,7 +292,7 @@ async fn an_outcome_waits_for_the_table() {
         let armed = faulty.arm("confirmation", "UpdateItem", slot, action.clone(), ALWAYS);
         let booking = faulty.book(slot).await;
         armed.has_happened().await;
-        // Within the function's time, so that a failure of the record is all that it costs.
+        // Within the function's time: only the record fails.
         assert!(!faulty.deliver(&booking.outcome(Outcome::Completed)).await, "{action:?}");
         assert_eq!(faulty.row(&booking).await["status"]["S"], "pending", "{action:?}");
         armed.heal();

@@ -24,11 +24,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// As often as a fault may happen in a test.
 pub(crate) const ALWAYS: usize = usize::MAX;
 
-/// A system of its own, with faults that a test arms.
+/// A test's own system, with faults that the test arms.
 pub(crate) struct Faulty {
     pub(crate) stack: LocalStack,
     pub(crate) proxy: FaultProxy,
-    /// Where the component confirmation reaches AWS.
+    /// The endpoint at which the component confirmation reaches AWS.
     pub(crate) confirmation_endpoint: Endpoint,
 }
 
@@ -49,12 +49,12 @@ pub(crate) async fn post(url: &str, body: &Value) -> anyhow::Result<(StatusCode,
 }
 
 impl Faulty {
-    /// Starts a system of its own, which books any number.
+    /// Starts a system that books any number.
     pub(crate) async fn start(name: &'static str, change: fn(&mut Durations)) -> Self {
         Self::start_with(name, CatalogueKind::External, change).await
     }
 
-    /// Starts a system of its own. With a catalogue of its own a country has no slots yet.
+    /// Starts a system. With its own catalogue a country has no slots yet.
     pub(crate) async fn start_with(name: &'static str, catalogue: CatalogueKind, change: fn(&mut Durations)) -> Self {
         let proxy = FaultProxy::default();
         let (serving, (tell, told)) = (proxy.clone(), tokio::sync::oneshot::channel());
@@ -92,7 +92,7 @@ impl Faulty {
         Booking::of(&accepted)
     }
 
-    /// Cancels; the status of the answer.
+    /// Cancels; returns the status of the response.
     pub(crate) async fn cancel(&self, booking: &Booking) -> StatusCode {
         let url = format!("{}{}", self.stack.url(), booking.path());
         let request = http::Request::delete(url).body(Bytes::new()).unwrap();

@@ -1,5 +1,5 @@
-//! What a request asks of the host. Calls to the host are what costs on real Spin (`docs/adr/0076-calls-to-the-host.md`), so that each
-//! kind of request has a budget of them.
+//! How many calls to the host a request makes. On real Spin they are its main cost (`docs/adr/0076-calls-to-the-host.md`), so each kind
+//! of request has a budget of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tests::{component, target_folder, workspace};
 
 use crate::components::{BOOKING, Double, EVENT_ID, JSON, completed, row, variables_with};
 
-/// How often each kind of request is made. The fewest calls count: a machine that is busy lets an answer come in pieces, each of which
-/// has to be waited for.
+/// How often each kind of request is made. The fewest calls count: on a busy machine a response arrives in pieces, and the component
+/// waits for each.
 const ROUNDS: usize = 10;
 
 /// One component, whose calls to the host are counted.
@@ -90,7 +90,7 @@ async fn a_request_of_intake_keeps_to_its_budget() {
     let calls = intake.request(Method::POST, "/appointments", BOOKING, StatusCode::ACCEPTED).await;
     assert_within("a booking", 60, &calls);
     assert_eq!(double.operations().len(), ROUNDS * 3, "a booking is one write and one publication");
-    // The write's answer is left unread, and its connection is free for the publication all the same.
+    // The write's response is left unread, and its connection is still used for the publication.
     assert_eq!(double.connections.load(Ordering::Relaxed), 1);
 }
 

@@ -18,7 +18,7 @@ use tests::stack;
 
 use crate::application::{Booking, PATIENCE, decided, fresh_slot};
 
-/// An answer to `POST /appointments`.
+/// A response to `POST /appointments`.
 struct Answer {
     status: StatusCode,
     replayed: bool,
@@ -96,7 +96,7 @@ async fn of_ten_at_once_one_is_kept_and_all_are_answered_with_it() {
     assert_eq!(booked(stack, &person, slot).await, 1);
 }
 
-/// DynamoDB may take days to delete what has expired, so that the instant counts and not whether the item is there.
+/// DynamoDB may take days to delete an expired item. Therefore the instant counts, and not whether the item is there.
 #[tokio::test]
 async fn an_expired_key_is_free_again() {
     let stack = &*stack().await;

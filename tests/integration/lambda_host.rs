@@ -94,7 +94,7 @@ impl Function {
         self.events.send((event, time)).unwrap();
     }
 
-    /// The kind of the function's answer (`response` or `error`) and the answer.
+    /// The kind of the function's result (`response` or `error`) and its content.
     async fn answer(&mut self) -> (String, Value) {
         tokio::time::timeout(PATIENCE, self.answers.recv()).await.expect("an answer").unwrap()
     }
@@ -125,7 +125,7 @@ fn spawn(runtime_api: SocketAddr, variables: &[(&'static str, String)]) -> Child
         .unwrap()
 }
 
-/// Serves `/next` from the events and takes the answers.
+/// Serves `/next` from the events and receives the results.
 pub(crate) async fn runtime_api(
     listener: TcpListener,
     events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>>,
@@ -179,10 +179,10 @@ fn batch(bodies: &[String]) -> Value {
     json!({ "Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>() })
 }
 
-/// A request on its way to who answers it.
+/// A request that has arrived at the server.
 type Arrival = (String, oneshot::Sender<String>);
 
-/// A server that answers every request alike and keeps its connections until it is told to close them.
+/// A server that responds to every request alike and keeps its connections until it has to close them.
 struct Upstream {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
@@ -194,7 +194,7 @@ impl Upstream {
         Self::start_for("the request's body", move |count, _| answer(count)).await
     }
 
-    /// For requests that end so. The answer depends on how many came before, and the request.
+    /// For requests that end with `end`. The response may depend on the number of requests before, and on the request.
     async fn start_for(end: &'static str, mut answer: impl FnMut(usize, &str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -308,7 +308,7 @@ fn alike(body: &str) -> Vec<&str> {
 async fn what_happens_to_one_record_is_that_records_alone() {
     let mut function = Function::start(&[]).await;
     let bodies = ["delete", "trap", "delete", "loop", "leave", "delete", "error", "delete", "delete", "delete"];
-    // The one that never ends has the function's time, less what the answer needs.
+    // The one that never ends has the function's time, less what the response needs.
     function.send(batch(&bodies.map(str::to_owned)), Duration::from_secs(3));
     let (kind, answer) = function.answer().await;
     let failures = ["m1", "m3", "m4", "m6"].map(|id| json!({"itemIdentifier": id}));

@@ -1,4 +1,4 @@
-//! Modules of a crate use each other one way: where two need each other, neither can be read, moved or tested alone.
+//! Modules of a crate use each other one way. If two need each other, neither can be read, moved or tested alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -73,7 +73,7 @@ fn template_of(path: &str) -> Option<&'static str> {
     DOCUMENT["paths"].as_object().unwrap().keys().find(fits).map(String::as_str)
 }
 
-/// Checks that the document promises such an answer of a path that names something.
+/// Checks that the document describes such a response for a path with parameters.
 pub(crate) fn check_promised(method: &Method, path: &str, status: u16, code: Option<&str>) {
     let Some(template) = template_of(path) else { return };
     // What the document says of each path in words: HEAD is GET, and any method may be refused or OPTIONS.
@@ -199,7 +199,7 @@ pub(crate) fn text_of(output: &std::process::Output) -> String {
 }
 
 /// Requests made from the document, good and bad, one after another and in sequences that the links tell of; with a token
-/// of staff, and without one where that has to be refused.
+/// of staff, and without one if that has to be refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing() {
     let stack = stack().await;
@@ -244,7 +244,7 @@ async fn schemathesis_finds_nothing() {
         }
     }
     println!("POST /appointments by status: {statuses:?}");
-    // A check repeats requests without their token, so that 401 counts none that was generated.
+    // A check repeats requests without their token: the responses with 401 are those, not the generated ones.
     assert!(statuses.remove(&401).is_some(), "requests are repeated without a token");
     let all: usize = statuses.values().sum();
     let accepted: usize = statuses.range(200..300).map(|(_, number)| number).sum();

@@ -24,7 +24,7 @@ async fn system() -> Lease<LocalStack> {
     SYSTEM.get(async || own_stack_with_slots("page", local_stack::sample::DAYS).await).await
 }
 
-/// A browser in Tokyo, where no clinic is: what it shows are the clinics' times all the same.
+/// A browser in Tokyo, where there is no clinic: it shows the clinics' times.
 async fn browser(name: &str, languages: &str) -> Browser {
     let browser = Browser::start_in(name, languages).await;
     browser.tell("Emulation.setTimezoneOverride", json!({"timezoneId": "Asia/Tokyo"})).await;
@@ -57,7 +57,7 @@ async fn look(view: &View<'_>, stack: &LocalStack, insured: &str, country: &str,
     let _ = view.find("input[name=slot]").await;
 }
 
-/// The number of the slot that a radio button stands for.
+/// The number of a radio button's slot.
 async fn offered(view: &View<'_>, index: usize) -> u64 {
     let script = "return document.querySelectorAll('input[name=slot]')[arguments[0]].value";
     view.run(script, vec![json!(index)]).await.as_str().unwrap().parse().unwrap()
@@ -388,7 +388,7 @@ async fn a_reload_in_the_middle_books_once() {
     let view = View(&browser);
     look(&view, stack, "70020", "CL", "Pediatría").await;
     let slot = offered(&view, 0).await;
-    // The booking is sent, and its answer never comes.
+    // The booking is sent, and its response never arrives.
     let script = "const real = window.fetch;
                   window.fetch = (path, options) => {
                     if (options.method !== 'POST') return real(path, options);
@@ -437,7 +437,7 @@ async fn an_outcome_that_takes_long_is_asked_for_also_after_a_reload() {
     let rows = ["pending", "failed", "failed", "failed", "completed"];
     let rows = rows.map(|status| ("GetItem", 200, json!({"Item": row(status, EVENT_ID)}).to_string()));
     let aws = Double::start(&rows).await;
-    // A host that lets nobody wait answers `202` at once.
+    // A host without waiting responds with `202` at once.
     let host = Served::with_page(variables_with(&aws.url, &aws.url, &[("wait_limit_seconds", "0")])).await;
     let browser = browser("page-slow", "en").await;
     let view = View(&browser);
@@ -487,7 +487,7 @@ async fn what_goes_wrong_is_told_in_words_with_what_to_do() {
     view.heading("Your appointment is confirmed").await;
     assert_eq!(listed(stack, "70030").await, [("completed".to_owned(), None, slot)]);
 
-    // A busy service says when to come again, which the page does; a gateway that throttles answers without the API's words.
+    // A busy service says when to retry, and the page does; a throttling gateway responds without a problem of the API.
     let busy = "const real = window.fetch; let count = 0; window.answers = [];
                 window.fetch = (path, options) => {
                   const status = options.method === 'POST' ? arguments[0][count++] : undefined;

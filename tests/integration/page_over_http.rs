@@ -150,7 +150,7 @@ async fn the_page_has_its_paths_and_the_api_all_others() {
         assert_eq!((missing.status().as_u16(), problem["title"].as_str()), (404, Some(title)), "{path}");
         assert_eq!(header(missing.headers(), "cache-control"), "no-store");
     }
-    // A wildcard and an exact route of the page shadow nothing of the API, which answers what is no path of either.
+    // The page's wildcard and exact routes hide nothing of the API, which responds to paths that are neither's.
     for (path, status) in [
         ("/health", 200),
         ("/openapi.yaml", 200),

@@ -151,7 +151,7 @@ async fn stored(view: &View<'_>) -> String {
     view.run(script, vec![]).await.as_str().unwrap().to_owned()
 }
 
-/// Intake and the page, where people sign in at the provider.
+/// Intake and the page; people sign in at the provider.
 async fn served(provider: &Provider, aws: &Double, others: &[(&str, &str)]) -> Served {
     let mut variables = Authentication::Jwt(&provider.issuer).variables();
     variables.extend([("jwt_issuer", provider.url()), ("oidc_client_id", "booking-page".to_owned())]);
@@ -171,7 +171,7 @@ async fn a_person_signs_in_at_the_provider_and_the_token_stays_in_memory() {
     view.check("sign-in").await;
     view.click("main .primary").await;
 
-    // Back, with the person of the token, where one was.
+    // Back on the same view, with the person of the token.
     view.heading("My appointments").await;
     assert!(view.text().await.contains("Insured person 77001"), "{}", view.text().await);
     assert_eq!(browser.page().current_url().await.unwrap().as_str(), format!("{}/#appointments", host.url()));
@@ -188,7 +188,7 @@ async fn a_person_signs_in_at_the_provider_and_the_token_stays_in_memory() {
     let lines = host.lines();
     assert!(lines.lock().unwrap().iter().any(|line| line.contains(r#""caller":"insured""#) || line.contains("jwt")));
 
-    // A reload forgets the token; nobody else's answer is taken for the provider's.
+    // A reload forgets the token; the page does not accept a redirect that the provider did not make.
     browser.page().goto(&format!("{}/?code=stolen&state=other", host.url())).await.unwrap();
     view.heading("Sign in").await;
     view.click("main .primary").await;
@@ -211,7 +211,7 @@ async fn a_person_signs_in_at_the_provider_and_the_token_stays_in_memory() {
 async fn a_booking_goes_on_after_signing_in_again() {
     let provider = Provider::start("00123").await;
     let aws = Double::start(&[("GetItem", 200, json!({"Item": row("completed", EVENT_ID)}).to_string())]).await;
-    // A host that lets nobody wait answers `202` at once.
+    // A host without waiting responds with `202` at once.
     let host = served(&provider, &aws, &[("wait_limit_seconds", "0")]).await;
     let browser = Browser::start_in("page-signed-out", "en").await;
     let view = View(&browser);

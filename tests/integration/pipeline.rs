@@ -1,4 +1,4 @@
-//! From the topic to the country's answer, over the emulator, the workers as they are deployed, and PostgreSQL.
+//! From the topic to the country's outcome, over the emulator, the workers as they are deployed, and PostgreSQL.
 //!
 //! The messages are published as intake publishes them, with intake's rights.
 
@@ -105,7 +105,7 @@ async fn a_request_is_decided_by_its_own_country_only() {
     }
 }
 
-/// One `grep` by trace id shows what a worker did with a message, and nothing that is personal.
+/// One `grep` by trace id shows what a worker did with a message, and no personal data.
 #[tokio::test]
 async fn a_workers_log_names_the_trace_and_not_the_person() {
     let services = &*services().await;
@@ -224,7 +224,7 @@ async fn a_missing_grant_shows_and_the_message_waits_for_it() {
     assert_eq!(decided(&services, Country::Peru, &[id(&message)]).await[0].3, "booked");
 }
 
-/// With the pauses of production: the worker says when a message comes again, seconds first. By the queue's visibility timeout
+/// With the pauses of production: the worker sets when a message is delivered again, after seconds at first. By the queue's visibility timeout
 /// it would be minutes.
 #[tokio::test]
 async fn a_database_that_is_away_for_ten_seconds_delays_a_booking_by_less_than_a_minute() {

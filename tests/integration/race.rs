@@ -28,10 +28,10 @@ fn slots() -> u32 {
 /// How long everything may take on a machine that is busy with other tests.
 const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 
-/// How many people act at once: about as many as the emulator answers in time on a machine that is busy.
+/// How many people act at once: about as many as the emulator can serve in time on a busy machine.
 const IN_FLIGHT: usize = 100;
 
-/// The longest pause of a person whose request was put off. The first burst is more than the emulator answers in time, and
+/// The longest pause of a person whose request was put off. The first burst is too much for the emulator, and
 /// people who came again at once would keep it from ever recovering.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -126,7 +126,7 @@ impl Person {
     }
 }
 
-/// Sends until the answer is not 503, with pauses that double and vary, as a good client does.
+/// Sends until the response is not 503, with pauses that double and vary, as a good client does.
 pub(crate) async fn send(
     stack: &LocalStack,
     method: Method,
@@ -177,8 +177,8 @@ pub(crate) async fn scan(services: &Services, mut input: Value) -> Vec<Value> {
     }
 }
 
-/// Those of the slots with these numbers that are not shown as both countries hold them, in words. What is shown comes after the
-/// decision, so that it is looked at again for a while.
+/// The slots with these numbers whose shown state differs from the countries', in words. What is shown follows the decision, so it is
+/// read again for a while.
 pub(crate) async fn wrongly_shown(stack: &LocalStack, slots: Range<u64>) -> Vec<String> {
     let started = Instant::now();
     loop {
@@ -216,7 +216,7 @@ fn held(row: &Value) -> Option<(&str, &str)> {
         .map(|entry| (entry["M"]["status"]["S"].as_str().unwrap(), entry["M"]["at"]["S"].as_str().unwrap()))
         .collect();
     let position = history.iter().position(|(status, _)| *status == "completed")?;
-    // Instants are written so that texts sort as they do.
+    // The texts of instants sort like the instants.
     let until = history.get(position + 1).map_or("9999", |(_, at)| *at);
     Some((history[position].1, until))
 }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// What most tests let it answer.
-pub(crate) const OK_ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
+/// The response in most tests.
+pub(crate) const OK_RESPONSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
 
-/// A server that reads once from each request, keeps what that read gave, and answers with `answer`.
+/// A server that reads once from each request, keeps what it read, and sends a fixed response.
 pub(crate) struct RawDouble {
     pub(crate) addr: SocketAddr,
     pub(crate) reads: Arc<Mutex<Vec<String>>>,
@@ -17,8 +17,8 @@ pub(crate) struct RawDouble {
 }
 
 impl RawDouble {
-    /// `requests_per_connection` answered requests later it closes the connection.
-    pub(crate) async fn start(answer: &'static str, requests_per_connection: usize) -> Self {
+    /// It closes a connection after `requests_per_connection` responses.
+    pub(crate) async fn start(response: &'static str, requests_per_connection: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (reads, connections): (Arc<Mutex<Vec<String>>>, Arc<Mutex<usize>>) = Default::default();
@@ -33,7 +33,7 @@ impl RawDouble {
                         match stream.read(&mut buffer).await {
                             Ok(size) if size > 0 => {
                                 reads.lock().unwrap().push(String::from_utf8_lossy(&buffer[..size]).into_owned());
-                                stream.write_all(answer.as_bytes()).await.unwrap();
+                                stream.write_all(response.as_bytes()).await.unwrap();
                             }
                             _ => return,
                         }

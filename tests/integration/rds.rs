@@ -150,7 +150,7 @@ fn authority(name: &str) -> Authority {
     Authority { root, certificate, key: key.serialize_pem() }
 }
 
-/// Writes a file into the server's data folder, as the server's own account, for it alone to read.
+/// Writes a file into the server's data folder, as the server's account, which alone may read it.
 async fn write(owner: &mut PgConnection, file: &str, text: &str) {
     let folder: String = sqlx::query_scalar("SHOW data_directory").fetch_one(&mut *owner).await.unwrap();
     let statement = format!(
@@ -237,7 +237,7 @@ async fn each_connection_is_by_verified_tls_with_a_token_of_its_own() {
     assert!(error.contains("does not support TLS"), "{error}");
 
     require_tls(&url, &authority).await;
-    // The token stands in for RDS's check: the server compares it with the only one that is right at this time.
+    // In place of RDS's check the server compares the token with the only one that is right at this time.
     let expect_token = async |login: &IamLogin| {
         let token = login.token((login.clock)()).unwrap();
         connect(&url)
@@ -289,7 +289,7 @@ async fn each_connection_is_by_verified_tls_with_a_token_of_its_own() {
     assert!(format!("{error:#}").contains("no encryption"), "{error:#}");
 }
 
-/// On RDS the owner is no superuser, and lets the worker's user in by making it a member of `rds_iam`.
+/// On RDS the owner is not a superuser, and lets the worker's user in by granting it the role `rds_iam`.
 #[tokio::test]
 async fn the_migration_needs_no_more_than_the_rights_of_the_owner_on_rds() {
     let server = Postgres::start(&workspace(), &scratch_folder("rds-owner")).await.unwrap();

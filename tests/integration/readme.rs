@@ -1,4 +1,4 @@
-//! The README's curl sessions against the running system. A machine needs no curl for it: what they use of curl is done here.
+//! The README's curl sessions against the running system. The test has its own implementation of the options of curl that they use.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -52,7 +52,7 @@ fn steps(markdown: &str) -> Vec<Step> {
     steps
 }
 
-/// What is another each time: an id (which is remembered), an instant, a date, a length, a cursor, a local time and its offset, a
+/// What differs each time: an id (which is remembered), an instant, a date, a length, a cursor, a local time and its offset, a
 /// request's id.
 fn changing() -> Regex {
     Regex::new(concat!(
@@ -68,7 +68,7 @@ fn changing() -> Regex {
     .unwrap()
 }
 
-/// Whether the output is the one that the README shows, but for what changes; remembers the ids that it shows.
+/// Whether the output is the one in the README, except for what changes; remembers the ids in it.
 fn fits(shown: &str, output: &str, ids: &mut HashMap<String, String>) -> bool {
     let mut pattern = String::from("^");
     let mut new = Vec::new();
@@ -105,7 +105,7 @@ fn fits(shown: &str, output: &str, ids: &mut HashMap<String, String>) -> bool {
     pattern.push_str(&escape(&shown[end..]));
     pattern.push('$');
     let Some(captures) = Regex::new(&pattern).unwrap().captures(output) else { return false };
-    // The same new id may stand in one output twice, and has to be the same there too.
+    // The same new id may be in one output twice, and has to be the same there too.
     for (shown, found) in new.into_iter().zip(captures.iter().skip(1)) {
         let found = found.unwrap().as_str();
         if ids.entry(shown).or_insert_with(|| found.to_owned()) != found {
@@ -174,7 +174,7 @@ async fn the_curl_sessions_print_what_the_readme_shows() {
             typed = typed.replace(shown, found);
         }
         let curl = Curl::try_parse_from(shell_words::split(&typed).unwrap()).unwrap();
-        // What reads may be asked until the country has answered.
+        // A read may be repeated until the country has decided.
         let reads = curl.data.is_none() && curl.method != Some(Method::DELETE);
         let started = Instant::now();
         loop {
@@ -182,8 +182,8 @@ async fn the_curl_sessions_print_what_the_readme_shows() {
             if fits(shown, &printed, &mut ids) {
                 break;
             }
-            // What a busy machine puts off may be asked again, as the response says; a booking that was kept all the same would be
-            // told by its slot, which nobody gets twice.
+            // A `503` of a busy machine may be repeated, as the response says. If the booking had been stored all the same, its slot
+            // would be taken, and the test would fail.
             let again = reads || printed.contains("\"temporarily_unavailable\"");
             assert!(again && started.elapsed() < PATIENCE, "{typed}\nprints\n{printed}\nand the README shows\n{shown}");
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,13 +1,13 @@
-//! README.es.md is README.md in Spanish: the same sections, blocks, commands and links. Only the prose is another.
+//! README.es.md is README.md in Spanish: the same sections, blocks, commands and links. Only the prose differs.
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 use tests::workspace;
 
-/// What lies between two headings, as far as no translation changes it.
+/// The part of a section that a translation does not change.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Section {
-    /// There is none before the first heading.
+    /// `None` before the first heading.
     level: Option<HeadingLevel>,
     /// Paragraphs, rows of tables and the like, in order.
     blocks: Vec<&'static str>,
@@ -15,7 +15,7 @@ struct Section {
     fenced: Vec<String>,
     /// Inline code, sorted: a sentence may have it in another order.
     code: Vec<String>,
-    /// Where links and images lead, sorted; a heading of the same file by its number.
+    /// The targets of links and images, sorted; a heading of the same file by its number.
     targets: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// In what the Spanish README is another one than the English, section by section.
+/// The differences between the Spanish README and the English one, section by section.
 fn differences(english: &str, spanish: &str) -> Vec<String> {
     let (english, spanish) = (sections(english, "README.es.md"), sections(spanish, "README.md"));
     let levels = |sections: &[(String, Section)]| sections.iter().map(|(_, section)| section.level).collect::<Vec<_>>();

@@ -65,7 +65,7 @@ async fn kept(services: &Services) -> BTreeMap<String, (String, u64)> {
     rows.iter().map(|row| (row.get(0), (row.get(1), row.get::<i64, _>(2).unsigned_abs()))).collect()
 }
 
-/// Books a slot for each person, who tries again where a busy machine has no time for it.
+/// Books a slot for each person, and tries again if a busy machine has no time for it.
 async fn book(faulty: &Faulty, wishes: Vec<(String, u64)>) -> Vec<Booking> {
     stream::iter(wishes)
         .map(async |(insured, slot)| {
@@ -80,7 +80,7 @@ async fn book(faulty: &Faulty, wishes: Vec<(String, u64)>) -> Vec<Booking> {
         .await
 }
 
-/// Cancels, and tries again where a busy machine has no time for it: that answer promises nothing.
+/// Cancels, and tries again if a busy machine has no time for it: a 503 promises nothing.
 async fn cancel(faulty: &Faulty, booking: &Booking) {
     let started = Instant::now();
     loop {
@@ -145,7 +145,7 @@ async fn a_restored_country_forgets_nothing_that_people_were_told() {
     let person = |number: usize| format!("{number:05}");
     let slot = |number: usize| 2 * (1_000_000 + number as u64);
 
-    // A slot of which the country tells, with the version that it has before the loss.
+    // A slot event of the country, with the version before the loss.
     let url = services.database_url("PE").unwrap();
     let slot_told = "INSERT INTO slots VALUES (3, 'Cardiología', 'Miraflores', 'Dra. Quispe', now() + interval '1 day',
                          now() + interval '25 hours', 'America/Lima', -300, 'open', 7)";
@@ -193,7 +193,7 @@ async fn a_restored_country_forgets_nothing_that_people_were_told() {
     assert_eq!(done.contradictions, []);
     assert!(done.re_entered >= (taken_over.len() + after.len() / 2) as u64, "{done:?}");
     assert_eq!(done.erased, 1, "{done:?}");
-    // What is told of slots from now on is later than anything that was told before the loss.
+    // Every slot event from now on has a later version than any before the loss.
     let epochs =
         "SELECT s.version >> 40, c.epoch::bigint, (SELECT count(*) FROM outbox WHERE detail_type = 'SlotsChanged'
                       AND detail #>> '{slots,0,version}' = s.version::text)

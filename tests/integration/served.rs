@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 /// What was logged so far, line by line.
 pub(crate) type Lines = Arc<Mutex<Vec<String>>>;
 
-/// How long `spin` may take to write the line about a request that it has answered.
+/// How long `spin` may take to write the line about a request after its response.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 /// Intake behind an address; it stops when it is dropped.
@@ -109,7 +109,7 @@ impl Served {
         self.lines.lock().unwrap().iter().filter(|line| line.contains(r#""service":"intake""#)).count()
     }
 
-    /// Under `spin`, whose lines come a moment after the answers.
+    /// Under `spin`, whose lines come a moment after the responses.
     async fn until_logged(&self, requests: usize) {
         let started = Instant::now();
         while matches!(self.running, Running::Spin(..)) && self.logged() < requests && started.elapsed() < LOG_LIMIT {
@@ -117,7 +117,7 @@ impl Served {
         }
     }
 
-    /// Waits for an answer, and for the line that is logged about its request.
+    /// Waits for a response, and for the log line about its request.
     pub(crate) async fn answered<T>(&self, answer: impl Future<Output = T>) -> T {
         let before = self.logged();
         let answer = answer.await;

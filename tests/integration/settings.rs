@@ -7,7 +7,7 @@ use crate::components::{Confirmation, Double, JSON, completed, host_with};
 use crate::contract::call;
 use crate::served::Served;
 
-/// What an intake that asks for tokens answers to somebody without one, and what it logs.
+/// The response of an intake that requires tokens to a request without one, and its log.
 async fn asked_without_a_token(variables: &[(&str, &str)]) -> (u16, String) {
     let double = Double::start(&[("Query", 200, r#"{"Items":[],"Count":0}"#.to_owned())]).await;
     let issuer = TokenIssuer::generate().unwrap();

@@ -7,7 +7,7 @@ use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Signer, Terms,
 use bytes::Bytes;
 use serde::Deserialize;
 
-/// `data/sigv4-vectors.json`, which tells its sources.
+/// `data/sigv4-vectors.json`, which names its sources.
 #[derive(Deserialize)]
 struct Suite {
     access_key_id: String,
@@ -107,7 +107,7 @@ fn what_no_header_can_carry_is_an_error_that_shows_nothing_of_it() {
     }
 }
 
-/// Keeps the request, answers `{}`.
+/// Keeps the request, and responds with `{}`.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<http::Request<Bytes>>>);
 

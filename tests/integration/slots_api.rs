@@ -22,7 +22,7 @@ async fn get(script: &[(&str, u16, String)], path: &str) -> (u16, HeaderMap, Val
     (status.as_u16(), headers, body, double)
 }
 
-/// A slot as a country tells of it.
+/// A slot as a country's event describes it.
 fn slot(number: u64, country: &str, starts_at: &str, offset: &str) -> Value {
     json!({
         "scheduleId": number, "countryISO": country, "specialty": "Cardiología", "center": "Lima Centro",
@@ -77,7 +77,7 @@ async fn a_search_is_one_read_of_the_index_that_fits() {
         assert_eq!((&query["FilterExpression"], &query["Limit"]), (&filter, &json!(7)), "{more}");
         let values = &query["ExpressionAttributeValues"];
         assert_eq!(values[":key"]["S"], key, "{more}");
-        // Peru has one zone, so that a date there is one span of time.
+        // Peru has one time zone: a date there is one span of time.
         assert_eq!(values[":from"]["S"], "2090-03-01T05:00:00.000Z");
         assert_eq!(values[":to"]["S"], "2090-03-08T05:00:00.000Z");
     }
@@ -529,7 +529,7 @@ async fn an_appointment_says_when_and_where_and_what_took_its_place() {
     let (_, _, list, double) = get(&script, "/appointments/00123").await;
     let query = double.sent.lock().unwrap()[0].json();
     let projection: Vec<_> = query["ProjectionExpression"].as_str().unwrap().split(", ").collect();
-    // A list reads every field that the one appointment has; two of them have other names in the table.
+    // A list reads every field that a single appointment has; two of them have other names in the table.
     let fields = one.as_object().unwrap().keys().filter(|name| !["message", "history"].contains(&name.as_str()));
     for field in fields {
         let attribute = match field.as_str() {
@@ -620,7 +620,7 @@ async fn an_outcome_is_kept_with_its_slot_and_the_slot_is_projected() {
     }
 }
 
-/// What a country tells of its slots apart from any command.
+/// A country's event about slots without a command.
 fn slots_changed(states: &[Value]) -> Value {
     json!({
         "source": "appointments.worker.PE", "detail-type": "SlotsChanged",

@@ -36,7 +36,7 @@ fn moving(number: u64, person: u32, slot: u64, original: (u64, u64)) -> Appointm
     message(&Order { command: Command::Move, appointment: number, person, slot, original: Some(original) })
 }
 
-/// An empty, migrated database with a catalogue of its own.
+/// An empty, migrated database with its own catalogue.
 pub(crate) async fn own_catalogue(max_open: u16) -> String {
     let url = database().await;
     set_rules(&url, CatalogueKind::Own, max_open).await;
@@ -64,7 +64,7 @@ pub(crate) async fn slots(connection: &mut PgConnection, slots: &[(u64, i32)], w
     }
 }
 
-/// What `decide` answers, in the order of the commands and their appointments.
+/// What `decide` returns, in the order of the commands and their appointments.
 async fn decide(connection: &mut PgConnection, messages: &[AppointmentMessage]) -> Result<Vec<Said>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT command_id::text, appointment_id::text, outcome, reason, replaced_by::text, slot::text
@@ -373,7 +373,7 @@ async fn a_move_takes_the_new_slot_and_frees_the_old_one_or_does_neither() {
     // The first delivery of a11 was told its booking too, before a12 took its place.
     assert!(said[0].is_superset(&said[1]) && said[0].len() == said[1].len() + 1, "{said:?}");
 
-    // A cancellation of what was moved changes nothing for its successor, and is answered from the row.
+    // A cancellation of a moved appointment changes nothing for its successor. Its outcome comes from the row.
     let events = deliver(&[cancellation(2, 2, 2)]).await;
     assert_eq!(events[0].detail.replaced_by, Some(appointment(13)));
     assert_eq!(standing(&mut owner).await, expected);
@@ -458,8 +458,8 @@ async fn what_decide_does_not_know_of_a_command_is_stored_with_its_appointment()
     assert_eq!(stored, expected);
 }
 
-/// Five hundred people want fifty slots, move between them, and cancel, over eight connections at once, straight to `decide`,
-/// so that no retry hides a deadlock.
+/// Five hundred people want fifty slots, move between them, and cancel, over eight connections at once, straight to `decide`:
+/// no retry can hide a deadlock.
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_people_move_over_fifty_slots() {
     const PEOPLE: u64 = 500;
@@ -548,7 +548,7 @@ async fn five_hundred_people_move_over_fifty_slots() {
     let lost = "SELECT count(*) FROM appointments AS o LEFT JOIN appointments AS n ON n.appointment_id = o.replaced_by
                 WHERE o.reason = 'moved' AND (n.replaces IS DISTINCT FROM o.appointment_id OR n.status = 'rejected')";
     assert_eq!(count(&mut owner, lost).await, 0);
-    // Who holds a slot that they moved to, holds the one that they moved from no more.
+    // Who has the slot of a move no longer has the one before.
     let twice = "SELECT count(*) FROM appointments AS n JOIN appointments AS o ON o.appointment_id = n.replaces
                  WHERE n.status = 'booked' AND o.status = 'booked'";
     assert_eq!(count(&mut owner, twice).await, 0);
@@ -568,7 +568,7 @@ async fn five_hundred_people_move_over_fifty_slots() {
     assert_eq!(count(&mut owner, ahead).await, 0);
 }
 
-/// The count of a person's open bookings is right also where two batches book at once.
+/// The count of a person's open bookings is right also if two batches book at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_books_more_than_the_country_allows_however_many_ask_at_once() {
     let url = own_catalogue(3).await;

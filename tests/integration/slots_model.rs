@@ -26,7 +26,7 @@ pub(crate) struct Order {
     pub(crate) original: Option<(u64, u64)>,
 }
 
-/// What stands about an appointment.
+/// What is recorded about an appointment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) person: u32,
@@ -38,7 +38,7 @@ pub(crate) struct Standing {
     pub(crate) replaced_by: Option<u64>,
 }
 
-/// What is answered: to which command, about which appointment.
+/// An outcome: of which command, about which appointment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Said {
     pub(crate) command: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Said {
     pub(crate) outcome: String,
     pub(crate) reason: Option<String>,
     pub(crate) replaced_by: Option<u64>,
-    /// The slot's status and version, with a catalogue of its own.
+    /// The slot's status and version, if the country has its own catalogue.
     pub(crate) slot: Option<(&'static str, u64)>,
 }
 

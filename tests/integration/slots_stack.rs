@@ -12,7 +12,7 @@ use crate::race::send;
 
 const HEADER: &str = "scheduleId,specialty,center,practitioner,start,durationMinutes,timeZone,state\n";
 
-/// Asks until the answer is as wanted.
+/// Asks until the response fulfils a condition.
 async fn until(what: &str, ask: impl AsyncFn() -> Value, wanted: impl Fn(&Value) -> bool) -> Value {
     let started = Instant::now();
     loop {

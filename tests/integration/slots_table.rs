@@ -17,7 +17,7 @@ use tests::services;
 
 use crate::states::{fresh_appointment, outcome_event, schedule, trace};
 
-/// A table of this test alone, in the emulator.
+/// This test's own table, in the emulator.
 async fn table(name: &str) -> (Client<NativeTransport>, String) {
     let services = &*services().await;
     let name = format!("slots-{name}-{}", fastrand::u32(..));
@@ -145,7 +145,7 @@ async fn free_slots_come_in_the_order_of_their_time_page_by_page() {
     let found: BTreeSet<u64> = pages(&table, hour).await.concat().into_iter().collect();
     let in_that_hour = expected.iter().filter(|slot| slot.starts_at == hour.from);
     assert_eq!(found, in_that_hour.map(|slot| slot.schedule_id.get()).collect(), "from is in it, to is not");
-    // A page whose end lies before the search begins goes on where the search begins.
+    // A cursor before the beginning of the search continues at the beginning.
     hour.after = Some(SlotPosition { starts_at: search(None, None, 1).from, schedule_id: number(1) });
     assert_eq!(pages(&table, hour).await.concat().len(), found.len());
     hour.from = hour.to;

@@ -77,7 +77,7 @@ fn the_clock_of_santiago_changes_as_its_laws_say_and_that_of_lima_never() {
 }
 
 /// At each change, minute by minute: what the clock skips is refused, what it shows twice needs its offset, and every other
-/// time is the one instant that it was.
+/// time is still the same instant.
 #[test]
 fn at_each_change_of_the_clock_every_local_time_is_its_instant_or_refused() {
     let zone = Zone::named("America/Santiago").unwrap();

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use crate::components::{BOOKING, Double, JSON, call, host};
 
-/// Books while `PutItem` and `Publish` take so long; what was called, and how long the answer took.
+/// Books while `PutItem` and `Publish` take so long; returns the calls, and how long the response took.
 async fn book(put_ms: u64, publish_ms: u64) -> (Vec<String>, Duration) {
     let double = Double::start(&[]).await;
     let host = host(&double).await;

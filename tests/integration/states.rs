@@ -45,7 +45,7 @@ pub(crate) fn fresh_appointment() -> Appointment {
     )
 }
 
-/// What a country sends for an event; nothing for the one that the person causes.
+/// The message of a country for an event; `None` for the event that the person causes.
 pub(crate) fn outcome_event(appointment: &Appointment, event: StatusEvent) -> Option<OutcomeEvent> {
     let (outcome, command, reason) = match event {
         StatusEvent::Completed => (Outcome::Completed, Command::Request, None),
@@ -138,7 +138,7 @@ struct Life {
 }
 
 impl Life {
-    /// Where every order and repetition has to end: at the highest of what was reached.
+    /// The state in which every order and repetition has to end: the highest that was reached.
     fn end(&self) -> Status {
         let has = |event| self.arrivals.contains(&event);
         let decision = [(StatusEvent::Completed, Status::Completed), (StatusEvent::Rejected, Status::Rejected)];
@@ -173,7 +173,7 @@ fn lives() -> impl Strategy<Value = Life> {
     )
 }
 
-/// Lets the shipped component take a life's events, and checks where they end.
+/// Gives the shipped component the events of an appointment's life, and checks the final state.
 async fn live(services: &Services, confirmation: &Confirmation, life: &Life) {
     let (client, name) = (client(services), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);

@@ -58,7 +58,7 @@ async fn an_event_that_was_applied_is_announced_again_as_it_was() {
             "scheduleId": 100, "countryISO": "PE", "status": "completed", "occurredAt": BOOKED, "traceparent": TRACE,
         })
     };
-    // An earlier version kept the id of the last event alone, and no trace of it.
+    // An earlier version kept only the id of the last event, and no trace of it.
     let without_id = step("completed", BOOKED, None);
     let mut delivered = as_it_was(2);
     delivered["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into();
@@ -323,7 +323,7 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
     let mut appointments = Vec::new();
     for _ in 0..ROWS {
         let mut appointment = fresh_appointment();
-        // Long due, so that they go before what other tests have left.
+        // Long due, so they are published before those of other tests.
         appointment.created_at = Timestamp::from_unix_milliseconds(1_600_000_000_000);
         appointment.updated_at = appointment.created_at;
         appointments.push(appointment);
@@ -350,7 +350,7 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
     println!("{published} rows in {calls} calls");
     let started = Instant::now();
     for appointment in &appointments {
-        // A row that a busy machine had no time for is due again; and its country may have answered meanwhile.
+        // A row for which a busy machine had no time is due again; and its country may have decided meanwhile.
         loop {
             let kept = table.get(&appointment.insured_id, appointment.appointment_id).await.unwrap().unwrap();
             if kept.pending_attempt > 0 || !kept.appointment.status.awaits_country() {
@@ -365,7 +365,7 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
     assert!(lines.iter().any(|line| line.contains("\"oldest_due_seconds\":1")), "the age of the oldest: {lines:#?}");
 }
 
-/// The answer to the question for a decision is another event than that to the request, so that both may come.
+/// The outcome of the question for a decision is another event than the outcome of the request: both may arrive.
 #[test]
 fn a_decision_has_its_own_event_id() {
     let id = ID.parse().unwrap();

@@ -18,7 +18,7 @@ const START_LIMIT: Duration = Duration::from_secs(300);
 /// A stack that somebody started.
 struct Up {
     child: Child,
-    /// Where the instance has its data.
+    /// The folder of the instance's data.
     folder: PathBuf,
     printed: String,
 }
@@ -26,7 +26,7 @@ struct Up {
 impl Up {
     /// Starts it, and reads what it prints until it only waits.
     async fn start(arguments: &[&str], log: &Path) -> Self {
-        // Built before, so that the time is that of the start.
+        // Built before: only the start is timed.
         let _ = artifacts().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port().to_string();
         let progress = log.with_extension("progress");

@@ -1,4 +1,4 @@
-//! `Prefer: wait=N`: one answer in place of polling, on the component as it is shipped.
+//! `Prefer: wait=N`: one response instead of polling, on the component as it is shipped.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::contract::call;
 
 const WAIT: (&str, &str) = ("prefer", "wait=10");
 
-/// What the table answers to a read, in this status.
+/// The table's response to a read, in this status.
 fn kept(id: &str, status: &str) -> (&'static str, u16, String) {
     let mut row = row(status, EVENT_ID);
     row["sk"]["S"] = json!(format!("appointment#{id}"));
@@ -172,7 +172,7 @@ async fn waits_are_bounded_and_leave_the_service_to_others() {
     let ended: Vec<Option<Instant>> = join_all((0..160).map(|_| ask())).await;
     let waited: Vec<Instant> = ended.iter().copied().flatten().collect();
     assert!(waited.len() >= 20 && waited.len() < ended.len(), "{} of {} waited", waited.len(), ended.len());
-    // Each was waiting for that long before its answer came, so that this many waited at the same time at least.
+    // Each waited for that long before its response came, so at least this many waited at the same time.
     let at_once = |instant: &Instant| {
         let window = Duration::from_secs(SECONDS);
         waited.iter().filter(|other| *other >= instant && other.duration_since(*instant) < window).count()

@@ -17,7 +17,7 @@ use crate::worker_fixture::{
 
 #[tokio::test]
 async fn a_database_that_is_down_returns_the_whole_batch_and_nothing_is_said_that_may_be_untrue() {
-    // Bound, so that nobody else gets the port, and closed: connections are refused.
+    // The port is bound, so nobody else gets it, and closed: connections are refused.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://nobody:secret@127.0.0.1:{}/nowhere", listener.local_addr().unwrap().port());
     drop(listener);
@@ -26,12 +26,12 @@ async fn a_database_that_is_down_returns_the_whole_batch_and_nothing_is_said_tha
         let bus = Bus::default();
         let response = worker(&url, &bus).process(batch(&bodies(&messages), delivery)).await.unwrap();
         assert_eq!(failures(&response), ["m0", "m1", "m2"], "delivery {delivery}");
-        // An earlier delivery may have been decided, and its answer lost. What was not is asked for by the republisher.
+        // An earlier delivery may have been decided, and its response lost. The republisher asks for what was not.
         assert_eq!(bus.taken(), [], "delivery {delivery}");
     }
 }
 
-/// Relays one connection to `server` until `lose` is set: then the next question gets there, its answer does not get back,
+/// Relays one connection to `server` until `lose` is set: then the next query reaches the server, its response is lost,
 /// and nobody can connect any more.
 async fn losing_relay(server: String, lose: Arc<AtomicBool>) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -221,7 +221,7 @@ async fn a_batch_is_decided_by_what_the_database_holds() {
     }
 }
 
-/// The test of the one thing this system must never get wrong.
+/// The most important promise of the system.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_people_ask_for_one_slot_at_once_and_one_gets_it() {
     let url = database().await;
@@ -274,8 +274,8 @@ async fn twenty_people_ask_for_one_slot_at_once_and_one_gets_it() {
     assert_eq!(bus.tally(), expected);
 }
 
-/// Eight connections deliver random overlapping batches of requests and cancellations, straight to `decide`, so that no
-/// retry hides a deadlock.
+/// Eight connections deliver random overlapping batches of requests and cancellations, straight to `decide`: no
+/// retry can hide a deadlock.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_batches_never_deadlock_and_always_agree() {
     const APPOINTMENTS: u64 = 60;
@@ -379,7 +379,8 @@ async fn a_competitor_that_rolls_back_leaves_the_slot_to_the_one_who_waited() {
     assert_eq!(rows(&url).await, ["a2 p2 s100 booked"]);
 }
 
-/// What was erased stays so, whoever asks, and nobody hears of it; the person's new bookings are like anybody's.
+/// Erased data does not come back, whatever command arrives, and no event is sent about it. The person's new bookings are like
+/// anybody's.
 #[tokio::test]
 async fn an_erased_appointment_is_never_booked_again() {
     let url = database().await;

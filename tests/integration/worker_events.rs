@@ -1,4 +1,4 @@
-//! What a worker tells the event bus, and what it does when the bus takes no event.
+//! What a worker sends to the event bus, and what it does if the bus refuses an event.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -74,7 +74,7 @@ async fn a_refused_event_comes_again_and_the_others_do_not() {
     assert_eq!(rows(&url).await.len(), 5);
 }
 
-/// Stands in for EventBridge: keeps the entries of each call, and answers each with an error for the appointments it refuses.
+/// A double of EventBridge: keeps the entries of each call, and returns an error for the appointments that it refuses.
 async fn event_bridge(refused: Vec<AppointmentId>) -> (EventBridge, Arc<Mutex<Vec<Vec<Value>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

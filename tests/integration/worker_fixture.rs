@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 /// How often the tests' queue delivers a message.
 pub(crate) const MAX_RECEIVE_COUNT: u32 = 5;
 
-/// An empty, migrated database of the one server of this process.
+/// An empty, migrated database on this process's only server.
 pub(crate) async fn database() -> String {
     let url = empty_database().await;
     migrate(&url, "worker").await.unwrap();
@@ -29,7 +29,7 @@ pub(crate) async fn database() -> String {
 
 pub(crate) static SERVER: OnceCell<Postgres> = OnceCell::const_new();
 
-/// A database of the one server of this process, without a schema.
+/// A database on this process's only server, without a schema.
 pub(crate) async fn empty_database() -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let start = || async {

@@ -1,4 +1,4 @@
-//! Which messages of a batch come again, and when.
+//! Which messages of a batch are delivered again, and when.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +74,7 @@ async fn a_command_that_the_database_refuses_fails_alone_and_is_reported_on_the_
     insert(&url, &["a1 p1 s13 booked"]).await;
     let refuse = "ALTER TABLE appointments ADD CONSTRAINT refused CHECK (schedule_id <> 13) NOT VALID";
     session(&url).await.execute(refuse).await.unwrap();
-    // a1 has its row already, which answers; a2 can never have one; a3 has nothing to do with it.
+    // a1 has its row already, which gives the outcome; a2 can never have one; a3 is not affected.
     let messages = [request(1, 1, 13), request(2, 2, 13), request(3, 3, 3), command(Command::Decision, 4, 4, 13)];
     for (delivery, failed) in [(1, None), (MAX_RECEIVE_COUNT, Some(("AppointmentFailed processing_failed", 1)))] {
         let bus = Bus::default();

@@ -61,7 +61,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
                 Some("postgres://worker:secret@db.example:5432/appointments_pe?sslmode=require"),
                 Some("postgres://worker:secret@db.example:5432/appointments_pe?sslmode=verify-ca"),
                 Some("postgres://worker:secret@10.0.0.7/appointments_pe?sslmode=prefer"),
-                // What the driver connects to counts, and not what stands before it.
+                // The host that the driver connects to counts, and not the text before it.
                 Some("postgres://worker:secret@localhost/appointments_pe?host=db.example"),
                 Some("postgres://worker:secret@127.0.0.1/appointments_pe?hostaddr=10.0.0.7"),
                 Some("postgres://worker:secret@localhost.example/appointments_pe"),
@@ -92,7 +92,7 @@ fn a_wrong_environment_is_told_by_the_variable_and_never_shown() {
             assert!(!error.contains("secret@") && !error.contains("secret\""), "{error}");
         }
     }
-    // With neither, the answer names both ways.
+    // With neither, the error names both ways.
     let error = Settings::read(|_| None).unwrap_err().to_string();
     assert!(error.contains("DATABASE_HOST") && error.contains("DATABASE_URL"), "{error}");
     MigrationSettings::read(changed(BY_URL, "", None)).expect("a URL holds the owner's credentials itself");

@@ -159,7 +159,7 @@ async fn a_worker_of_the_version_before_serves_while_the_schema_is_migrated() {
             query.fetch_one(&mut worker).await.unwrap()
         };
         assert_eq!(decide(2).await, "rejected");
-        // The migrations alone: the rights of this version's user are granted after them.
+        // Only the migrations: the rights of this version's user are granted after them.
         migrate_to(&url, i64::MAX).await;
         assert_eq!(decide(3).await, "rejected");
         assert_eq!(decide(2).await, "rejected", "what was decided before is said again");

@@ -20,7 +20,7 @@ use crate::{scratch_folder, workspace};
 /// How long the driver may take to start; it needs a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// What keeps a browser that nobody looks at from talking to its maker.
+/// Switches that stop a headless browser from calling its vendor's services.
 const ARGUMENTS: [&str; 8] = [
     "--headless",
     "--disable-gpu",
@@ -29,14 +29,14 @@ const ARGUMENTS: [&str; 8] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    // Chromium ends with its driver, also where a test fails before it closes the browser.
+    // Chromium ends with its driver, also if a test fails before it closes the browser.
     "--remote-debugging-pipe",
 ];
 
-/// A browser with an empty profile of its own. It ends when it is dropped.
+/// A browser with its own empty profile. It ends when it is dropped.
 pub struct Browser {
     page: Client,
-    // Declared last: the session is told to end while there is somebody to tell.
+    // Declared last, so it is dropped last: ending the session needs the driver.
     _driver: Process,
 }
 
@@ -45,12 +45,12 @@ impl Browser {
     ///
     /// # Panics
     ///
-    /// Where there is no browser and it cannot be installed, or it does not start.
+    /// If there is no browser and it cannot be installed, or if it does not start.
     pub async fn start(name: &str) -> Self {
         Self::start_in(name, "en-US,en").await
     }
 
-    /// As [`Self::start`], for somebody who prefers these languages, such as `es-PE,es`.
+    /// As [`Self::start`], with these preferred languages, such as `es-PE,es`.
     ///
     /// # Panics
     ///
@@ -86,7 +86,7 @@ impl Browser {
         let mut arguments: Vec<&str> = ARGUMENTS.to_vec();
         arguments.push(&profile);
         if rustix::process::getuid().is_root() {
-            // Root may not use it.
+            // Chromium's sandbox does not work for root.
             arguments.push("--no-sandbox");
         }
         let preferences = json!({"intl.accept_languages": languages});
@@ -97,17 +97,17 @@ impl Browser {
         Ok(Self { page, _driver: driver })
     }
 
-    /// Its one window: pages, elements, scripts, screenshots.
+    /// Its only window: pages, elements, scripts, screenshots.
     #[must_use]
     pub const fn page(&self) -> &Client {
         &self.page
     }
 
-    /// A command of the DevTools protocol (<https://chromedevtools.github.io/devtools-protocol/>): what WebDriver has no word for.
+    /// A command of the DevTools protocol (<https://chromedevtools.github.io/devtools-protocol/>), for what WebDriver does not have.
     ///
     /// # Panics
     ///
-    /// Where the browser refuses it.
+    /// If the browser refuses it.
     pub async fn tell(&self, command: &str, parameters: Value) -> Value {
         let command = DevTools(json!({"cmd": command, "params": parameters}));
         match self.page.issue_cmd(command).await {

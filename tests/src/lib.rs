@@ -1,4 +1,4 @@
-//! What tests of several areas share: WebAssembly components, built when they are first asked for, and a local stack.
+//! What tests of several areas share: WebAssembly components, which the first test that needs them builds, and a local stack.
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
 mod booking;
@@ -10,9 +10,11 @@ mod shared;
 mod stack;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
+
+use local_stack::artifacts::COMPONENTS;
 
 pub use booking::Booking;
 pub use browser::Browser;
@@ -32,40 +34,42 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The file of a component of this workspace (the package's name), built as it is shipped.
+/// The file of a component of this workspace (by its package's name), built as it is shipped.
 ///
-/// Each component is built at most once a process; cargo itself sees whether anything changed since the last build. A
-/// second process that builds at the same time waits for cargo's lock.
+/// The components are built at most once per process, all of them at once: alone, each would unite other features, and cargo would
+/// compile it and its dependencies a second time. Cargo itself sees whether anything changed since the last build. A second process
+/// that builds at the same time waits for cargo's lock.
 ///
 /// # Panics
 ///
-/// Where cargo cannot build it; the message holds cargo's own.
+/// If cargo cannot build it; the message contains cargo's.
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
     let file = format!("{}.wasm", name.replace('-', "_"));
-    let options = ["--package", name, "--target", "wasm32-wasip2", "--profile", "component"];
-    built(name, &options, Path::new("wasm32-wasip2/component").join(file))
+    let mut options = vec!["--target", "wasm32-wasip2", "--profile", "component"];
+    options.extend(COMPONENTS.iter().chain(&["edge-fixture"]).flat_map(|package| ["--package", package]));
+    built("the components", &options).join("wasm32-wasip2/component").join(file)
 }
 
-/// The file of a native program of this workspace (the package's name), built as [`component`] builds, with the features
-/// that `cargo test` unites over the whole workspace: with others it would compile the dependencies anew.
+/// The file of a native program of this workspace (by its package's name), built as [`component`] builds, with the features
+/// that `cargo test` unites over the whole workspace: with others it would compile the dependencies again.
 ///
 /// # Panics
 ///
-/// Where cargo cannot build it; the message holds cargo's own.
+/// If cargo cannot build it; the message contains cargo's.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    built(name, &["--workspace", "--bin", name], Path::new("debug").join(name))
+    built(name, &["--workspace", "--bin", name]).join("debug").join(name)
 }
 
-/// Builds something at most once a process.
-fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
-    static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+/// Builds something at most once per process; the folder that it was built in.
+fn built(what: &str, options: &[&str]) -> PathBuf {
+    static BUILT: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = built.get(name) {
-        return path.clone();
-    }
     let target = target_folder();
+    if built.contains(what) {
+        return target;
+    }
     let output = local_stack::command::cargo()
         .args(["build", "--quiet"])
         .args(options)
@@ -75,14 +79,13 @@ fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
         .output()
         .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
     if !output.status.success() {
-        panic!("cannot build {name}:\n{}", String::from_utf8_lossy(&output.stderr));
+        panic!("cannot build {what}:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    let path = target.join(file);
-    built.insert(name.to_owned(), path.clone());
-    path
+    built.insert(what.to_owned());
+    target
 }
 
-/// The target folder that this test itself was built in.
+/// The target folder of this test program.
 #[must_use]
 pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)

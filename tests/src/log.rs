@@ -4,8 +4,8 @@ use serde_json::Value;
 
 /// The lines of a log that name an insured person by the five digits.
 ///
-/// The digits are looked for as a whole word in every value but ids, which are random and may hold any digits. A line that is
-/// no JSON object is looked at as it is.
+/// The digits are searched as a whole word in every value except ids, which are random and may contain any digits. A line that is not a
+/// JSON object is searched as it is.
 #[must_use]
 pub fn lines_that_name<'a>(log: &'a str, person: &str) -> Vec<&'a str> {
     log.lines().filter(|line| names(line, person)).collect()

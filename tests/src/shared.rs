@@ -1,4 +1,4 @@
-//! What several tests use, for as long as one of them does.
+//! Something that several tests use, and that runs as long as one of them uses it.
 
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
@@ -8,20 +8,20 @@ use tokio::sync::Mutex;
 
 use crate::stack::BACKGROUND;
 
-/// How long it stays for the next test. A stack that idles takes a tenth of a processor from the others.
+/// How long it stays for the next test. An idle stack uses a tenth of a processor.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// Started by the first test that asks for it, and stopped soon after the last one has let it go; a later test starts it anew.
+/// The first test that needs it starts it; it stops soon after the last one has dropped its use. A later test starts it again.
 pub struct Shared<T>(Mutex<Weak<T>>);
 
 impl<T: Send + Sync + 'static> Shared<T> {
-    /// Nothing yet.
+    /// It has not been started yet.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::const_new(Weak::new()))
     }
 
-    /// It, started if it does not run.
+    /// Uses it; starts it if it does not run.
     pub async fn get(&self, start: impl AsyncFnOnce() -> T) -> Lease<T> {
         let mut running = self.0.lock().await;
         if let Some(shared) = running.upgrade() {
@@ -55,7 +55,7 @@ impl<T: Send + Sync> Drop for Lease<T> {
         let shared = Arc::clone(&self.0);
         BACKGROUND.spawn(async move {
             tokio::time::sleep(LINGER).await;
-            // To stop programs blocks.
+            // Stopping programs blocks.
             let _ = tokio::task::spawn_blocking(move || drop(shared)).await;
         });
     }

@@ -1,4 +1,4 @@
-//! One local stack for all tests of the pipeline: they keep apart by the people and the slots they book.
+//! One local stack for all tests of the pipeline. Each test books for its own people and its own slots.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,17 @@ use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{ApplicationOptions, Endpoints, LocalStack, Options, Ports, Services, catalogue, setup};
+use local_stack::{
+    ApplicationOptions, Endpoints, Leftovers, LocalStack, Options, Ports, Services, TESTS, catalogue,
+    remove_leftovers_of_tests, setup,
+};
 use operator::backplane::{Backplane, CatalogueKind, Durations};
 use tokio::runtime::Runtime;
 
 use crate::shared::{Lease, Shared};
 use crate::workspace;
 
-/// A quarter of what people get: to project a slot costs the emulator about as much as to book it.
+/// A quarter of what people get, because projecting a slot costs the emulator about as much as booking it.
 pub const SAMPLE_DAYS: i64 = 7;
 
 /// Runs what a shared stack does in the background; the runtime of a single test ends with that test.
@@ -28,21 +31,22 @@ pub(crate) static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime
 
 /// The emulator with the backplane, the databases and the workers, [`Shared`] by the tests that ask for them.
 ///
-/// They have the durations of the `local` block, and book any number (`CatalogueKind::External`). The children end with this process, by the kernel's parent-death signal.
+/// They have the durations of the `local` block, and book any number (`CatalogueKind::External`). The child processes end with this
+/// process, by the kernel's parent-death signal.
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn services() -> Lease<Services> {
     static SERVICES: Shared<Services> = Shared::new();
     SERVICES.get(async || in_background(|| start_services("services", |_| {})).await).await
 }
 
-/// As [`services`], for one test alone, with durations of its own.
+/// As [`services`], for one test only, with its own durations.
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn own_services(name: &'static str, change: fn(&mut Durations)) -> Services {
     in_background(move || start_services(name, change)).await
 }
@@ -51,26 +55,26 @@ pub async fn own_services(name: &'static str, change: fn(&mut Durations)) -> Ser
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn stack() -> Lease<LocalStack> {
     static STACK: Shared<LocalStack> = Shared::new();
     STACK.get(async || in_background(|| start_stack("stack", Authentication::None)).await).await
 }
 
-/// As [`stack`], for one test alone, with an intake that takes the issuer's tokens.
+/// As [`stack`], for one test only, with an intake that accepts the issuer's tokens.
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn stack_with_authentication(issuer: TokenIssuer) -> LocalStack {
     in_background(async move || start_stack("tokens", Authentication::Jwt(&issuer)).await).await
 }
 
-/// The whole system for one test alone.
+/// The whole system for one test only.
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn own_stack(name: &'static str) -> LocalStack {
     in_background(async move || start_stack(name, Authentication::None).await).await
 }
@@ -79,7 +83,7 @@ pub async fn own_stack(name: &'static str) -> LocalStack {
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn stack_with_collector(name: &'static str, collector: String) -> LocalStack {
     in_background(async move || {
         let (mut options, artifacts) = prepare(name, CatalogueKind::External)?;
@@ -91,11 +95,11 @@ pub async fn stack_with_collector(name: &'static str, collector: String) -> Loca
     .await
 }
 
-/// As [`own_stack`], where each country has the [`sample`](local_stack::sample) of so many days, and books nothing else.
+/// As [`own_stack`], in which each country has the [`sample`](local_stack::sample) of so many days, and books nothing else.
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn own_stack_with_slots(name: &'static str, days: i64) -> LocalStack {
     in_background(async move || {
         let (options, artifacts) = prepare(name, CatalogueKind::Own)?;
@@ -109,13 +113,13 @@ pub async fn own_stack_with_slots(name: &'static str, days: i64) -> LocalStack {
     .await
 }
 
-/// The whole system for some tests alone, with durations of its own, and with `between` in front of the emulator: it gets
-/// the emulator's endpoint, and gives those at which the components reach AWS. With [`CatalogueKind::Own`] a country has no
+/// The whole system for some tests only, with its own durations, and with `between` in front of the emulator: it gets the emulator's
+/// endpoint and returns those at which the components reach AWS. With [`CatalogueKind::Own`] a country has no
 /// slots yet.
 ///
 /// # Panics
 ///
-/// Where a part cannot be built or started.
+/// If a part cannot be built or started.
 pub async fn stack_behind<F: Future<Output = Endpoints>>(
     name: &'static str,
     catalogue: CatalogueKind,
@@ -135,7 +139,7 @@ pub async fn stack_behind<F: Future<Output = Endpoints>>(
     .await
 }
 
-/// Runs a start where its background tasks may stay.
+/// Runs a start on the runtime on which its background tasks may stay.
 async fn in_background<T, F>(start: impl FnOnce() -> F + Send + 'static) -> T
 where
     T: Send + 'static,
@@ -172,11 +176,11 @@ fn prepare(name: &str, catalogue: CatalogueKind) -> anyhow::Result<(Options, Art
     ))
 }
 
-/// What runs the application where a test speaks to it over HTTP: the embedded host, or what `cargo xtask test --host` names.
+/// What runs the application for tests over HTTP: the embedded host, or the one that `cargo xtask test --host` names.
 ///
 /// # Panics
 ///
-/// Where the environment names no host.
+/// If the environment names an unknown host.
 #[must_use]
 pub fn host() -> Host {
     match std::env::var(Host::VARIABLE) {
@@ -185,7 +189,7 @@ pub fn host() -> Host {
     }
 }
 
-/// The components, the workers and the embedded host, built by the first test that asks for them.
+/// The components, the workers and the embedded host, built by the first test that needs them.
 ///
 /// # Errors
 ///
@@ -205,7 +209,7 @@ pub fn artifacts() -> anyhow::Result<Artifacts> {
 ///
 /// # Panics
 ///
-/// Where it cannot be created.
+/// If it cannot be created.
 #[must_use]
 pub fn scratch_folder(name: &str) -> PathBuf {
     let folder = instances().join(instance(name));
@@ -215,29 +219,15 @@ pub fn scratch_folder(name: &str) -> PathBuf {
     }
 }
 
-/// A name for an instance of this process: another one each time, since the last one may be removing its folder still.
+/// A name for an instance of this process: a new one each time, because the last one may still be removing its folder.
 fn instance(name: &str) -> String {
     static TIDY: Once = Once::new();
     static STARTED: AtomicU32 = AtomicU32::new(0);
-    TIDY.call_once(remove_what_earlier_runs_left);
-    format!("{PREFIX}{}-{}-{name}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
+    // What the last run left stays until the next, to be looked at.
+    TIDY.call_once(|| remove_leftovers_of_tests(&workspace(), Leftovers::All));
+    format!("{TESTS}{}-{}-{name}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
 }
-
-const PREFIX: &str = "test-";
 
 fn instances() -> PathBuf {
     workspace().join("target/local-stack")
-}
-
-/// Removes the folders of test processes that have ended; those of the last run stay until the next, to be looked at.
-fn remove_what_earlier_runs_left() {
-    let Ok(entries) = std::fs::read_dir(instances()) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            // Another test process may be doing the same.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! A page as a person meets it: what is on it, what axe-core says of it, how it looks.
+//! A page as a person sees it: what is on it, what axe-core says about it, how it looks.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{Browser, PATIENCE, workspace};
 
-/// How often one looks.
+/// How long to wait between two looks.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// A screen by its name: width and height in CSS pixels, and whether it is dark.
@@ -37,7 +37,7 @@ impl View<'_> {
     ///
     /// # Panics
     ///
-    /// Where it does not come.
+    /// If it does not appear.
     pub async fn find(&self, selector: &str) -> Element {
         let started = Instant::now();
         loop {
@@ -49,15 +49,15 @@ impl View<'_> {
         }
     }
 
-    /// Waits until what an element says is as wanted, and gives it.
+    /// Waits until an element's text fulfils a condition, and returns the text.
     ///
     /// # Panics
     ///
-    /// Where it never is.
+    /// If it never does.
     pub async fn until(&self, selector: &str, wanted: impl Fn(&str) -> bool) -> String {
         let started = Instant::now();
         loop {
-            // An element may be replaced while it is looked at.
+            // An element may be replaced while it is read.
             let script = "return document.querySelector(arguments[0])?.textContent ?? ''";
             let text = self.run(script, vec![json!(selector)]).await;
             let text = text.as_str().unwrap_or_default();
@@ -73,16 +73,16 @@ impl View<'_> {
     ///
     /// # Panics
     ///
-    /// Where it does not come.
+    /// If it does not appear.
     pub async fn heading(&self, text: &str) {
         let _ = self.until("main h1", |heading| heading == text).await;
     }
 
-    /// Clicks what is found.
+    /// Clicks an element.
     ///
     /// # Panics
     ///
-    /// Where there is nothing, or it cannot be clicked.
+    /// If there is none, or it cannot be clicked.
     pub async fn click(&self, selector: &str) {
         let started = Instant::now();
         loop {
@@ -99,7 +99,7 @@ impl View<'_> {
     ///
     /// # Panics
     ///
-    /// Where it takes no text.
+    /// If it takes no text.
     pub async fn type_into(&self, selector: &str, text: &str) {
         if let Err(error) = self.find(selector).await.send_keys(text).await {
             panic!("{selector} takes no text: {error}");
@@ -110,17 +110,17 @@ impl View<'_> {
     ///
     /// # Panics
     ///
-    /// Where there is no such option.
+    /// If there is no such option.
     pub async fn choose(&self, selector: &str, value: &str) {
         let _ = self.find(&format!("{selector} option[value='{value}']")).await;
         self.click(&format!("{selector} option[value='{value}']")).await;
     }
 
-    /// Runs a script; what it returns.
+    /// Runs a script, and returns its result.
     ///
     /// # Panics
     ///
-    /// Where it throws.
+    /// If it throws.
     pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
         match self.0.page().execute(script, arguments).await {
             Ok(value) => value,
@@ -128,11 +128,11 @@ impl View<'_> {
         }
     }
 
-    /// Runs a script that calls its last argument when it is done; what it gives.
+    /// Runs a script that calls its last argument with its result, and returns that.
     ///
     /// # Panics
     ///
-    /// Where it throws.
+    /// If it throws.
     pub async fn run_until_done(&self, script: &str, arguments: Vec<Value>) -> Value {
         match self.0.page().execute_async(script, arguments).await {
             Ok(value) => value,
@@ -140,18 +140,18 @@ impl View<'_> {
         }
     }
 
-    /// Everything that is on the page.
+    /// The whole text of the page.
     pub async fn text(&self) -> String {
         let text = self.run("return document.body.innerText", Vec::new()).await;
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Looks at the present view on each screen: axe-core finds nothing, nothing has to be scrolled sideways, and a screenshot is in
+    /// Checks the present view on each screen: axe-core finds no fault, and nothing needs horizontal scrolling. Puts a screenshot into
     /// `target/screenshots`.
     ///
     /// # Panics
     ///
-    /// Where that is not so.
+    /// If one of these does not hold.
     pub async fn check(&self, name: &str) {
         self.0.tell("Emulation.setScrollbarsHidden", json!({"hidden": true})).await;
         for (screen, width, height, is_dark) in SCREENS {
@@ -172,11 +172,11 @@ impl View<'_> {
         self.0.tell("Emulation.setEmulatedMedia", json!({"features": []})).await;
     }
 
-    /// What axe-core finds on the present view, each with the rule's id in front, and how many rules passed.
+    /// The faults that axe-core finds in the present view, each after its rule's id, and how many rules passed.
     ///
     /// # Panics
     ///
-    /// Where axe-core is not there.
+    /// If axe-core is not installed.
     pub async fn judged(&self) -> (Vec<String>, u64) {
         let axe = match &*AXE {
             Ok(axe) => axe,
@@ -207,7 +207,7 @@ impl View<'_> {
     }
 }
 
-/// Where screenshots are.
+/// The folder of the screenshots.
 fn screenshots() -> PathBuf {
     workspace().join("target/screenshots")
 }

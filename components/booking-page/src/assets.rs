@@ -8,7 +8,7 @@ pub(crate) struct Asset {
     /// As the document and the other files name it.
     pub(crate) name: &'static str,
     pub(crate) media_type: &'static str,
-    /// Names its content.
+    /// Identifies its content.
     pub(crate) hash: &'static str,
     plain: &'static [u8],
     gzip: &'static [u8],
@@ -24,7 +24,7 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// The shortest that the client takes.
+    /// The encoding with the shortest bodies that the client accepts.
     pub(crate) fn preferred(headers: &HeaderMap) -> Self {
         let accepts = |coding: &str| {
             let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
@@ -54,7 +54,7 @@ impl Encoding {
         }
     }
 
-    /// What tells an entity tag from that of another encoding: a strong one is of the bytes that are sent.
+    /// The end of an entity tag. Each encoding needs its own, because a strong tag identifies the bytes that are sent.
     pub(crate) const fn suffix(self) -> &'static str {
         match self {
             Self::Plain => "",

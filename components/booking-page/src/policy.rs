@@ -8,7 +8,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// The Content-Security-Policy of the document (<https://www.w3.org/TR/CSP3/>): no script or style but its own files, no markup from
-/// text (Trusted Types), and connections to these origins beside its own.
+/// text (Trusted Types), and connections only to its own origin and to these.
 pub(crate) fn content_security_policy(origins: &[String]) -> String {
     let mut policy = String::from(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -21,12 +21,12 @@ pub(crate) fn content_security_policy(origins: &[String]) -> String {
     policy
 }
 
-/// Adds what each response says. The document has a policy of its own instead of the one that allows nothing.
+/// Adds the headers of every response. A response without a content security policy gets one that allows nothing.
 pub(crate) fn protect(headers: &mut HeaderMap) {
     let fixed = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
-        // A browser heeds it over HTTPS alone (RFC 6797, section 8.1).
+        // Browsers ignore it over HTTP (RFC 6797, section 8.1).
         (STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
         (OPENER_POLICY, "same-origin"),
         (RESOURCE_POLICY, "same-origin"),

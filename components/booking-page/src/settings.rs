@@ -13,7 +13,7 @@ settings! {
     OIDC_TOKEN_ORIGIN = "oidc_token_origin";
 }
 
-/// What the page needs to know, as `/config.json` tells it. Nothing of it is secret.
+/// What `/config.json` tells the page. It holds no secret.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Configuration {
@@ -26,7 +26,7 @@ pub(crate) struct Configuration {
     open_id: Option<OpenId>,
 }
 
-/// How the API knows who asks.
+/// How the API knows who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Authentication {
@@ -34,17 +34,18 @@ enum Authentication {
     Jwt,
 }
 
-/// The client of an OpenID provider that the page is.
+/// The page as a client of an OpenID provider.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OpenId {
     issuer: String,
     client_id: String,
     scope: String,
-    /// What an issuer such as Auth0 wants to be told in the request, to give a JWT for this API; others know it by the client.
+    /// The parameter `audience` of the authorization request. An issuer such as Auth0 issues a JWT for this API only with it; others
+    /// know the API by the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     audience: Option<String>,
-    /// What the page connects to, for its policy.
+    /// The origins that the page connects to, for its content security policy.
     #[serde(skip)]
     origins: Vec<String>,
 }
@@ -59,7 +60,7 @@ impl Configuration {
         let authentication = match AUTHENTICATION.text(variables)?.as_str() {
             "none" => Authentication::None,
             "jwt" => Authentication::Jwt,
-            _ => return Err(AUTHENTICATION.invalid("it is `none` or `jwt`")),
+            _ => return Err(AUTHENTICATION.invalid("it must be `jwt`, or `none` for local use")),
         };
         let client_id = OIDC_CLIENT_ID.optional_text(variables)?;
         let open_id = match client_id.filter(|_| authentication == Authentication::Jwt) {
@@ -100,5 +101,5 @@ fn origin(url: &str, setting: Setting) -> Result<String, SettingError> {
     let parsed = url.parse::<Uri>().ok();
     let origin = parsed.and_then(|uri| Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?)));
     let origin = origin.filter(|origin| origin.starts_with("http") && !origin.contains(['@', ';', ',', '\'']));
-    origin.ok_or_else(|| setting.invalid("it is no URL such as https://issuer.example: the page signs people in there"))
+    origin.ok_or_else(|| setting.invalid("it must be a URL such as https://issuer.example, where people sign in"))
 }

@@ -3,11 +3,11 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// What the calls of a [`Client`](crate::Client) took, for who tells of it. Clones share it.
+/// How long each call of a [`Client`](crate::Client) took. Clones share it.
 ///
-/// Reading a clock is a call of the Wasm host, of which a client makes one for each of its calls in any case. A call that
-/// begins alone reads the clock, and so ends the ones before it; of calls side by side each but the last reads it at its own end. The
-/// last one ends with what is told then ([`calls`](Self::calls)).
+/// Reading the clock is a call to the Wasm host, and a client makes one for each of its calls in any case. A call that begins alone
+/// reads the clock; this is also the end of the calls before it. Of calls that run side by side, each but the last reads the clock at
+/// its own end. The last one ends when the calls are listed ([`calls`](Self::calls)).
 #[derive(Clone, Default)]
 pub struct CallLog(Arc<Mutex<Calls>>);
 
@@ -25,11 +25,11 @@ pub struct LoggedCall {
 #[derive(Default)]
 struct Calls {
     calls: Vec<Call>,
-    /// The clock as it was read last.
+    /// The last reading of the clock.
     read: Option<SystemTime>,
-    /// Nobody has waited for anything since then.
+    /// Nothing was waited for since then.
     is_now: bool,
-    /// Calls that began without a reading of the clock, and so are owed one.
+    /// How many calls began without a reading of the clock; the clock is read at the end of as many.
     owed: usize,
 }
 
@@ -48,8 +48,8 @@ enum Ended {
 }
 
 impl CallLog {
-    /// The log of a request, by the reading of the clock with which it came: its first call begins then, unless the request waits
-    /// for something before ([`waited`](Self::waited)).
+    /// The log of a request that arrived at this reading of the clock. Its first call begins then, unless the request waits for
+    /// something before ([`waited`](Self::waited)).
     #[must_use]
     pub fn since(arrived: SystemTime) -> Self {
         Self(Arc::new(Mutex::new(Calls { read: Some(arrived), is_now: true, ..Calls::default() })))
@@ -60,7 +60,7 @@ impl CallLog {
         self.lock().is_now = false;
     }
 
-    /// The calls in the order in which they began, as `now` tells them: those whose end is not known yet end then.
+    /// The calls in the order in which they began. Those whose end is not known yet end `now`.
     #[must_use]
     pub fn calls(&self, now: SystemTime) -> Vec<LoggedCall> {
         let log = self.lock();
@@ -72,7 +72,7 @@ impl CallLog {
         log.calls.iter().map(told).collect()
     }
 
-    /// Ends the calls that are over, before something follows that is no call, such as a pause.
+    /// Ends the calls that are over. For use before something that is not a call, such as a pause.
     pub fn settle(&self) {
         self.lock().settle(SystemTime::now());
     }

@@ -1,4 +1,4 @@
-//! One logical call: serialise once, then sign and send until it is answered, refused or out of time.
+//! One logical call: serialise once, then sign and send until a response, a refusal or the end of the time.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -15,18 +15,18 @@ use crate::endpoint::Service;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Retry, RetryPolicy};
 use crate::signer::Signer;
-use crate::transport::{AnswerBody, Terms, Transport, TransportError, X_AMZN_ERRORTYPE};
+use crate::transport::{ResponseBody, Terms, Transport, TransportError, X_AMZN_ERRORTYPE};
 
 const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// Makes signed calls over a transport, for one identity in one region.
 ///
-/// It is cheap to create and holds no connection of its own; the transport may.
+/// It is cheap to create. Only the transport may hold connections.
 #[derive(Clone)]
 pub struct Client<T> {
     transport: T,
     signer: Signer,
-    /// What dates signatures, where it is not the clock.
+    /// The date of signatures, if it is not to be read from the clock.
     date: Option<SystemTime>,
     attempt: Duration,
     retries: RetryPolicy,
@@ -54,8 +54,8 @@ impl JsonVersion {
 }
 
 impl<T: Transport> Client<T> {
-    /// A client with a deadline of 3 s and the default [`RetryPolicy`], whose attempts may take 1.5 s: one
-    /// that is not answered leaves time for a second.
+    /// A client with a deadline of 3 s and the default [`RetryPolicy`]. An attempt may take 1.5 s: after one without a response
+    /// there is time for another.
     pub fn new(transport: T, region: impl Into<String>, credentials: Credentials) -> Self {
         Self {
             transport,
@@ -76,7 +76,7 @@ impl<T: Transport> Client<T> {
         self
     }
 
-    /// How long one attempt may take, from its connection to the end of its answer; what is left of the deadline shortens it.
+    /// How long one attempt may take, from its connection to the end of its response. It never exceeds the rest of the deadline.
     #[must_use]
     pub fn with_attempt_limit(mut self, limit: Duration) -> Self {
         self.attempt = limit;
@@ -90,15 +90,15 @@ impl<T: Transport> Client<T> {
         self
     }
 
-    /// Dates signatures by an instant that is known already, for a client that lives for seconds: AWS takes a signature for five
-    /// minutes, and reading a clock is a call of the Wasm host.
+    /// Dates signatures by an instant that is known already, for a client that lives for seconds. AWS accepts a signature for five
+    /// minutes, and reading the clock is a call to the Wasm host.
     #[must_use]
     pub fn with_date(mut self, date: SystemTime) -> Self {
         self.date = Some(date);
         self
     }
 
-    /// Tells `calls` of each call.
+    /// Records each call in `calls`.
     #[must_use]
     pub fn with_call_log(mut self, calls: CallLog) -> Self {
         self.calls = Some(calls);
@@ -115,7 +115,7 @@ impl<T: Transport> Client<T> {
 
     /// A call of an AWS JSON service.
     ///
-    /// `target` is the `x-amz-target`, for example `DynamoDB_20120810.PutItem`. An empty answer is read as `{}`.
+    /// `target` is the `x-amz-target`, for example `DynamoDB_20120810.PutItem`. An empty response is read as `{}`.
     ///
     /// # Errors
     /// See [`ErrorKind`].
@@ -131,14 +131,14 @@ impl<T: Transport> Client<T> {
         I: Serialize + ?Sized,
         O: DeserializeOwned,
     {
-        let call = Call::json(service, version, target, AnswerBody::Json);
+        let call = Call::json(service, version, target, ResponseBody::Json);
         self.send_json(&call, input, retry).await?.parse_json(&call)
     }
 
-    /// As [`json`](Self::json), for a call whose status says everything: a transport may leave the body of a 2xx answer unread.
+    /// As [`json`](Self::json), for a call whose status says everything: a transport may leave the body of a 2xx response unread.
     ///
-    /// Only for a call before another one, in whose time the body comes: a connection on which it comes after the instance's end
-    /// cannot be used again.
+    /// Only for a call that another call follows, because the body arrives meanwhile. If it arrives after the end of the instance,
+    /// the host cannot use the connection again.
     ///
     /// # Errors
     /// See [`ErrorKind`].
@@ -153,7 +153,7 @@ impl<T: Transport> Client<T> {
     where
         I: Serialize + ?Sized,
     {
-        let call = Call::json(service, version, target, AnswerBody::Unread);
+        let call = Call::json(service, version, target, ResponseBody::Unread);
         self.send_json(&call, input, retry).await.map(drop)
     }
 
@@ -180,20 +180,20 @@ impl<T: Transport> Client<T> {
             target: None,
             headers: &[],
             protocol: Protocol::Query,
-            answer: AnswerBody::Xml,
+            response: ResponseBody::Xml,
         };
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("Action", action)
             .append_pair("Version", version)
             .extend_pairs(params)
             .finish();
-        let answer = self.send(&call, body.into(), retry).await?;
-        String::from_utf8(answer.body.into()).map_err(|_| call.invalid_answer("it is not UTF-8", answer.attempts))
+        let response = self.send(&call, body.into(), retry).await?;
+        String::from_utf8(response.body.into()).map_err(|_| call.invalid_response("it is not UTF-8", response.attempts))
     }
 
     /// A call of an AWS REST service with JSON bodies, such as Lambda.
     ///
-    /// `path_and_query` is already percent-encoded. An empty answer is read as `null`.
+    /// `path_and_query` is already percent-encoded. An empty response is read as `null`.
     ///
     /// # Errors
     /// See [`ErrorKind`].
@@ -218,17 +218,17 @@ impl<T: Transport> Client<T> {
             target: None,
             headers: &[],
             protocol: Protocol::RestJson,
-            answer: AnswerBody::Json,
+            response: ResponseBody::Json,
         };
-        let answer = match body {
+        let response = match body {
             Some(body) => self.send_json(&call, body, retry).await?,
             None => self.send(&call, Bytes::new(), retry).await?,
         };
-        answer.parse_json(&call)
+        response.parse_json(&call)
     }
 
-    /// A call of an AWS REST service whose bodies are no documents, such as S3's objects; the headers and the body of a 2xx
-    /// answer.
+    /// A call of an AWS REST service whose bodies are not documents, such as S3's objects. Returns the headers and the body of a 2xx
+    /// response.
     ///
     /// `path_and_query` is already percent-encoded. `headers` are signed. The call may be repeated.
     ///
@@ -243,7 +243,7 @@ impl<T: Transport> Client<T> {
         headers: &[(HeaderName, HeaderValue)],
         body: Bytes,
     ) -> Result<(HeaderMap, Bytes), Error> {
-        // Without the path, which is what somebody called a file.
+        // Without the path: a person chose the name of the file.
         let operation = method.to_string();
         let protocol = Protocol::RestXml;
         let call = Call {
@@ -255,14 +255,14 @@ impl<T: Transport> Client<T> {
             target: None,
             headers,
             protocol,
-            answer: AnswerBody::Bytes,
+            response: ResponseBody::Bytes,
         };
-        let answer = self.send(&call, body, Retry::Safe).await?;
-        Ok((answer.headers, answer.body))
+        let response = self.send(&call, body, Retry::Safe).await?;
+        Ok((response.headers, response.body))
     }
 
     /// As [`send`](Self::send), with a body that is written as JSON.
-    async fn send_json<I>(&self, call: &Call<'_>, input: &I, retry: Retry) -> Result<Answer, Error>
+    async fn send_json<I>(&self, call: &Call<'_>, input: &I, retry: Retry) -> Result<Success, Error>
     where
         I: Serialize + ?Sized,
     {
@@ -270,8 +270,8 @@ impl<T: Transport> Client<T> {
         self.send(call, body.into(), retry).await
     }
 
-    /// Sends a call until an attempt is answered with 2xx or nothing allows another.
-    async fn send(&self, call: &Call<'_>, body: Bytes, retry: Retry) -> Result<Answer, Error> {
+    /// Sends a call until an attempt gets a 2xx response, or until no other attempt is allowed.
+    async fn send(&self, call: &Call<'_>, body: Bytes, retry: Retry) -> Result<Success, Error> {
         let running = self.calls.as_ref().map(|calls| calls.begin(call.service.signing_name, call.operation));
         let began = running.as_ref().map_or_else(SystemTime::now, |running| running.started);
         let (mut started, mut remaining) = (began, self.deadline);
@@ -283,12 +283,12 @@ impl<T: Transport> Client<T> {
             })?;
             attempts += 1;
             let limit = self.attempt.min(remaining);
-            let kind = match self.transport.send(request, Terms { started, limit, body: call.answer }).await {
-                Ok(answer) if answer.status().is_success() => {
-                    let (head, body) = answer.into_parts();
-                    return Ok(Answer { headers: head.headers, body, attempts });
+            let kind = match self.transport.send(request, Terms { started, limit, body: call.response }).await {
+                Ok(response) if response.status().is_success() => {
+                    let (head, body) = response.into_parts();
+                    return Ok(Success { headers: head.headers, body, attempts });
                 }
-                Ok(answer) => self.fault(call, &answer),
+                Ok(response) => self.fault(call, &response),
                 Err(TransportError::Timeout) if limit == remaining => ErrorKind::DeadlineExceeded,
                 Err(error) => error.into(),
             };
@@ -298,7 +298,7 @@ impl<T: Transport> Client<T> {
                 Retry::Safe => kind.is_transient(),
                 Retry::OnlyIfNotSent => kind.is_transient_without_effect(),
             };
-            // Only a failure asks for the time.
+            // The clock is read only after a failure.
             let now = SystemTime::now();
             remaining = self.deadline.saturating_sub(now.duration_since(began).unwrap_or_default());
             match self.retries.pause_after(attempts) {
@@ -332,12 +332,12 @@ impl<T: Transport> Client<T> {
         Ok(request)
     }
 
-    fn fault(&self, call: &Call<'_>, answer: &http::Response<Bytes>) -> ErrorKind {
-        let (status, body) = (answer.status(), answer.body());
+    fn fault(&self, call: &Call<'_>, response: &http::Response<Bytes>) -> ErrorKind {
+        let (status, body) = (response.status(), response.body());
         match call.protocol {
             Protocol::Query | Protocol::RestXml => ErrorKind::from_xml(status, body, self.verbatim_rejections),
             Protocol::Json | Protocol::RestJson => {
-                let error_type = answer.headers().get(X_AMZN_ERRORTYPE).and_then(|value| value.to_str().ok());
+                let error_type = response.headers().get(X_AMZN_ERRORTYPE).and_then(|value| value.to_str().ok());
                 ErrorKind::from_json(status, error_type, body, self.verbatim_rejections)
             }
         }
@@ -355,7 +355,7 @@ impl<T> fmt::Debug for Client<T> {
     }
 }
 
-/// What stays the same over the attempts of one logical call.
+/// What all attempts of one logical call have in common.
 struct Call<'a> {
     service: Service<'a>,
     operation: &'a str,
@@ -365,7 +365,7 @@ struct Call<'a> {
     target: Option<&'a str>,
     headers: &'a [(HeaderName, HeaderValue)],
     protocol: Protocol,
-    answer: AnswerBody,
+    response: ResponseBody,
 }
 
 #[derive(Clone, Copy)]
@@ -377,7 +377,7 @@ enum Protocol {
 }
 
 impl<'a> Call<'a> {
-    fn json(service: Service<'a>, version: JsonVersion, target: &'a str, answer: AnswerBody) -> Self {
+    fn json(service: Service<'a>, version: JsonVersion, target: &'a str, response: ResponseBody) -> Self {
         Self {
             service,
             operation: target.rsplit('.').next().unwrap_or(target),
@@ -387,7 +387,7 @@ impl<'a> Call<'a> {
             target: Some(target),
             headers: &[],
             protocol: Protocol::Json,
-            answer,
+            response,
         }
     }
 
@@ -396,30 +396,30 @@ impl<'a> Call<'a> {
         Error::new(ErrorKind::InvalidRequest { reason }, self.service.signing_name, self.operation, 0, false)
     }
 
-    fn invalid_answer(&self, reason: &str, attempts: u32) -> Error {
+    fn invalid_response(&self, reason: &str, attempts: u32) -> Error {
         let reason = reason.to_owned();
-        Error::new(ErrorKind::InvalidAnswer { reason }, self.service.signing_name, self.operation, attempts, false)
+        Error::new(ErrorKind::InvalidResponse { reason }, self.service.signing_name, self.operation, attempts, false)
     }
 }
 
-/// A 2xx answer.
-struct Answer {
+/// A 2xx response.
+struct Success {
     headers: HeaderMap,
     body: Bytes,
     attempts: u32,
 }
 
-impl Answer {
+impl Success {
     fn parse_json<O: DeserializeOwned>(&self, call: &Call<'_>) -> Result<O, Error> {
         let body: &[u8] = match (self.body.is_empty(), call.protocol) {
             (false, _) => &self.body,
             (true, Protocol::RestJson) => b"null",
             (true, _) => b"{}",
         };
-        // serde_json's message can quote the answer, so only where it failed is kept.
+        // serde_json's message can quote the response, so only the position is kept.
         serde_json::from_slice(body).map_err(|error| {
             let reason = format!("unexpected JSON at line {} column {}", error.line(), error.column());
-            call.invalid_answer(&reason, self.attempts)
+            call.invalid_response(&reason, self.attempts)
         })
     }
 }

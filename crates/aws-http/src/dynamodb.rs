@@ -48,8 +48,7 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
         self.client.json(self.service, JsonVersion::V1_0, "DynamoDB_20120810.PutItem", input, retry).await
     }
 
-    /// `PutItem` whose answer says nothing of the item, before other calls of the same instance: see
-    /// [`Client::json_unread`].
+    /// `PutItem` whose response is not needed, before other calls of the same instance: see [`Client::json_unread`].
     ///
     /// # Errors
     /// As [`put_item`](Self::put_item).
@@ -57,7 +56,7 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
         self.client.json_unread(self.service, JsonVersion::V1_0, "DynamoDB_20120810.PutItem", input, retry).await
     }
 
-    /// `UpdateItem`: changes attributes of an item, and creates it where the condition allows.
+    /// `UpdateItem`: changes attributes of an item, and creates it if the condition allows that.
     ///
     /// # Errors
     /// As [`put_item`](Self::put_item).
@@ -68,7 +67,7 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
     /// `TransactWriteItems`: all of up to 100 writes, or none.
     ///
     /// With a client token the call is repeated freely, because DynamoDB executes one token once within ten minutes;
-    /// without one, only where the first attempt certainly did nothing. Its answer is left unread ([`Client::json_unread`]).
+    /// without one, only if the first attempt certainly did nothing. Its response is left unread ([`Client::json_unread`]).
     ///
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind). A transaction that lost against another one only (`TransactionConflict`) is
@@ -83,7 +82,7 @@ impl<'a, T: Transport> DynamoDb<'a, T> {
     }
 }
 
-/// The names that an expression's `#placeholders` stand for.
+/// The names for an expression's `#placeholders`.
 pub type Names<'a> = &'a [(&'a str, &'a str)];
 
 fn names_as_map<S: Serializer>(names: &Names<'_>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -102,7 +101,7 @@ fn is_default<V: Default + PartialEq>(value: &V) -> bool {
     *value == V::default()
 }
 
-/// What a write answers of the item.
+/// What the response to a write holds of the item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ReturnValues {
@@ -119,14 +118,14 @@ pub enum ReturnValues {
     UpdatedNew,
 }
 
-/// What a failed condition answers of the item.
+/// What the response to a failed condition holds of the item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnConditionFailure {
     /// Nothing.
     #[default]
     None,
-    /// The whole item, so that it need not be read.
+    /// The whole item, which saves reading it.
     AllOld,
 }
 
@@ -138,13 +137,13 @@ pub struct GetItem<'a> {
     pub table_name: &'a str,
     /// The primary key.
     pub key: Item<'a>,
-    /// Whether to see every write that was answered before.
+    /// Whether to see every write that had its response before.
     #[serde(skip_serializing_if = "is_default")]
     pub consistent_read: bool,
-    /// The attributes to answer; all where `None`.
+    /// The attributes to return; `None` for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projection_expression: Option<&'a str>,
-    /// What `#placeholders` stand for.
+    /// The names for `#placeholders`.
     #[serde(skip_serializing_if = "is_empty", serialize_with = "names_as_map")]
     pub expression_attribute_names: Names<'a>,
 }
@@ -169,19 +168,19 @@ pub struct Query<'a> {
     pub index_name: Option<&'a str>,
     /// The partition, and a range of sort keys.
     pub key_condition_expression: &'a str,
-    /// What to leave out of the answer, after `limit` has been applied.
+    /// A filter for the page, which DynamoDB applies after `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter_expression: Option<&'a str>,
-    /// The attributes to answer; all where `None`.
+    /// The attributes to return; `None` for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projection_expression: Option<&'a str>,
-    /// What `#placeholders` stand for.
+    /// The names for `#placeholders`.
     #[serde(skip_serializing_if = "is_empty", serialize_with = "names_as_map")]
     pub expression_attribute_names: Names<'a>,
-    /// What `:placeholders` stand for.
+    /// The values for `:placeholders`.
     #[serde(skip_serializing_if = "Item::is_empty")]
     pub expression_attribute_values: Item<'a>,
-    /// Whether to see every write that was answered before; an index cannot (DynamoDB refuses it).
+    /// Whether to see every write that had its response before. DynamoDB refuses this for an index.
     #[serde(skip_serializing_if = "is_default")]
     pub consistent_read: bool,
     /// `Some(false)` for descending sort keys.
@@ -190,7 +189,7 @@ pub struct Query<'a> {
     /// How many items to look at; up to 1 MB of them in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Where to go on: the `last_evaluated_key` of the page before.
+    /// Where to continue: the `last_evaluated_key` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclusive_start_key: Option<Item<'a>>,
 }
@@ -202,7 +201,7 @@ pub struct QueryOutput {
     /// The page's items, in the order of their sort keys.
     #[serde(default)]
     pub items: Vec<Item<'static>>,
-    /// Where the next page starts; `None` where there is none. Its presence does not mean that more items follow.
+    /// Where the next page starts; `None` at the end. A key does not mean that more items follow.
     #[serde(default)]
     pub last_evaluated_key: Option<Item<'static>>,
     /// How many items were looked at, filtered ones included.
@@ -221,16 +220,16 @@ pub struct PutItem<'a> {
     /// What must hold for the write to happen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition_expression: Option<&'a str>,
-    /// What `#placeholders` stand for.
+    /// The names for `#placeholders`.
     #[serde(skip_serializing_if = "is_empty", serialize_with = "names_as_map")]
     pub expression_attribute_names: Names<'a>,
-    /// What `:placeholders` stand for.
+    /// The values for `:placeholders`.
     #[serde(skip_serializing_if = "Item::is_empty")]
     pub expression_attribute_values: Item<'a>,
-    /// What to answer of the item.
+    /// What to return of the item.
     #[serde(skip_serializing_if = "is_default")]
     pub return_values: ReturnValues,
-    /// What to answer of the item where the condition does not hold.
+    /// What to return of the item if the condition does not hold.
     #[serde(rename = "ReturnValuesOnConditionCheckFailure", skip_serializing_if = "is_default")]
     pub on_condition_failure: OnConditionFailure,
 }
@@ -248,16 +247,16 @@ pub struct UpdateItem<'a> {
     /// What must hold for the write to happen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition_expression: Option<&'a str>,
-    /// What `#placeholders` stand for.
+    /// The names for `#placeholders`.
     #[serde(skip_serializing_if = "is_empty", serialize_with = "names_as_map")]
     pub expression_attribute_names: Names<'a>,
-    /// What `:placeholders` stand for.
+    /// The values for `:placeholders`.
     #[serde(skip_serializing_if = "Item::is_empty")]
     pub expression_attribute_values: Item<'a>,
-    /// What to answer of the item.
+    /// What to return of the item.
     #[serde(skip_serializing_if = "is_default")]
     pub return_values: ReturnValues,
-    /// What to answer of the item where the condition does not hold.
+    /// What to return of the item if the condition does not hold.
     #[serde(rename = "ReturnValuesOnConditionCheckFailure", skip_serializing_if = "is_default")]
     pub on_condition_failure: OnConditionFailure,
 }
@@ -275,14 +274,14 @@ pub struct WriteOutput {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct TransactWriteItems<'a> {
-    /// The writes, each to an item of its own.
+    /// The writes, no two of them to the same item.
     pub transact_items: Vec<TransactWriteItem<'a>>,
     /// What makes a repetition recognisable, at most 36 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_token: Option<&'a str>,
 }
 
-/// One write of a transaction. Its `return_values` stay [`ReturnValues::None`]: a transaction answers no items.
+/// One write of a transaction. Its `return_values` stay [`ReturnValues::None`]: a transaction returns no items.
 #[derive(Clone, Debug, Serialize)]
 pub enum TransactWriteItem<'a> {
     /// Creates or replaces an item.

@@ -29,7 +29,7 @@ pub struct Error {
 pub enum ErrorKind {
     /// The write's condition did not hold (`ConditionalCheckFailedException`); nothing was written by this attempt.
     ConditionFailed {
-        /// The item as it is, where the request asked for it and there is one.
+        /// The item as it is, if the request asked for it and there is one.
         item: Option<Item<'static>>,
     },
     /// The transaction was cancelled as a whole (`TransactionCanceledException`); nothing was written by this attempt.
@@ -59,7 +59,7 @@ pub enum ErrorKind {
     Rejected {
         /// The service's error code.
         code: String,
-        /// The service's explanation. It is empty where the service could quote request data in it (see
+        /// The service's explanation. It is empty if the service could quote request data in it (see
         /// [`Client::with_verbatim_rejections`](crate::Client::with_verbatim_rejections)).
         message: String,
     },
@@ -75,17 +75,17 @@ pub enum ErrorKind {
         /// What failed, in the transport's words.
         reason: String,
     },
-    /// An attempt got no answer within its own limits.
+    /// An attempt got no response within its limit.
     Timeout,
     /// The call's total budget ran out while an attempt was waiting.
     DeadlineExceeded,
-    /// The connection broke before the answer was complete.
-    AnswerLost {
+    /// The connection broke before the response was complete.
+    ResponseLost {
         /// What failed, in the transport's words.
         reason: String,
     },
     /// A response came that does not follow the protocol.
-    InvalidAnswer {
+    InvalidResponse {
         /// What is wrong with it.
         reason: String,
     },
@@ -104,7 +104,7 @@ pub struct CancellationReason {
     /// `ThrottlingError`, … ("TransactWriteItems", DynamoDB API reference).
     #[serde(default = "not_at_fault")]
     pub code: String,
-    /// The item as it is, where the request asked for it and there is one.
+    /// The item as it is, if the request asked for it and there is one.
     #[serde(default)]
     pub item: Option<Item<'static>>,
 }
@@ -167,9 +167,9 @@ impl Error {
         self.attempts
     }
 
-    /// Whether any attempt may have been executed although no answer says so.
+    /// Whether any attempt may have been executed although no response says so.
     ///
-    /// This looks at all attempts, not only at the last: a failed condition after a lost answer can mean that the first
+    /// This looks at all attempts, not only at the last: a failed condition after a lost response can mean that the first
     /// attempt itself wrote the item.
     #[must_use]
     pub fn took_effect_unknown(&self) -> bool {
@@ -197,7 +197,7 @@ impl ErrorKind {
             | Self::Unreachable { .. }
             | Self::Timeout
             | Self::DeadlineExceeded
-            | Self::AnswerLost { .. } => true,
+            | Self::ResponseLost { .. } => true,
             Self::TransactionCanceled { reasons } => {
                 reasons.iter().any(CancellationReason::is_transient)
                     && reasons.iter().all(|reason| reason.is_none() || reason.is_transient())
@@ -205,7 +205,7 @@ impl ErrorKind {
             Self::ConditionFailed { .. }
             | Self::Rejected { .. }
             | Self::Denied { .. }
-            | Self::InvalidAnswer { .. }
+            | Self::InvalidResponse { .. }
             | Self::InvalidRequest { .. } => false,
         }
     }
@@ -215,8 +215,8 @@ impl ErrorKind {
             Self::ServiceFault { .. }
             | Self::Timeout
             | Self::DeadlineExceeded
-            | Self::AnswerLost { .. }
-            | Self::InvalidAnswer { .. } => true,
+            | Self::ResponseLost { .. }
+            | Self::InvalidResponse { .. } => true,
             Self::ConditionFailed { .. }
             | Self::TransactionCanceled { .. }
             | Self::Conflict { .. }
@@ -261,10 +261,10 @@ impl ErrorKind {
             return Self::ServiceFault { status: status.as_u16(), code: code.to_owned() };
         }
         if !status.is_client_error() || code.is_empty() {
-            return Self::InvalidAnswer { reason: format!("status {} without an AWS error", status.as_u16()) };
+            return Self::InvalidResponse { reason: format!("status {} without an AWS error", status.as_u16()) };
         }
         let message = if verbatim || QUOTES_NO_REQUEST_DATA.contains(&code) {
-            // A signature's error goes on, after its first line, with the canonical request, session token included.
+            // A signature's error goes on, after its first line, with the canonical request, which includes the session token.
             message.lines().next().unwrap_or_default()
         } else {
             ""
@@ -280,13 +280,13 @@ impl From<TransportError> for ErrorKind {
             TransportError::Denied { host } => Self::Denied { host },
             TransportError::InvalidRequest { reason } => Self::InvalidRequest { reason },
             TransportError::Timeout => Self::Timeout,
-            TransportError::Interrupted { reason } => Self::AnswerLost { reason },
-            TransportError::TooLarge { .. } => Self::InvalidAnswer { reason: error.to_string() },
+            TransportError::Interrupted { reason } => Self::ResponseLost { reason },
+            TransportError::TooLarge { .. } => Self::InvalidResponse { reason: error.to_string() },
         }
     }
 }
 
-/// Codes that mean "fewer calls, please": those which the AWS SDKs treat as throttling ("Retry behavior", AWS SDKs and
+/// Codes that mean "send fewer calls": those that the AWS SDKs treat as throttling ("Retry behavior", AWS SDKs and
 /// Tools reference guide), without `LimitExceededException`, which for several services is a quota that no retry helps.
 const THROTTLING_CODES: &[&str] = &[
     "BandwidthLimitExceeded",
@@ -323,7 +323,7 @@ const QUOTES_NO_REQUEST_DATA: &[&str] = &[
     "UnrecognizedClientException",
 ];
 
-/// The members of a JSON error that matter.
+/// The fields of a JSON error that matter.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct JsonFault<'a> {
@@ -373,12 +373,12 @@ impl fmt::Display for ErrorKind {
             Self::Rejected { code, message } => write!(f, "refused ({code}): {message}"),
             Self::Denied { host } => TransportError::Denied { host: host.clone() }.fmt(f),
             Self::Unreachable { host, reason } => write!(f, "{host} cannot be reached: {reason}"),
-            Self::Timeout => f.write_str("no answer in time"),
-            Self::DeadlineExceeded => f.write_str("no answer before the call's deadline"),
-            Self::AnswerLost { reason } => {
-                write!(f, "the connection broke before the answer was complete: {reason}")
+            Self::Timeout => f.write_str("no response in time"),
+            Self::DeadlineExceeded => f.write_str("no response before the call's deadline"),
+            Self::ResponseLost { reason } => {
+                write!(f, "the connection broke before the response was complete: {reason}")
             }
-            Self::InvalidAnswer { reason } => write!(f, "the answer is not understood: {reason}"),
+            Self::InvalidResponse { reason } => write!(f, "the response is not understood: {reason}"),
             Self::InvalidRequest { reason } => write!(f, "the request cannot be sent: {reason}"),
         }
     }

@@ -21,7 +21,7 @@ pub struct EventBridge<'a, T> {
 pub struct PutEventsEntry<'a> {
     /// The bus's name or ARN.
     pub event_bus_name: &'a str,
-    /// Who says so, for example `appointments.confirmation`.
+    /// Who reports it, for example `appointments.confirmation`.
     pub source: &'a str,
     /// What happened, for example `AppointmentStatusChanged`.
     pub detail_type: &'a str,
@@ -29,7 +29,7 @@ pub struct PutEventsEntry<'a> {
     pub detail: &'a str,
 }
 
-/// What became of the entries of one `PutEvents`, each on its own: EventBridge answers 200 also where it refused some.
+/// What became of each entry of one `PutEvents`. EventBridge returns 200 even if it refused some.
 #[derive(Debug)]
 #[must_use = "PutEvents succeeds as a call although it may have refused entries"]
 pub struct PutEventsOutput {
@@ -74,11 +74,10 @@ impl<'a, T: Transport> EventBridge<'a, T> {
 
     /// `PutEvents`: one to ten events, 256 KiB in all.
     ///
-    /// The call is repeated as a whole by the client's policy; a single refused entry is not, and is the caller's to
-    /// decide about.
+    /// The client's policy repeats the call as a whole. It does not repeat a single refused entry: the caller decides about that.
     ///
     /// # Errors
-    /// See [`ErrorKind`]. That some entries were refused is no error of the call.
+    /// See [`ErrorKind`]. Refused entries are not an error of the call.
     pub async fn put_events(&self, entries: &[PutEventsEntry<'_>], retry: Retry) -> Result<PutEventsOutput, Error> {
         let wire: WireOutput = self
             .client
@@ -89,7 +88,7 @@ impl<'a, T: Transport> EventBridge<'a, T> {
             Some(outcomes) if outcomes.len() == entries.len() => Ok(PutEventsOutput { entries: outcomes }),
             _ => {
                 let reason = "it does not say of each entry what became of it".to_owned();
-                Err(Error::new(ErrorKind::InvalidAnswer { reason }, self.service.signing_name, "PutEvents", 1, false))
+                Err(Error::new(ErrorKind::InvalidResponse { reason }, self.service.signing_name, "PutEvents", 1, false))
             }
         }
     }

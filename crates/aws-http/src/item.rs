@@ -44,7 +44,7 @@ impl AttributeValue<'_> {
         }
     }
 
-    /// A number, where it is one of this type.
+    /// A number, if it is one of this type.
     #[must_use]
     pub fn as_n<N: FromStr>(&self) -> Option<N> {
         match self {
@@ -160,13 +160,13 @@ impl<'a> Item<'a> {
         self.get(name)?.as_s()
     }
 
-    /// A numeric attribute, where it is one of this type.
+    /// A numeric attribute, if it is one of this type.
     #[must_use]
     pub fn n<N: FromStr>(&self, name: &str) -> Option<N> {
         self.get(name)?.as_n()
     }
 
-    /// Takes an attribute out.
+    /// Removes an attribute, and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<AttributeValue<'a>> {
         let position = self.attributes.iter().position(|(existing, _)| existing == name)?;
         Some(self.attributes.remove(position).1)
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&item)?, wire);
         assert_eq!(serde_json::from_str::<Item<'_>>(wire)?, item);
         assert_eq!(item.n::<u64>("n"), Some(9_007_199_254_740_991));
-        assert_eq!(item.n::<u8>("n"), None, "a number that does not fit is none of this type");
+        assert_eq!(item.n::<u8>("n"), None, "a number that does not fit into the type");
         assert_eq!(item.s("n"), None, "a number is no string");
         assert!(serde_json::from_str::<Item<'_>>(r#"{"x":{"B":"AA=="}}"#).is_err(), "binary is not in use");
         Ok(())

@@ -4,9 +4,9 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`Client`] | one logical call: serialise, sign, send, retry where that is safe, within one deadline |
-//! | [`dynamodb`], [`sns`], [`sqs`], [`eventbridge`], [`s3`] | typed requests and answers of the operations in use |
-//! | [`CallLog`] | what the calls of a client took |
+//! | [`Client`] | one logical call: serialise, sign, send, retry if that is safe, within one deadline |
+//! | [`dynamodb`], [`sns`], [`sqs`], [`eventbridge`], [`s3`] | typed requests and responses of the operations in use |
+//! | [`CallLog`] | how long each call of a client took |
 //! | [`Transport`] | how bytes travel; `wasi::WasiTransport` in a component, [`native::NativeTransport`] elsewhere |
 //! | [`Signer`] | AWS Signature Version 4, by `aws-sigv4` |
 //! | [`Error`] | what went wrong, whether a retry can help, and whether the call may have taken effect |
@@ -21,7 +21,7 @@
 //! let client = Client::new(NativeTransport::new(), "us-east-1", credentials);
 //! let table = dynamodb::DynamoDb::new(&client, &endpoint);
 //!
-//! let answer = table
+//! let response = table
 //!     .get_item(&dynamodb::GetItem {
 //!         table_name: "appointments",
 //!         key: [("insuredId", "00123".into()), ("sk", "appointment#1".into())].into(),
@@ -29,7 +29,7 @@
 //!         ..Default::default()
 //!     })
 //!     .await?;
-//! println!("found: {}", answer.item.is_some());
+//! println!("found: {}", response.item.is_some());
 //! # Ok(())
 //! # }
 //! ```
@@ -62,4 +62,4 @@ pub use endpoint::{Endpoint, EndpointError, Service};
 pub use error::{CancellationReason, Error, ErrorKind};
 pub use retry::{Retry, RetryPolicy};
 pub use signer::{Signer, SigningError};
-pub use transport::{AnswerBody, Terms, Transport, TransportError};
+pub use transport::{ResponseBody, Terms, Transport, TransportError};

@@ -10,9 +10,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use crate::transport::{MAX_ANSWER_BYTES, Terms, Transport, TransportError};
+use crate::transport::{MAX_RESPONSE_BYTES, Terms, Transport, TransportError};
 
-/// How long a connection may take to come about, within the limit of its exchange.
+/// How long a connection may take, within the limit of its exchange.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Sends over pooled HTTP/1.1 connections. Clones share the pool. It needs a tokio runtime with time and I/O enabled.
@@ -22,7 +22,7 @@ pub struct NativeTransport {
 }
 
 impl NativeTransport {
-    /// A transport with an empty pool, whose connections come about within a second.
+    /// A transport with an empty pool. A connection may take a second.
     #[must_use]
     pub fn new() -> Self {
         Self::connecting_within(CONNECT_LIMIT)
@@ -35,7 +35,7 @@ impl NativeTransport {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limit));
         tcp.enforce_http(false);
-        // The provider is named, so that another crate's choice of rustls features cannot make the default ambiguous.
+        // The provider is named, because another crate's choice of rustls features could make the default ambiguous.
         #[expect(
             clippy::expect_used,
             reason = "fails only for a provider without TLS 1.2 and 1.3 suites; ring has both"
@@ -83,8 +83,8 @@ impl NativeTransport {
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| TransportError::Interrupted { reason: innermost(&error) })?;
             let Ok(data) = frame.into_data() else { continue };
-            if body.len() + data.len() > MAX_ANSWER_BYTES {
-                return Err(TransportError::TooLarge { limit_bytes: MAX_ANSWER_BYTES });
+            if body.len() + data.len() > MAX_RESPONSE_BYTES {
+                return Err(TransportError::TooLarge { limit_bytes: MAX_RESPONSE_BYTES });
             }
             body.extend_from_slice(&data);
         }

@@ -9,9 +9,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// Executing the call twice does no harm: it reads, is conditional, carries a client token, or its receiver takes
-    /// duplicates. It is repeated also where the first answer was lost.
+    /// duplicates. It is repeated also if the first response was lost.
     Safe,
-    /// The call may be executed once only, so it is repeated only where the first attempt certainly did nothing.
+    /// The call may be executed once only, so it is repeated only if the first attempt certainly did nothing.
     OnlyIfNotSent,
 }
 

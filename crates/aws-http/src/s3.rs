@@ -1,4 +1,4 @@
-//! Amazon S3: objects, part by part. Only outside of components, whose transports keep too few headers for it.
+//! Amazon S3: objects, part by part. Not for components: their transport does not keep the headers that this needs.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub struct S3<'a, T> {
 /// A part of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its bytes: fewer than asked for where the object ends.
+    /// Its bytes: fewer than asked for at the object's end.
     pub bytes: Bytes,
     /// How long the whole object is, in bytes.
     pub total: u64,
@@ -33,10 +33,10 @@ impl<'a, T: Transport> S3<'a, T> {
         Self { client, service: endpoint.service("s3") }
     }
 
-    /// `GetObject`: the bytes in `range` of an object that is not empty, with an `etag` as long as it is the one with this.
+    /// `GetObject`: the bytes in `range` of an object that is not empty. With `etag`, only if the object still has this one.
     ///
     /// # Errors
-    /// See [`ErrorKind`]; one is that the object is gone, or another by now (`PreconditionFailed`).
+    /// See [`ErrorKind`]. The object may also be gone, or have been replaced (`PreconditionFailed`).
     pub async fn get(&self, bucket: &str, key: &str, range: Range<u64>, etag: Option<&str>) -> Result<Part, Error> {
         let invalid =
             |reason: &str| Error::new(ErrorKind::InvalidRequest { reason: reason.to_owned() }, "s3", "GET", 0, false);
@@ -50,12 +50,12 @@ impl<'a, T: Transport> S3<'a, T> {
         let path = path(bucket, key);
         let (headers, bytes) =
             self.client.object(self.service, Method::GET, &path, content_type, &headers, Bytes::new()).await?;
-        // `bytes 0-9/100`; whoever does not heed the range answers with the whole object, and no such header.
+        // `bytes 0-9/100`; a server that ignores the range returns the whole object without this header.
         let total = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok()?.rsplit('/').next()?.parse().ok());
         Ok(Part { total: total.unwrap_or(bytes.len() as u64), bytes })
     }
 
-    /// `PutObject`: replaces the object, and answers the etag that it has now.
+    /// `PutObject`: replaces the object, and returns its new etag.
     ///
     /// # Errors
     /// See [`ErrorKind`].
@@ -67,8 +67,7 @@ impl<'a, T: Transport> S3<'a, T> {
     }
 }
 
-/// The path of an object, addressed without a host name for each bucket. The unreserved characters of a key and its slashes
-/// stay as they are.
+/// The path of an object in path-style addressing (`/bucket/key`). Unreserved characters of a key and its slashes are not encoded.
 fn path(bucket: &str, key: &str) -> String {
     let mut path = format!("/{bucket}/");
     for byte in key.bytes() {

@@ -33,7 +33,7 @@ impl<'a, T: Transport> Sns<'a, T> {
         Self { client, service: endpoint.service("sns") }
     }
 
-    /// `Publish`: hands the message to the topic and answers its message id.
+    /// `Publish`: publishes the message, and returns its message id.
     ///
     /// SNS delivers at least once in any case, so callers whose receivers deduplicate pass [`Retry::Safe`].
     ///
@@ -43,7 +43,7 @@ impl<'a, T: Transport> Sns<'a, T> {
         let names: Vec<[String; 3]> = (1..=input.message_attributes.len())
             .map(|n| {
                 ["Name", "Value.DataType", "Value.StringValue"]
-                    .map(|member| format!("MessageAttributes.entry.{n}.{member}"))
+                    .map(|field| format!("MessageAttributes.entry.{n}.{field}"))
             })
             .collect();
         let mut params = Vec::with_capacity(2 + 3 * names.len());
@@ -52,10 +52,10 @@ impl<'a, T: Transport> Sns<'a, T> {
         for ([name_key, type_key, value_key], (name, value)) in names.iter().zip(input.message_attributes) {
             params.extend([(name_key.as_str(), *name), (type_key.as_str(), "String"), (value_key.as_str(), *value)]);
         }
-        let answer = self.client.query(self.service, "Publish", API_VERSION, &params, retry).await?;
-        xml::first_text(&answer, "MessageId").ok_or_else(|| {
+        let response = self.client.query(self.service, "Publish", API_VERSION, &params, retry).await?;
+        xml::first_text(&response, "MessageId").ok_or_else(|| {
             let reason = "it has no MessageId".to_owned();
-            Error::new(ErrorKind::InvalidAnswer { reason }, self.service.signing_name, "Publish", 1, false)
+            Error::new(ErrorKind::InvalidResponse { reason }, self.service.signing_name, "Publish", 1, false)
         })
     }
 }

@@ -25,7 +25,7 @@ impl<'a, T: Transport> Sqs<'a, T> {
         Self { client, endpoint, service: endpoint.service("sqs") }
     }
 
-    /// The URL of a queue, by its ARN: `None` where the text is no ARN of a queue.
+    /// The URL of a queue, by its ARN. `None` if the text is not the ARN of a queue.
     #[must_use]
     pub fn queue_url(&self, queue_arn: &str) -> Option<String> {
         let parts: Vec<&str> = queue_arn.split(':').collect();
@@ -36,10 +36,10 @@ impl<'a, T: Transport> Sqs<'a, T> {
     /// `ChangeMessageVisibility`: the message of this delivery stays hidden for `timeout` from now on, at most 12 hours;
     /// fractions of a second are cut off. After zero it is delivered again at once.
     ///
-    /// One message per call: the emulator asks for a right of its own for a batch, which AWS does not know.
+    /// One message per call: for a batch the emulator requires a permission that AWS does not have.
     ///
     /// # Errors
-    /// See [`ErrorKind`](crate::ErrorKind); one is that the delivery is too old, or the message gone.
+    /// See [`ErrorKind`](crate::ErrorKind). The delivery may also be too old, or the message gone.
     pub async fn change_message_visibility(
         &self,
         queue_url: &str,
@@ -61,15 +61,15 @@ struct WireInput<'a> {
     visibility_timeout: u64,
 }
 
-/// The answer holds nothing.
+/// The response is empty.
 #[derive(Deserialize)]
 struct WireOutput {}
 
-/// What SQS tells of a delivery of a message, in the message's system attributes
+/// What SQS says about a delivery of a message, in the message's system attributes
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryTimes {
-    /// How often the queue has delivered it, this delivery included: `ApproximateReceiveCount`; 1 where it does not say.
+    /// How often the queue has delivered it, this delivery included: `ApproximateReceiveCount`; 1 if it is missing.
     pub receive_count: u32,
     /// When the queue got it: `SentTimestamp`.
     pub sent: Option<SystemTime>,
@@ -110,8 +110,8 @@ impl DeliveryTimes {
         }
     }
 
-    /// What the message waited for before it `arrived` at its function: its queue, and then the function or, after a delivery that
-    /// failed, this one.
+    /// What the message waited for before it `arrived` at its function: in its queue, and then for the function or, after a delivery
+    /// that failed, for this delivery.
     pub fn waits(self, arrived: SystemTime) -> impl Iterator<Item = Wait> {
         let again = if self.receive_count > 1 { "sqs.redelivery" } else { "lambda.invoke" };
         let waits = [("sqs.wait", self.sent, self.first_received), (again, self.first_received, Some(arrived))];
@@ -119,7 +119,7 @@ impl DeliveryTimes {
     }
 }
 
-/// What passes between the deliveries of a message that a function leaves: seconds first, minutes later.
+/// The pauses between the deliveries of a message that a function leaves on its queue: seconds first, minutes later.
 ///
 /// It is the setting `RECEIVE_DELAYS_SECONDS`, from `receive_delays` in `infra/backplane.json`: whole seconds, separated by
 /// commas. The n-th is the pause after the n-th receive; a message is received once more than there are pauses.
@@ -146,8 +146,8 @@ impl ReceiveDelays {
         self.0.get(position).copied().unwrap_or_default()
     }
 
-    /// The same for a message that no later delivery can mend: always the first pause, so that it is soon in the
-    /// dead-letter queue, where an alarm looks.
+    /// The same for a message that no later delivery can process: always the first pause. It is soon in the dead-letter queue,
+    /// which has an alarm.
     #[must_use]
     pub fn after_poison(&self, receive_count: u32) -> Duration {
         self.after(receive_count).min(self.after(1))

@@ -6,24 +6,24 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::HeaderName;
 
-/// The longest answer a transport takes. DynamoDB's `Query`, the largest in use, answers at most 1 MB a page.
-pub(crate) const MAX_ANSWER_BYTES: usize = 2 * 1024 * 1024;
+/// The longest response that a transport takes. A page of DynamoDB's `Query`, the largest in use, has at most 1 MB.
+pub(crate) const MAX_RESPONSE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Where the REST-JSON and, optionally, the JSON protocols name an error's type.
 pub(crate) const X_AMZN_ERRORTYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Carries one HTTP exchange, and waits.
 ///
-/// The futures have no `Send` bound: in a component nothing is `Send`. Where a transport's own futures are `Send`, those
+/// The futures have no `Send` bound: in a component nothing is `Send`. If a transport's own futures are `Send`, those
 /// of [`Client`](crate::Client) over it are as well.
 pub trait Transport {
-    /// Sends a request whose `Host` follows from its URI, and reads the whole answer, all within the limit.
+    /// Sends a request whose `Host` follows from its URI, and reads the whole response, all within the limit.
     ///
-    /// The implementation adds `Content-Length`, hands head and body over so that they leave in one write, and limits the
-    /// answer's size. Of the answer's headers it needs to keep `x-amzn-errortype` only.
+    /// The implementation adds `Content-Length`, sends head and body in one write, and limits the size of the response. Of the
+    /// response's headers it has to keep `x-amzn-errortype` only.
     ///
     /// # Errors
-    /// Any status is an answer; a [`TransportError`] means that there was none.
+    /// A [`TransportError`] means that there was no response. A response of any status is not an error.
     fn send(
         &self,
         request: http::Request<Bytes>,
@@ -39,42 +39,42 @@ pub trait Transport {
 pub struct Terms {
     /// When it begins.
     pub started: SystemTime,
-    /// How long it may take, from its connection to the end of its answer.
+    /// How long it may take, from its connection to the end of its response.
     pub limit: Duration,
-    /// What the body of its answer is.
-    pub body: AnswerBody,
+    /// What the body of its response is.
+    pub body: ResponseBody,
 }
 
 impl Terms {
-    /// An exchange that begins now, with an answer of any kind.
+    /// An exchange that begins now, with a response of any kind.
     #[must_use]
     pub fn within(limit: Duration) -> Self {
-        Self { started: SystemTime::now(), limit, body: AnswerBody::Bytes }
+        Self { started: SystemTime::now(), limit, body: ResponseBody::Bytes }
     }
 }
 
-/// What the body of an answer is, for a transport to which asking for its end is one more call of the host.
+/// What the body of a response is. A transport that recognises its end by it saves a call to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerBody {
+pub enum ResponseBody {
     /// A JSON object.
     Json,
-    /// An XML document whose root does not stand in itself.
+    /// An XML document whose root element does not contain an element of the same name.
     Xml,
     /// Anything.
     Bytes,
-    /// A JSON object that nobody needs where the status is 2xx, before another exchange.
+    /// A JSON object that nobody needs if the status is 2xx; another exchange follows.
     Unread,
 }
 
-/// How much of a body is looked through for its end. A longer one comes in several pieces in any case.
+/// How much of a body is searched for its end. A longer one arrives in several pieces in any case.
 #[cfg(any(target_os = "wasi", test))]
-const LOOKED_THROUGH_BYTES: usize = 4096;
+const SCANNED_BYTES: usize = 4096;
 
 #[cfg(any(target_os = "wasi", test))]
-impl AnswerBody {
-    /// Whether the bytes are all of the body, as far as they tell. A body that breaks off never seems whole.
+impl ResponseBody {
+    /// Whether the bytes are certainly the whole body. A body that breaks off never seems whole.
     pub(crate) fn is_whole(self, body: &[u8]) -> bool {
-        body.len() <= LOOKED_THROUGH_BYTES
+        body.len() <= SCANNED_BYTES
             && match self {
                 Self::Json | Self::Unread => is_whole_json(body),
                 Self::Xml => is_whole_xml(body),
@@ -133,7 +133,7 @@ impl<T: Transport> Transport for &T {
     }
 }
 
-/// Why a request got no answer.
+/// Why a request got no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// No connection came about, so nothing was sent.
@@ -156,17 +156,17 @@ pub enum TransportError {
         /// The part at fault.
         reason: String,
     },
-    /// The answer was not there, or not complete, in time.
-    #[error("no answer in time")]
+    /// The response did not arrive, or not completely, in time.
+    #[error("no response in time")]
     Timeout,
     /// The connection broke after at least a part of the request was sent.
-    #[error("the connection broke before the answer was complete: {reason}")]
+    #[error("the connection broke before the response was complete: {reason}")]
     Interrupted {
         /// What failed, in the transport's words.
         reason: String,
     },
-    /// The answer is longer than the transport takes.
-    #[error("the answer is longer than {limit_bytes} bytes")]
+    /// The response is longer than the transport takes.
+    #[error("the response is longer than {limit_bytes} bytes")]
     TooLarge {
         /// The most that is taken.
         limit_bytes: usize,
@@ -194,7 +194,7 @@ mod tests {
             ("}", false),
         ];
         for (body, whole) in json {
-            assert_eq!(AnswerBody::Json.is_whole(body.as_bytes()), whole, "{body}");
+            assert_eq!(ResponseBody::Json.is_whole(body.as_bytes()), whole, "{body}");
         }
         let xml = [
             ("<PublishResponse xmlns=\"u\"><Id>1</Id></PublishResponse>", true),
@@ -206,18 +206,18 @@ mod tests {
             ("", false),
         ];
         for (body, whole) in xml {
-            assert_eq!(AnswerBody::Xml.is_whole(body.as_bytes()), whole, "{body}");
+            assert_eq!(ResponseBody::Xml.is_whole(body.as_bytes()), whole, "{body}");
         }
-        assert!(!AnswerBody::Bytes.is_whole(b"{}"));
-        let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(LOOKED_THROUGH_BYTES));
-        assert!(!AnswerBody::Json.is_whole(long.as_bytes()), "it comes in pieces in any case");
+        assert!(!ResponseBody::Bytes.is_whole(b"{}"));
+        let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(SCANNED_BYTES));
+        assert!(!ResponseBody::Json.is_whole(long.as_bytes()), "it arrives in pieces in any case");
     }
 
     #[test]
     fn a_body_that_breaks_off_is_never_whole() {
         let json = r#"{"Items":[{"a":{"M":{"b":{"S":"}]}"}}}},{"c":{"L":[{"N":"1"}]}}],"Count":2}"#;
         let xml = "<?xml version=\"1.0\"?><PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
-        for (kind, body) in [(AnswerBody::Json, json), (AnswerBody::Xml, xml)] {
+        for (kind, body) in [(ResponseBody::Json, json), (ResponseBody::Xml, xml)] {
             assert!(kind.is_whole(body.as_bytes()), "{body}");
             for length in 0..body.len() {
                 assert!(!kind.is_whole(&body.as_bytes()[..length]), "{}", &body[..length]);

@@ -1,8 +1,8 @@
 //! The transport inside a component: `wasi:http` 0.2.
 //!
-//! Spin does not set `TCP_NODELAY`, so a request whose head and body leave in two writes waits about 44 ms for the peer's
-//! delayed acknowledgement. Therefore a request is handed over with its length known and, where the body fits into what the
-//! host buffers, with the body already written and finished: the host has both when it first writes.
+//! Spin does not set `TCP_NODELAY`. If head and body of a request leave in two writes, the second waits about 44 ms for the peer's
+//! delayed acknowledgement. Therefore the host gets the request with its length and, if the body fits into the host's buffer, with
+//! the body already written and finished. It has both when it first writes.
 
 mod timer;
 mod waiting;
@@ -20,13 +20,13 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, StatusCode};
 
-use crate::transport::{AnswerBody, MAX_ANSWER_BYTES, Terms, Transport, TransportError, X_AMZN_ERRORTYPE};
+use crate::transport::{MAX_RESPONSE_BYTES, ResponseBody, Terms, Transport, TransportError, X_AMZN_ERRORTYPE};
 
 use timer::Timer;
 pub use waiting::run;
 use waiting::{Waitable, any};
 
-/// How much of an answer is asked for at once.
+/// How much of a response is read at once.
 const READ_BYTES: u64 = 64 * 1024;
 
 /// The most that one `blocking-write-and-flush` takes (`wasi:io/streams`).
@@ -36,9 +36,9 @@ pub const WRITE_BYTES: usize = 4096;
 ///
 /// Its futures need [`run`]. Several exchanges may be in flight at once; one that is dropped is cancelled.
 ///
-/// Calls to the host are what it costs (`docs/adr/0076-calls-to-the-host.md`). Therefore one timer bounds an exchange, in place of three
-/// limits that the host would have to be told, and the next exchange too; and what an exchange has used is left to the host
-/// when it is over: the instance ends soon, and everything with it.
+/// Its cost is the number of calls to the host (`docs/adr/0076-calls-to-the-host.md`). Therefore one timer limits an exchange and also
+/// the next one; three limits would have to be set on the host. After an exchange its resources are not given back: the instance
+/// ends soon, and they end with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WasiTransport;
 
@@ -50,7 +50,7 @@ impl Transport for WasiTransport {
         let body = request.body().map_err(|()| invalid("its body cannot be opened"))?;
         let sink = body.write().map_err(|()| invalid("its body cannot be written"))?;
 
-        // A stream is its body's child resource, and the exchange is the request's: each is gone before its parent.
+        // A stream is a child resource of its body, and the exchange of the request: a child is dropped before its parent.
         let mut timer = Timer::start(&terms);
         let exchange = if write_at_once(&sink, &content)? {
             finish(sink, body)?;
@@ -59,7 +59,7 @@ impl Transport for WasiTransport {
             let exchange = outgoing_handler::handle(request, None).map_err(|code| failure(&code))?;
             match write_in_pieces(&sink, &content, &mut timer).await {
                 Ok(()) => finish(sink, body)?,
-                // The peer answered early or is gone. The exchange says which.
+                // The peer has responded early or is gone. The exchange says which.
                 Err(_closed) => drop((sink, body)),
             }
             exchange
@@ -75,7 +75,7 @@ impl Transport for WasiTransport {
     }
 }
 
-/// Waits for the head of the answer. It is never there when an exchange begins, so nobody asks before.
+/// Waits for the head of the response. It is never there when an exchange begins, so we wait before we ask.
 async fn head(
     exchange: FutureIncomingResponse,
     timer: &mut Timer,
@@ -122,10 +122,10 @@ fn outgoing(request: http::Request<Bytes>) -> Result<(OutgoingRequest, Bytes), T
     Ok((request, content))
 }
 
-/// Writes the body where the host takes it whole without anyone reading yet, and says whether it did.
+/// Writes the body if the host takes it whole before anybody reads it, and says whether it did.
 ///
-/// A second piece could wait for a reader that comes with `handle` only, so it is one piece or none. wasmtime takes one of up
-/// to 1 MiB, and has room for it and the next, so that a flush has nothing to wait for, whatever the peer does.
+/// A second piece could wait for a reader, and there is none before `handle`. Therefore it is one piece or none. wasmtime takes a piece
+/// of up to 1 MiB and has room for it and the next, so a flush never waits, whatever the peer does.
 fn write_at_once(sink: &OutputStream, content: &[u8]) -> Result<bool, TransportError> {
     if content.is_empty() {
         return Ok(true);
@@ -169,16 +169,16 @@ fn finish(sink: OutputStream, body: OutgoingBody) -> Result<(), TransportError> 
     OutgoingBody::finish(body, None).map_err(|_| interrupted("its body was not taken whole"))
 }
 
-/// Reads the whole answer; of its headers, the error type of a failed call only.
+/// Reads the whole response; of its headers, the error type of a failed call only.
 ///
-/// Where its body tells that it is whole, its end is not asked for: the host has taken it off the connection by then.
+/// If the body shows that it is whole, its end is not asked for: the host has read it from the connection by then.
 async fn read(
     incoming: IncomingResponse,
-    kind: AnswerBody,
+    kind: ResponseBody,
     timer: &mut Timer,
 ) -> Result<http::Response<Bytes>, TransportError> {
     let status = StatusCode::from_u16(incoming.status()).map_err(|_| interrupted("its status is no HTTP status"))?;
-    if kind == AnswerBody::Unread && status.is_success() {
+    if kind == ResponseBody::Unread && status.is_success() {
         mem::forget(incoming);
         let mut response = http::Response::new(Bytes::new());
         *response.status_mut() = status;
@@ -203,12 +203,12 @@ async fn read(
             Err(StreamError::LastOperationFailed(error)) => {
                 return Err(match http_error_code(&error) {
                     Some(code) => broken(&code),
-                    None => interrupted("reading the answer failed"),
+                    None => interrupted("reading the response failed"),
                 });
             }
         }
-        if content.len() > MAX_ANSWER_BYTES {
-            return Err(TransportError::TooLarge { limit_bytes: MAX_ANSWER_BYTES });
+        if content.len() > MAX_RESPONSE_BYTES {
+            return Err(TransportError::TooLarge { limit_bytes: MAX_RESPONSE_BYTES });
         }
         if kind.is_whole(&content) {
             break;
@@ -230,7 +230,7 @@ async fn read(
     Ok(response)
 }
 
-/// What an exchange that brought no answer means. Only what happens before a connection stands counts as "not sent".
+/// The error for an exchange without a response. Only a failure before the connection is made counts as "not sent".
 fn failure(code: &ErrorCode, host: &str) -> TransportError {
     let unreachable = |reason: &str| TransportError::Unreachable { host: host.to_owned(), reason: reason.to_owned() };
     match code {
@@ -258,15 +258,15 @@ fn failure(code: &ErrorCode, host: &str) -> TransportError {
     }
 }
 
-/// What an exchange that broke after its connection stood means.
+/// The error for an exchange that broke after its connection was made.
 fn broken(code: &ErrorCode) -> TransportError {
     match code {
         ErrorCode::ConnectionReadTimeout | ErrorCode::ConnectionWriteTimeout | ErrorCode::HttpResponseTimeout => {
             TransportError::Timeout
         }
-        ErrorCode::HttpResponseBodySize(_) => TransportError::TooLarge { limit_bytes: MAX_ANSWER_BYTES },
+        ErrorCode::HttpResponseBodySize(_) => TransportError::TooLarge { limit_bytes: MAX_RESPONSE_BYTES },
         ErrorCode::ConnectionTerminated => interrupted("the peer closed the connection"),
-        ErrorCode::HttpResponseIncomplete => interrupted("the peer closed the connection within its answer"),
+        ErrorCode::HttpResponseIncomplete => interrupted("the peer closed the connection within its response"),
         _ => interrupted(&code.to_string()),
     }
 }

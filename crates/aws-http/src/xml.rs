@@ -1,6 +1,6 @@
-//! The little of XML that the Query protocol's answers need: a parser would be a twentieth of a component's code.
+//! The small part of XML that responses of the Query protocol need: a parser would be a twentieth of a component's code.
 
-/// The text of the first element with this local name, if the document holds one that has text alone.
+/// The text of the first element with this local name, if it contains only text.
 pub(crate) fn first_text(document: &str, element: &str) -> Option<String> {
     let mut rest = document;
     loop {

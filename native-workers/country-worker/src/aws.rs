@@ -27,6 +27,6 @@ pub(crate) fn kind<E, R>(error: &SdkError<E, R>) -> &'static str {
         SdkError::ConstructionFailure(_) => "RequestNotBuilt",
         SdkError::TimeoutError(_) => "TimedOut",
         SdkError::DispatchFailure(_) => "Unreachable",
-        _ => "InvalidAnswer",
+        _ => "InvalidResponse",
     }
 }

@@ -1,4 +1,4 @@
-//! The time that an exchange has, by a timer of the host that exchanges share one after another.
+//! Limits the time of an exchange by a timer of the host, which the next exchange takes over.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
@@ -9,23 +9,23 @@ use super::waiting::{Waitable, any};
 use crate::transport::Terms;
 
 thread_local! {
-    /// The timer of an exchange that is over.
+    /// The timer of the last exchange, which is over.
     static KEPT: RefCell<Option<Timer>> = const { RefCell::new(None) };
 }
 
-/// The longest that a timer of the host runs: as long as the shortest of the usual limits, so that it serves most exchanges.
+/// The longest that a timer of the host runs. As it is the shortest of the usual limits, most exchanges can use it.
 const RUNS: Duration = Duration::from_secs(1);
 
 /// Bounds one exchange.
 ///
-/// An exchange takes over the timer of one before, which ends no later than its own time: making a timer is a call of the
-/// host, and the exchanges of a request seldom take a second together. Where it ends while the exchange has time left, another
+/// An exchange takes over the timer of an earlier one if it ends no later than the exchange's own time. Making a timer is a call to the
+/// host, and the exchanges of a request seldom take a second together. If the timer ends while the exchange has time left, another
 /// one runs for the rest.
 pub(super) struct Timer {
     waitable: Waitable,
     /// For how long the host's timer runs in all.
     runs: Duration,
-    /// When the exchange began and how long it may take, where that is longer than the timer runs for it.
+    /// When the exchange began and how long it may take, if the timer may end before that.
     longer: Option<(SystemTime, Duration)>,
 }
 
@@ -53,7 +53,7 @@ impl Timer {
             return false;
         }
         let Some((started, limit)) = self.longer.take() else { return true };
-        // A clock that was set back gives the exchange its whole time once more, and no more than that.
+        // If the clock was set back, the exchange gets its whole time once more, and no more than that.
         let left = limit.saturating_sub(started.elapsed().unwrap_or_default());
         if left.is_zero() {
             return true;
@@ -70,7 +70,7 @@ impl Timer {
     }
 }
 
-/// Waits. No timer that was kept is of use to an exchange after that.
+/// Waits. A timer that was kept is useless after that.
 pub(super) async fn sleep(duration: Duration) {
     if let Some(kept) = KEPT.take() {
         kept.waitable.leave();

@@ -1,5 +1,5 @@
-//! Runs futures that wait for what the host does, with as few calls as that takes: what a future waits for stays its own, so that
-//! it is made once and need not be given back.
+//! Runs futures that wait for the host, with as few calls to it as possible: a future keeps what it waits for, which is made once and
+//! not given back.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -11,11 +11,11 @@ use std::task::{Context, Poll, Waker};
 use ::wasi::io::poll::{Pollable, poll};
 
 thread_local! {
-    /// What is waited for, and who waits. What its owner has dropped is waited for no more.
+    /// What futures wait for, and their wakers. Nobody waits any more for what its owner has dropped.
     static WAITING: RefCell<Vec<(Weak<Pollable>, Waker)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Something of the host that becomes ready.
+/// A resource of the host that becomes ready.
 pub(super) struct Waitable(Rc<Pollable>);
 
 impl Waitable {
@@ -28,9 +28,9 @@ impl Waitable {
         self.0.ready()
     }
 
-    /// Leaves it to the host, which clears it away with the instance: giving it back is a call.
+    /// Leaves it to the host, which drops it with the instance: giving it back is a call.
     pub(super) fn leave(self) {
-        // Nobody else holds it but while `run` is in the host's poll.
+        // Only `run` holds it too, while it is in the host's poll.
         if let Ok(pollable) = Rc::try_unwrap(self.0) {
             mem::forget(pollable);
         }
@@ -45,7 +45,7 @@ impl Waitable {
     }
 }
 
-/// Waits until one of them may be ready, which the caller has to see for itself: a future may be woken for no reason.
+/// Waits until one of them may be ready. The caller has to check, because a future may be woken for no reason.
 pub(super) async fn any(waitables: &[&Waitable]) {
     let mut registered = false;
     poll_fn(|context| {
@@ -60,11 +60,11 @@ pub(super) async fn any(waitables: &[&Waitable]) {
     .await;
 }
 
-/// Runs a future to its end. Whenever it cannot go on, the instance waits in the host for what the future waits for, which has to
-/// come from this module.
+/// Runs a future to its end. Whenever it cannot go on, the instance waits in the host. The future may wait only for what comes from
+/// this module.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
-    // Every turn polls it, so nobody has to wake it.
+    // Each round polls it, so it needs no waker.
     let mut context = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {

@@ -19,10 +19,10 @@ const SERVICE: &str = "booking-page";
 /// The methods of every path.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// What may be kept, and must be asked about each time.
+/// A browser may keep the response, and must validate it each time.
 const REVALIDATED: &str = "no-cache";
 
-/// What never changes under its name.
+/// The content of a name never changes.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// What a path names.
@@ -48,12 +48,12 @@ impl Resource {
     }
 }
 
-/// Answers a request. What was served is in the host's own log; a line of the component's own tells of what failed.
-pub fn answer<B>(host: impl Host, request: &http::Request<B>, arrived: SystemTime) -> Response {
+/// Responds to a request. The host logs every request; the component logs a line of its own only for a failure.
+pub fn respond<B>(host: impl Host, request: &http::Request<B>, arrived: SystemTime) -> Response {
     let variables = Variables::of(host);
     let headers = request.headers();
     let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
-    let answered = match Resource::find(request.uri().path()) {
+    let outcome = match Resource::find(request.uri().path()) {
         None => Ok(refuse(Problem::new(ProblemCode::NotFound), headers)),
         Some(_) if *request.method() == Method::OPTIONS => Ok(options()),
         Some(_) if !is_read => Ok(refuse(Problem::method_not_allowed(METHODS), headers)),
@@ -61,17 +61,18 @@ pub fn answer<B>(host: impl Host, request: &http::Request<B>, arrived: SystemTim
         Some(Resource::Configuration) => configuration(&variables, headers),
         Some(Resource::Asset(asset)) => Ok(file(asset, IMMUTABLE, asset.hash, headers)),
     };
-    let mut response = answered.unwrap_or_else(|error| fail(host, &error, headers, arrived));
+    let mut response = outcome.unwrap_or_else(|error| fail(host, &error, headers, arrived));
     policy::protect(response.headers_mut());
     response
 }
 
-/// The document, with the policy that its settings ask for. Its entity tag is of both: a browser keeps the policy with the document.
+/// The document, with the policy that follows from the settings. Its entity tag covers both, because a browser keeps the policy
+/// with the document.
 fn document(variables: &Variables<impl Host>, headers: &HeaderMap) -> Result<Response, SettingError> {
     let policy = policy::content_security_policy(Configuration::read(variables)?.origins());
     let mut response =
         file(&DOCUMENT, REVALIDATED, &format!("{}-{:x}", DOCUMENT.hash, hash(policy.as_bytes())), headers);
-    // Origins are printable ASCII, as what a URI holds.
+    // Origins are printable ASCII, as all of a URI is.
     if let Ok(policy) = HeaderValue::try_from(policy) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
@@ -91,7 +92,7 @@ fn configuration(variables: &Variables<impl Host>, headers: &HeaderMap) -> Resul
     Ok(response)
 }
 
-/// A file in the encoding that the client takes, or `304` where the client has it. `name` names its content.
+/// A file in the encoding that the client accepts, or `304` if the client has it. `name` identifies its content.
 fn file(asset: &Asset, lifetime: &'static str, name: &str, headers: &HeaderMap) -> Response {
     let encoding = Encoding::preferred(headers);
     let tag = format!("\"{name}{}\"", encoding.suffix());
@@ -108,7 +109,7 @@ fn file(asset: &Asset, lifetime: &'static str, name: &str, headers: &HeaderMap) 
     response
 }
 
-/// `304` where `If-None-Match` names the tag (RFC 9110, section 13.1.2).
+/// `304` if `If-None-Match` names the tag (RFC 9110, section 13.1.2).
 fn validated(tag: &str, headers: &HeaderMap) -> Option<Response> {
     if !has_tag(headers, tag) {
         return None;
@@ -126,7 +127,7 @@ fn keep(headers: &mut HeaderMap, lifetime: &'static str, tag: String) {
     }
 }
 
-/// The same for the same bytes in every instance.
+/// Every instance computes the same value for the same bytes.
 fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
@@ -147,7 +148,7 @@ fn refuse(problem: Problem, headers: &HeaderMap) -> Response {
     response
 }
 
-/// `500`, and a line for the operator, whose setting is at fault.
+/// `500`, and a log line for the operator: a setting is wrong.
 fn fail(host: impl Host, error: &SettingError, headers: &HeaderMap, arrived: SystemTime) -> Response {
     let trace = RequestEntropy::draw(host).trace(caller(headers));
     LogLine::new(Level::Error, SERVICE, "request refused", trace)
