@@ -9,15 +9,15 @@ locals {
   file      = jsondecode(file("${path.module}/backplane.json"))
   countries = var.countries == null ? toset(local.file.countries[*].code) : var.countries
 
-  # Placeholders that refer to a name in the file come first, since what they name may hold a country's.
+  # Placeholders for a name in the file are expanded first, because that name may contain a country's placeholder.
   text = replace(replace(
     jsonencode(local.file),
     "{worker.event_source}", local.file.worker.event_source),
     "{confirmation.event_source}", local.file.confirmation.event_source
   )
 
-  # What the file says of everything, and of each country, with the prefix of this environment's names. Sources of events belong to their
-  # bus, and databases and their users to their instance: those need none.
+  # The file's content for all countries and for each, with the prefix of this environment's names. Sources of events belong to their
+  # bus, and databases and their users to their instance, so they need no prefix.
   named = { for key, file in merge({ all = jsondecode(local.text) }, {
     for country in local.countries : country => jsondecode(replace(replace(local.text, "{COUNTRY}", country), "{country}", lower(country)))
     }) : key => merge(file, {
@@ -36,7 +36,7 @@ locals {
       republish = merge(file.confirmation.republish, { rule = "${var.name_prefix}${file.confirmation.republish.rule}" })
     })
     importer = merge(file.importer, { for part in ["function", "drain_rule"] : part => "${var.name_prefix}${file.importer[part]}" })
-    # The name of a bucket is one in the whole world: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    # The name of a bucket is unique in the whole world: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     slots_bucket = merge(file.slots_bucket, { name = "${var.name_prefix}${file.slots_bucket.name}-${local.account}" })
     bus = merge(file.bus, { for part in ["name", "archive"] : part => "${var.name_prefix}${file.bus[part]}" }, {
       rules = { for key, rule in file.bus.rules : key => merge(rule, { name = "${var.name_prefix}${rule.name}" }) }
@@ -53,8 +53,8 @@ locals {
   durations   = local.backplane.durations_seconds
   catalogues  = { for country in local.file.countries : country.code => { kind = country.catalogue, max_open_bookings = country.max_open_bookings } }
 
-  # The zips have the functions' names without the prefix, so that one build serves every environment. The application's functions are
-  # in one.
+  # The zips have the functions' names without the prefix: every environment uses the same build. One zip holds the application's
+  # functions.
   packages = merge(
     { application = local.file.intake.function },
     { for country in local.countries : country => replace(local.file.worker.function, "{country}", lower(country)) },
@@ -86,14 +86,15 @@ locals {
     intake_log_group       = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["intake"]}:*"
     booking_page_log_group = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["booking_page"]}:*"
     confirmation_log_group = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.function_log_groups["confirmation"]}:*"
-    # Lambda makes and removes the interfaces; which ones is not known before:
+    # Lambda creates and removes the interfaces, so their ids are not known before:
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     network_attachment = "arn:${local.partition}:ec2:${local.region}:${local.account}:*/*"
-    # IAM knows no resource for these actions.
+    # IAM has no resource type for these actions.
     network_description = "*"
   }
 
-  # Whoever uses an encrypted resource needs its key, through its service. A statement about the resource brings the right along.
+  # A principal that uses an encrypted resource needs its key too, through the service. Each statement about such a resource brings one
+  # about the key.
   key_uses = merge(
     { for table in ["table", "table_index", "slots_table", "slots_table_indexes"] : table => {
       key     = "table"
@@ -104,7 +105,7 @@ locals {
     { for queue in ["confirmation_queue", "slots_queue"] : queue => { key = "queue", service = "sqs", actions = ["kms:Decrypt"] } },
   )
 
-  # Policies of the principals of which there is one; a country's are completed in its module.
+  # Policies of the principals that no country has; those of a country are completed in its module.
   policies = {
     for name, principal in local.backplane.principals : name => jsonencode({
       Version = "2012-10-17"
@@ -163,7 +164,7 @@ locals {
       cors_allowed_origins     = join(",", var.cors_allowed_origins)
       },
       var.audit_key == null ? {} : { audit_key = var.audit_key },
-      # On one line, as an environment file needs it.
+      # On one line, because an environment file has one line for each variable.
       var.authentication.keys == null ? {} : { jwt_keys = jsonencode(jsondecode(var.authentication.keys)) },
       var.authentication.jwks_url == null ? {} : {
         jwt_jwks_origin = try(regex("^(https://[^/]+)(/.*)$", var.authentication.jwks_url)[0], "")
@@ -197,11 +198,11 @@ locals {
     for component, variables in local.variables : component => merge(
       { for name, value in variables : "SPIN_VARIABLE_${upper(name)}" => value },
       { SPIN_COMPONENT = replace(component, "_", "-") },
-      # A call that waits holds an environment of the function.
+      # A request that waits occupies an environment of the function.
       component == "intake" ? { SPIN_VARIABLE_WAIT_LIMIT_SECONDS = "2" } : {},
-      # What passes between the deliveries of a message that the function leaves.
+      # The pauses between the deliveries of a message that the function leaves on its queue.
       component == "confirmation" ? { RECEIVE_DELAYS_SECONDS = join(",", local.durations.receive_delays) } : {},
-      # The workers' subnets lead to no collector.
+      # The workers' subnets have no way to a collector.
       var.otel_exporter_otlp_endpoint == null ? {} : { OTEL_EXPORTER_OTLP_ENDPOINT = var.otel_exporter_otlp_endpoint },
       var.otel_exporter_otlp_headers == null ? {} : { OTEL_EXPORTER_OTLP_HEADERS = var.otel_exporter_otlp_headers },
     )

@@ -9,7 +9,7 @@ locals {
     },
   ) }
 
-  # A kept instance goes on writing its logs.
+  # An instance that is kept still writes its logs.
   database_identifiers = { for country, database in local.databases : country => [
     for instance in database.instances : "${replace("${var.name_prefix}${database.name}", "_", "-")}${instance.suffix}"
   ] }
@@ -41,7 +41,7 @@ module "network" {
   cidr                    = var.network.cidr
   availability_zone_count = var.network.availability_zone_count
 
-  # What the countries' functions call from inside; the event source mapping and the logs do not go through the VPC.
+  # The services that the countries' functions call from the VPC. The event source mapping and the logs do not go through it.
   s3 = {
     actions   = ["s3:GetObject", "s3:PutObject"]
     resources = [for names in local.per_country : "arn:${local.partition}:s3:::${names.slots_bucket.name}/*"]
@@ -55,7 +55,7 @@ module "network" {
       actions   = ["secretsmanager:GetSecretValue"]
       resources = ["arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:rds!db-*"]
     }
-    # A worker sets when a message that it leaves comes again.
+    # A worker sets when a message that it leaves on its queue is delivered again.
     sqs = {
       actions   = ["sqs:ChangeMessageVisibility"]
       resources = [for names in local.per_country : "arn:${local.partition}:sqs:${local.region}:${local.account}:${names.country_queue.name}"]
@@ -124,7 +124,7 @@ module "application" {
   log_groups   = { for component in ["intake", "booking_page", "confirmation"] : component => module.observability.log_groups[component].name }
 
   functions = {
-    for component, description in { intake = "The public booking API", booking_page = "The page on which people book", confirmation = "Applies the countries' outcomes, and publishes again what they left unanswered" } : component => {
+    for component, description in { intake = "The public booking API", booking_page = "The page on which people book", confirmation = "Applies the countries' outcomes, and republishes undecided commands" } : component => {
       name                                 = local.backplane[component].function
       description                          = description
       policy                               = local.policies[component]
@@ -160,7 +160,7 @@ module "application" {
     }
   }
 
-  # A command of a new type is read by every country before the API writes one, and a new country has its queue.
+  # Every country can read a command of a new type before the API writes one, and a new country has its queue by then.
   serve_after = [for worker in module.country_worker : [worker.alias.function_version, worker.subscription.arn]]
 }
 
@@ -245,7 +245,7 @@ module "observability" {
 }
 
 locals {
-  # What its line says of each call of the schedule: the longest that a command has been due. Ten minutes drain 60,000 rows of a country.
+  # The republisher's log line says how long the oldest command has been due. Ten minutes are enough for 60,000 rows of a country.
   oldest_due = {
     log_group   = "confirmation"
     field       = "oldest_due_seconds"
@@ -253,7 +253,7 @@ locals {
     description = "A command that is to be published again has been due for more than ten minutes: the republishing does not keep up, or does not run"
   }
 
-  # Lines of level ERROR that ask for something of their own, by the reason that names the alarm; docs/failures.md says what to do about each.
+  # Lines of level ERROR with an alarm of their own, by the reason in its name; docs/failures.md says what to do about each.
   error_messages = {
     intake       = {}
     booking_page = {}
@@ -262,7 +262,7 @@ locals {
       cancellation-failed   = "a cancellation could not be processed: an operator has to look"
       request-given-up      = "request given up: its country never answered"
       cancellation-given-up = "cancellation given up: its country never answered"
-      # What a later version wrote, after a rollback: it stays as it is.
+      # Values of a later version, after a rollback: they stay as they are.
       unknown-status = "the appointment has a status of a later version: the outcome changes nothing"
       unknown-reason = "outcome applied, with a reason of a later version"
       unknown-row    = "unanswered commands published again"

@@ -1,5 +1,5 @@
 variable "name_prefix" {
-  description = "What each name begins with, such as staging-, so that two environments live in one account and region."
+  description = "Prefix of every name, such as staging-: with it several environments fit into one account and region."
   type        = string
   default     = ""
 
@@ -11,13 +11,13 @@ variable "name_prefix" {
 
 variable "authentication" {
   description = <<-EOT
-    Whose tokens open the booking API: the issuer and the audience that a token names, and the issuer's public keys: a JWKS document
-    (`keys`), the https address of one (`jwks_url`), which intake then fetches and keeps for five minutes, or both. RS256, PS256, ES256
-    and EdDSA are verified. `token_type` is the `typ` that a token's header must have (empty: at+jwt, JWT or none), and
-    `max_lifetime_seconds` how long a token may be valid. `insured_id_claim` is the claim with the five digits of the insured person;
-    `staff_claim` and `staff_value` are the claim, and the value in it, with which staff act for others. `page` is the public client as which
-    the booking page signs people in (authorization code with PKCE), the scope that it asks for, the origin of the issuer's token endpoint
-    where that is another one, and the `audience` that it asks for, as Auth0 wants it; null has people paste a token.
+    Whose tokens the booking API accepts. `issuer` and `audience` must be in the token. The issuer's public keys are a JWKS document
+    (`keys`), the https address of one (`jwks_url`), which intake fetches and keeps for five minutes, or both. The algorithms are RS256,
+    PS256, ES256 and EdDSA. `token_type` is the `typ` that a token's header must have (empty: at+jwt, JWT or no `typ`).
+    `max_lifetime_seconds` is the longest validity of a token. `insured_id_claim` is the claim with the five digits of the insured person.
+    Staff, who act for others, have `staff_value` in the claim `staff_claim`. `page` describes how the booking page signs people in
+    (authorization code with PKCE): `client_id` of its public client, `scope`, `token_origin` if the token endpoint is not at the issuer's
+    origin, and the request parameter `audience`, which Auth0 needs. Without `page` people paste a token.
   EOT
   type = object({
     issuer               = string
@@ -48,7 +48,7 @@ variable "authentication" {
   }
   validation {
     condition     = var.authentication.keys == null || try(!strcontains(var.authentication.keys, "\"d\""), true)
-    error_message = "authentication.keys must hold public keys alone: a field \"d\" is a private key."
+    error_message = "authentication.keys must hold public keys only: a field \"d\" is a private key."
   }
   validation {
     condition     = var.authentication.jwks_url == null || can(regex("^https://[a-z0-9.-]+(:[0-9]+)?/.*$", var.authentication.jwks_url))
@@ -65,7 +65,7 @@ variable "authentication" {
 }
 
 variable "audit_key" {
-  description = "Key of the hashes by which intake's audit lines name people (docs/privacy.md), such as from `openssl rand -hex 32`; null names nobody. It is among the function's settings, and in the state."
+  description = "Key of the hashes that stand for people in intake's audit lines (docs/privacy.md), for example from `openssl rand -hex 32`; null leaves people out. It is in the function's settings and in the state."
   type        = string
   sensitive   = true
   default     = null
@@ -77,7 +77,7 @@ variable "audit_key" {
 }
 
 variable "cors_allowed_origins" {
-  description = "Origins of web pages that may call the API from a browser, such as https://citas.example.org. The application answers for them, not the gateway."
+  description = "Origins of web pages that may call the API from a browser, such as https://citas.example.org. The application handles CORS, not the gateway."
   type        = set(string)
   default     = []
 
@@ -89,8 +89,8 @@ variable "cors_allowed_origins" {
 
 variable "application_url" {
   description = <<-EOT
-    HTTPS URL, without a path, of a Spin application with intake that runs elsewhere, which API Gateway then calls in place of the
-    function, such as https://appointments.example.org. Its certificate must be publicly trusted. Null calls the function.
+    HTTPS URL, without a path, of a Spin application with intake that runs outside of AWS, such as https://appointments.example.org. API
+    Gateway calls it instead of the function. Its certificate must be publicly trusted. With null the gateway calls the function.
   EOT
   type        = string
   default     = null
@@ -103,31 +103,31 @@ variable "application_url" {
 
 variable "edge_access_keys" {
   description = <<-EOT
-    Labels of the access keys with which intake runs elsewhere (docs/deploy.md), the newest last; none makes no user. The keys are in the
-    output `edge_environment` and in the state. To rotate them, add a label, give the application the new output, and remove the old label.
+    Labels of the access keys for intake outside of AWS (docs/deploy.md), the newest last. Without a label there is no user. The keys are
+    in the output `edge_environment` and in the state. To rotate: add a label, give the application the new output, remove the old label.
   EOT
   type        = list(string)
   default     = []
 
   validation {
     condition     = length(var.edge_access_keys) <= 2
-    error_message = "edge_access_keys must be two labels at most: IAM gives a user no more keys."
+    error_message = "edge_access_keys must have at most two labels: IAM allows a user two keys."
   }
 }
 
 variable "countries" {
-  description = "Countries to set up, by ISO 3166-1 alpha-2 code; null takes all those of backplane.json."
+  description = "Countries to set up, by ISO 3166-1 alpha-2 code; null means all countries of backplane.json."
   type        = set(string)
   default     = null
 
   validation {
     condition     = var.countries == null || try(length(var.countries) > 0 && length(setsubtract(var.countries, jsondecode(file("${path.module}/backplane.json")).countries[*].code)) == 0, false)
-    error_message = "countries must be countries of backplane.json, in upper case; a further one is added there first."
+    error_message = "countries must be countries of backplane.json, in upper case. Add a further one there first (docs/adding-a-country.md)."
   }
 }
 
 variable "packages" {
-  description = "The functions' zips: the folder in which each is named like its function as in backplane.json (appointment-pe.zip), and the instruction set for which they were built, arm64 or x86_64."
+  description = "The functions' zips: their folder, in which each has its function's name from backplane.json (appointment-pe.zip), and the instruction set for which they were built, arm64 or x86_64."
   type = object({
     directory    = string
     architecture = optional(string, "arm64")
@@ -136,12 +136,12 @@ variable "packages" {
 
 variable "functions" {
   description = <<-EOT
-    Sizes of the functions: `intake` serves the API, `booking_page` the page on which people book, `confirmation` consumes the outcomes and publishes again what a country left
-    unanswered, and each country has a `worker`. `reserved_concurrency` is a function's part of the account's concurrency, and its limit.
-    -1 reserves nothing: a new account may have too little to give (AWS keeps 100 for functions without a reservation).
-    `maximum_concurrency`, how many batches of its queue a function works on at once, must stay below; that of confirmation, and its
-    `slots_maximum_concurrency` for the queue of slots, are backplane.json's unless they are given here. A worker takes a database connection
-    for each.
+    Sizes of the functions. `intake` serves the API, `booking_page` the page on which people book, `confirmation` consumes the outcomes and
+    republishes undecided commands, and each country has a `worker`. `reserved_concurrency` reserves a part of the account's concurrency,
+    and is also the function's limit. -1 reserves nothing: a new account may have too little (AWS keeps 100 for functions without a
+    reservation). `maximum_concurrency` is how many batches of its queue a function processes at once; it must be below the reservation.
+    For confirmation, this and `slots_maximum_concurrency` for the queue of slots come from backplane.json unless they are given here. A
+    worker uses a database connection for each batch.
   EOT
   type = object({
     intake       = optional(object({ memory_mib = optional(number, 256), reserved_concurrency = optional(number, 200) }), {})
@@ -158,31 +158,31 @@ variable "functions" {
 
   validation {
     condition     = alltrue([for function in values(var.functions) : function.reserved_concurrency == -1 || function.reserved_concurrency >= 1])
-    error_message = "functions: reserved_concurrency must be at least 1, or -1 for none; var.paused switches a function off."
+    error_message = "functions: reserved_concurrency must be at least 1, or -1 to reserve nothing. To switch a function off, use var.paused."
   }
 }
 
 variable "paused" {
   description = <<-EOT
-    What does nothing for now, while something is restored (docs/restore.md): `intake` answers no request, `confirmation` takes no outcome
-    and publishes nothing again, and a country's code is its worker, which takes no message, and its importer, which takes no file. Messages wait in their queues, and
-    Lambda calls the importer again for six hours.
+    What is switched off while something is restored (docs/restore.md). `intake`: no request is served. `confirmation`: no outcome is
+    applied and nothing is republished. A country's code: its worker takes no message and its importer no file. Messages wait in their
+    queues, and Lambda repeats the calls of the importer for six hours.
   EOT
   type        = set(string)
   default     = []
 
   validation {
     condition     = length(setsubtract(var.paused, concat(["intake", "confirmation"], jsondecode(file("${path.module}/backplane.json")).countries[*].code))) == 0
-    error_message = "paused must hold intake, confirmation, or countries of backplane.json in upper case."
+    error_message = "paused may contain intake, confirmation, and countries of backplane.json in upper case."
   }
 }
 
 variable "database" {
   description = <<-EOT
-    The database on RDS that each country gets. Storage is in GiB and grows by itself up to the maximum. `engine_version` may be a major
-    version; a change of it needs `allow_major_version_upgrade`, and neither is done before the maintenance window without
-    `apply_immediately`. A database leaves a final snapshot, also where it is not protected, unless `final_snapshot` is false. Restoring a
-    country is a matter of `instances` in `database_overrides`: docs/restore.md.
+    The database on RDS of each country. Storage is in GiB and grows by itself up to the maximum. `engine_version` may be a major version.
+    To change the major version, set `allow_major_version_upgrade`. Changes wait for the maintenance window unless `apply_immediately` is
+    true. A deleted database leaves a final snapshot, also if it is not protected, unless `final_snapshot` is false. To restore a country,
+    use `instances` in `database_overrides`: docs/restore.md.
   EOT
   type = object({
     engine_version              = optional(string, "17")
@@ -200,7 +200,7 @@ variable "database" {
 }
 
 variable "database_overrides" {
-  description = "What differs from var.database for a country, by its code, and the country's instances, of which the last one serves: docs/restore.md."
+  description = "Differences from var.database for a country, by its code, and the country's instances; the last one is in use: docs/restore.md."
   type = map(object({
     engine_version              = optional(string)
     instance_class              = optional(string)
@@ -232,7 +232,7 @@ variable "database_overrides" {
 }
 
 variable "tables" {
-  description = "The tables, of which the last one serves; more than one only while the table is restored: docs/restore.md."
+  description = "The tables; the last one is in use. There is more than one only while the table is restored: docs/restore.md."
   type = list(object({
     suffix              = optional(string, "")
     deletion_protection = optional(bool)
@@ -249,7 +249,7 @@ variable "table_deletion_protection" {
 
 variable "keys_deletable" {
   description = <<-EOT
-    Whether the keys may be deleted, after 30 days. Final snapshots, backups and the kept tables are lost with their keys, so that
+    Whether the keys may be deleted, after 30 days. Final snapshots, backups and kept tables are lost with their keys. Therefore
     `terraform destroy` stops at the keys unless this was applied before.
   EOT
   type        = bool
@@ -257,7 +257,7 @@ variable "keys_deletable" {
 }
 
 variable "network" {
-  description = "The VPC of functions and databases: its private IPv4 range, from /16 to /24, and in how many availability zones it has a subnet."
+  description = "The VPC of functions and databases: its private IPv4 range, from /16 to /24, and the number of availability zones with a subnet."
   type = object({
     cidr                    = optional(string, "10.20.0.0/20")
     availability_zone_count = optional(number, 2)
@@ -267,10 +267,11 @@ variable "network" {
 
 variable "api" {
   description = <<-EOT
-    The API: throttling of each route, and what differs for a path (`route_throttling`: by default bookings, each of which is written and
-    published, and what asks for no token, have less than reading); metrics of each route, for which CloudWatch
-    charges (`detailed_metrics`); an RS256 issuer whose tokens the gateway verifies too (leave it null: the application verifies tokens in
-    every case); and a name of its own, with its ACM certificate or with a hosted zone of Route 53, in which certificate and records are made.
+    The API. `throttling` limits each route, in requests per second; `route_throttling` has the paths with other limits: by default bookings,
+    which are written and published, and the routes without a token have lower limits than reading. `detailed_metrics` gives metrics for
+    each route, for which CloudWatch charges. `jwt` is an RS256 issuer whose tokens the gateway verifies too; leave it null, because the
+    application verifies tokens in any case. `domain` is a name for the API, with its ACM certificate or with a hosted zone of Route 53, in
+    which Terraform creates certificate and records.
   EOT
   type = object({
     throttling = optional(object({ rate_per_second = number, burst = number }), { rate_per_second = 200, burst = 400 })
@@ -297,7 +298,8 @@ variable "log_retention_days" {
 variable "otel_exporter_otlp_endpoint" {
   description = <<-EOT
     URL of an OpenTelemetry collector (OTLP over HTTP), such as https://otlp.example.org, to which the three functions of the application send
-    the spans of each event before they answer, which takes up to a second; null sends none. The countries' workers send none: their subnets lead to AWS's endpoints alone.
+    the spans of each event before they respond, which takes up to a second; null sends none. The countries' workers send none, because their
+    subnets lead only to AWS's endpoints.
   EOT
   type        = string
   default     = null
@@ -309,7 +311,7 @@ variable "otel_exporter_otlp_endpoint" {
 }
 
 variable "otel_exporter_otlp_headers" {
-  description = "Headers of what is sent to the collector, such as `authorization=Bearer%20…` (name=value, several by commas, values percent-encoded); null sends none. They are among the functions' settings, and in the state."
+  description = "Headers of the requests to the collector, such as `authorization=Bearer%20…` (name=value, several by commas, values percent-encoded); null sends none. They are in the functions' settings and in the state."
   type        = string
   sensitive   = true
   default     = null
@@ -321,7 +323,7 @@ variable "otel_exporter_otlp_headers" {
 }
 
 variable "alarm_actions" {
-  description = "ARNs of what alarms tell: an SNS topic, as a rule."
+  description = "ARNs of the actions of alarms, usually an SNS topic."
   type        = set(string)
   default     = []
 }

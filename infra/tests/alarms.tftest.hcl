@@ -1,4 +1,4 @@
-# What watches over everything.
+# Alarms and log groups.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -15,8 +15,8 @@ variables {
 }
 
 run "published" {
-  # An alarm on a metric that nobody publishes never says a word. tests/published-metrics.json holds what AWS documents, and where; a
-  # namespace of our own has what a metric filter makes.
+  # An alarm on a metric that nobody publishes stays silent. tests/published-metrics.json has the metrics that AWS documents, and where;
+  # metric filters make those of our own namespace.
   assert {
     condition = alltrue(flatten([
       for alarm in module.observability.alarms : [
@@ -39,21 +39,21 @@ run "published" {
         flatten([for worker in module.country_worker : [for function in worker.functions : function.function_name]]),
       )
     )) == 0
-    error_message = "Alarms on functions name functions that there are."
+    error_message = "Alarms on functions name existing functions."
   }
   assert {
     condition = length(setsubtract(
       flatten([for alarm in module.observability.alarms : [for watched in alarm : watched.dimensions["QueueName"] if can(watched.dimensions["QueueName"])]]),
       flatten([for queues in concat(values(module.country_worker)[*].queues, values(module.appointments.queues)) : [for queue in queues : queue.name]]),
     )) == 0
-    error_message = "Alarms on queues name queues that there are."
+    error_message = "Alarms on queues name existing queues."
   }
   assert {
     condition = length(setsubtract(
       flatten([for alarm in module.observability.alarms : [for watched in alarm : watched.dimensions["DBInstanceIdentifier"] if can(watched.dimensions["DBInstanceIdentifier"])]]),
       [for worker in module.country_worker : worker.database.identifier],
     )) == 0
-    error_message = "Alarms on databases name databases that there are."
+    error_message = "Alarms on databases name existing databases."
   }
   assert {
     condition = alltrue([
@@ -63,7 +63,7 @@ run "published" {
         dimensions = { for name, value in { EventBusName = rule.event_bus_name, RuleName = rule.name } : name => value if value != null }
       }])
     ])
-    error_message = "Each rule has an alarm; that of a rule on the own bus names the bus."
+    error_message = "Each rule has an alarm; for a rule on our own bus it names the bus."
   }
 }
 
@@ -110,11 +110,11 @@ run "everything_is_watched" {
     condition = alltrue([
       for class in ["4xx", "5xx"] : toset(module.observability.alarms["appointments-${class}-rate"][*].metric) == toset([class, "Count"])
     ])
-    error_message = "The parts of refused and of failed requests have alarms."
+    error_message = "The shares of refused and of failed requests have alarms."
   }
   assert {
     condition     = alltrue([for group in module.observability.log_groups : group.retention_in_days == 365])
-    error_message = "Each log group forgets after a year."
+    error_message = "Each log group keeps its lines for a year."
   }
   assert {
     condition = alltrue(concat(
@@ -148,7 +148,7 @@ run "error_lines" {
         && strcontains(module.observability.metric_filters["${module.application.functions[component].function_name}-other-error"].pattern, "($.message != \"${message}\")")
       ]
     ]))
-    error_message = "What asks for something of its own has an alarm with the reason in its name, and is not counted twice."
+    error_message = "Each of these lines has its own alarm with the reason in its name, and is not counted twice."
   }
   # A message that is reworded in the component would silence its alarm.
   assert {

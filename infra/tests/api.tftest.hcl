@@ -25,7 +25,7 @@ run "routes" {
       "ANY /health", "ANY /openapi.yaml", "$default",
       "ANY /", "ANY /config.json", "ANY /assets/{version}/{file}",
     ])
-    error_message = "The routes are the contract's, and what is none of them goes to the application too, which answers 404."
+    error_message = "The routes are the contract's. Every other path goes to the application too, which responds with 404."
   }
   # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
   assert {
@@ -73,7 +73,7 @@ run "routes" {
       "ANY /appointments" = [50, 100], "ANY /appointment" = [50, 100],
       "ANY /health"       = [20, 40], "ANY /openapi.yaml" = [20, 40], "$default" = [20, 40],
     }
-    error_message = "Bookings, and what asks for no token, have limits of their own, so that they leave reading to others."
+    error_message = "Bookings, and routes without a token, have lower limits than reading."
   }
   assert {
     condition = strcontains(module.api_gateway.stage.access_log_format, "$context.routeKey") && !anytrue([
@@ -146,7 +146,7 @@ run "throttling_of_a_route" {
     condition = [for setting in module.api_gateway.stage.route_throttling : [setting.route_key, setting.throttling_rate_limit, setting.throttling_burst_limit, setting.detailed_metrics_enabled]] == [
       ["ANY /appointments", 50, 100, true]
     ]
-    error_message = "A route can have limits of its own."
+    error_message = "A route can have its own limits."
   }
   assert {
     condition     = module.api_gateway.stage.throttling.throttling_rate_limit == 200 && module.api_gateway.stage.throttling.detailed_metrics_enabled

@@ -54,7 +54,7 @@ run "database" {
       CL = "appointments-cl"
       PE = "appointments-pe"
     }
-    error_message = "Each country has a database of its own."
+    error_message = "Each country has its own database."
   }
   assert {
     condition = alltrue([
@@ -64,7 +64,7 @@ run "database" {
       && !can(worker.functions.worker.environment[0].variables.DATABASE_MASTER_SECRET_ARN)
       && worker.functions.migration.environment[0].variables.DATABASE_MASTER_SECRET_ARN == worker.database.master_user_secret_arn
     ])
-    error_message = "Only the migration is told where the master password is."
+    error_message = "Only the migration gets the ARN of the master password."
   }
 }
 
@@ -157,7 +157,7 @@ run "major_version" {
 
   assert {
     condition     = { for country, worker in module.country_worker : country => worker.database.parameter_group_family } == { CL = "postgres17", PE = "postgres18" }
-    error_message = "The major version is a country's setting, and brings its parameter group along."
+    error_message = "The major version is a country's setting; the parameter group follows it."
   }
 }
 
@@ -180,7 +180,7 @@ run "restored_to_a_point_in_time" {
       for point in [module.country_worker["PE"].databases["-20261125"].restore_to_point_in_time[0]] :
       point.source_db_instance_identifier == "appointments-pe" && point.restore_time == "2026-11-25T10:00:00Z" && point.use_latest_restorable_time == null
     ])
-    error_message = "It is made from the earlier one's backups, as of the time."
+    error_message = "It is restored from the earlier one's backups, as of the time."
   }
   assert {
     condition     = keys(module.country_worker["PE"].databases) == ["", "-20261125"] && module.country_worker["PE"].databases[""].identifier == "appointments-pe"
@@ -195,7 +195,7 @@ run "restored_to_a_point_in_time" {
       for identifier in ["appointments-pe", "appointments-pe-20261125"] : contains(keys(module.observability.alarms), "${identifier}-storage")
       && module.observability.log_groups["${identifier}-postgresql"].name == "/aws/rds/instance/${identifier}/postgresql"
     ])
-    error_message = "Both are watched, and have their log groups before RDS would make them."
+    error_message = "Both are watched, and have their log groups before RDS would create them."
   }
   assert {
     condition = jsonencode({ for country, worker in module.country_worker : country => [
@@ -214,7 +214,7 @@ run "restored_from_a_snapshot" {
     condition = module.country_worker["PE"].databases["-2"].snapshot_identifier == "appointments-pe-final" && (
       length(module.country_worker["PE"].databases["-2"].restore_to_point_in_time) == 0
     )
-    error_message = "A database is made from a snapshot where the earlier one is gone."
+    error_message = "A database is restored from a snapshot if the earlier one is gone."
   }
 }
 
@@ -230,11 +230,11 @@ run "restored_table" {
       && table.restore_date_time == "2026-11-25T10:00:00Z" && table.restore_to_latest_time == null
       && table.ttl[0].enabled && table.point_in_time_recovery[0].enabled && table.deletion_protection_enabled
     ])
-    error_message = "A table is restored under a new name, with what a restore does not bring along: expiry, recovery and protection."
+    error_message = "A table is restored under a new name, and gets what a restore does not copy: expiry, recovery and protection."
   }
   assert {
     condition     = module.appointments.table.name == "appointments-20261125" && !module.appointments.tables[""].deletion_protection_enabled
-    error_message = "The last table serves; the earlier one can be unprotected, to be removed."
+    error_message = "The last table is in use; the earlier one can be unprotected and removed."
   }
   assert {
     condition = alltrue([

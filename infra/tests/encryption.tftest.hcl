@@ -1,4 +1,4 @@
-# Keys. Without the statements for SNS and EventBridge, messages to an encrypted queue are dropped and nobody is told; the
+# Keys. Without the statements for SNS and EventBridge, messages to an encrypted queue are dropped silently. The
 # local stack has no keys and cannot show it.
 
 mock_provider "aws" {
@@ -78,7 +78,7 @@ run "key_policies" {
         ])
       ]
     ]))
-    error_message = "RDS may make the secret of the master password with the rights of whoever makes the database; without kms:CreateGrant the first apply ends there."
+    error_message = "RDS may create the secret of the master password with the permissions of whoever creates the database; without kms:CreateGrant the first apply ends there."
   }
   assert {
     condition = alltrue(flatten([
@@ -181,7 +181,7 @@ run "rights_to_keys" {
           && try(statement.Condition.StringEquals["kms:ViaService"], "") == "${use.service}.us-east-1.amazonaws.com"
       ]) == 1
     ])
-    error_message = "Whoever uses an encrypted resource holds the rights to its key."
+    error_message = "A principal that uses an encrypted resource may use its key."
   }
   assert {
     condition = alltrue(flatten([
@@ -197,6 +197,6 @@ run "rights_to_keys" {
         ]) == 1
       ]
     ]))
-    error_message = "The worker decrypts its queue, the migration the master password, the importer the files of slots, and none another's."
+    error_message = "The worker decrypts its queue, the migration the master password, the importer the files of slots, and none those of another."
   }
 }

@@ -221,7 +221,7 @@ run "trusts" {
 run "nobody_at_the_edge" {
   assert {
     condition     = length(module.edge_identity) == 0 && output.edge_environment == {}
-    error_message = "There is no IAM user that nobody asked for."
+    error_message = "Without edge_access_keys there is no IAM user."
   }
 }
 

@@ -1,4 +1,4 @@
-# Topic, queues, bus, functions and schedule: what would lose or misdirect a message without anybody being told.
+# Topic, queues, bus, functions and schedule: faults that would lose or misdirect a message silently.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -41,7 +41,7 @@ run "requests" {
     condition = alltrue([
       for worker in module.country_worker : try(jsondecode(worker.subscription.redrive_policy).deadLetterTargetArn, "") == worker.queues.undelivered.arn
     ])
-    error_message = "What SNS cannot deliver is kept."
+    error_message = "Messages that SNS cannot deliver are kept."
   }
   assert {
     condition = alltrue(flatten([
@@ -192,7 +192,7 @@ run "outcomes" {
       outcomes = ["country-outcomes", ["AppointmentCompleted", "AppointmentRejected", "AppointmentCancelled", "AppointmentFailed"]]
       slots    = ["slots-changed", ["SlotsChanged", "CatalogueChanged"]]
     }
-    error_message = "Outcomes go one way and what changed without a command the other, so that an import never delays an outcome."
+    error_message = "Outcomes have one queue, and slots that changed without a command another: an import never delays an outcome."
   }
   assert {
     condition = alltrue([
@@ -212,7 +212,7 @@ run "outcomes" {
       for key, target in module.appointments.rule_targets : target.arn == module.appointments.queues[key].queue.arn
       && target.dead_letter_config[0].arn == module.appointments.queues[key].undelivered.arn && target.rule == module.appointments.rules[key].name
     ]) && keys(module.appointments.rule_targets) == ["outcomes", "slots"]
-    error_message = "Each rule delivers to its queue, and what it cannot deliver is kept."
+    error_message = "Each rule delivers to its queue; events that it cannot deliver are kept."
   }
   assert {
     condition = alltrue([
@@ -317,7 +317,7 @@ run "importer" {
       for country, worker in module.country_worker : [worker.importer.rule.name, worker.importer.rule.schedule_expression, worker.importer.rule.state] == ["drain-slots-${lower(country)}", "rate(1 minute)", "ENABLED"]
       && worker.importer.rule.event_bus_name == null && worker.importer.rule_target.arn == worker.importer.alias.arn && worker.importer.rule_target.rule == worker.importer.rule.name
     ])
-    error_message = "Each minute what waits in a country's outbox is announced."
+    error_message = "Each minute the events in a country's outbox are announced."
   }
   assert {
     condition = alltrue([
@@ -393,7 +393,7 @@ run "schedule" {
     condition = { for country, target in module.application.republish_targets : country => [target.input, target.arn, target.rule] } == {
       for country in ["CL", "PE"] : country => [jsonencode({ countryISO = country }), module.application.aliases["confirmation"].arn, "republish-${lower(country)}"]
     }
-    error_message = "Each country is a call of its own to the function's alias, with its own input."
+    error_message = "Each country has its own call to the function's alias, with its own input."
   }
   assert {
     condition = alltrue([
@@ -423,7 +423,7 @@ run "table" {
       for index in module.appointments.table.global_secondary_index : index.name == "pending" && index.hash_key == "pendingShard"
       && index.range_key == "pendingSince" && index.projection_type == "INCLUDE" && index.non_key_attributes == toset(["status", "pendingAttempt"])
     ]) && length(module.appointments.table.global_secondary_index) == 1
-    error_message = "The index holds what waits for an answer."
+    error_message = "The index holds undecided commands."
   }
   assert {
     condition     = module.appointments.table.ttl[0].enabled && module.appointments.table.ttl[0].attribute_name == "expiresAt"

@@ -1,4 +1,4 @@
-# What the outputs and the functions' environment tell: variables of spin.toml, by their names.
+# The outputs and the functions' environment: variables of spin.toml, by their names.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -42,6 +42,12 @@ run "names" {
       for example in ["minimal", "production"] : can(regex("(?ms)^variable \"authentication\" \\{.*?^  type +=  ?any", file("${path.module}/examples/${example}/variables.tf")))
     ])
     error_message = "The examples pass on all that authentication may hold, such as the client of the page."
+  }
+  assert {
+    condition = alltrue([
+      for function in keys(var.functions) : can(regex("(?m)^    ${function} += \\{ reserved_concurrency = -1\\b", file("${path.module}/examples/minimal/main.tf")))
+    ])
+    error_message = "The minimal example reserves no concurrency for any function: a new account may have none to reserve."
   }
 }
 
@@ -178,7 +184,7 @@ run "audit_key" {
     condition = nonsensitive(module.application.functions["intake"].environment[0].variables.SPIN_VARIABLE_AUDIT_KEY) == "0123456789abcdef0123456789abcdef" && (
       nonsensitive(output.edge_environment.audit_key) == "0123456789abcdef0123456789abcdef"
     )
-    error_message = "Intake has the audit key, as a function and at the edge, so that both write the same hashes."
+    error_message = "Intake has the audit key as a function and at the edge: both write the same hashes."
   }
   assert {
     condition     = !can(module.application.functions["confirmation"].environment[0].variables.SPIN_VARIABLE_AUDIT_KEY)
@@ -231,14 +237,14 @@ run "two_environments_in_one_account" {
   }
   assert {
     condition     = jsondecode(module.appointments.rules["outcomes"].event_pattern).source == ["appointments.worker.CL", "appointments.worker.PE"]
-    error_message = "Sources of events belong to their bus, and have none: the components know them."
+    error_message = "Sources of events belong to their bus and have no prefix: the components know them."
   }
   assert {
     condition = alltrue([
       for country, worker in module.country_worker : worker.functions.worker.environment[0].variables.DATABASE_NAME == "appointments_${lower(country)}"
       && worker.functions.worker.environment[0].variables.EVENT_BUS_NAME == "staging-appointments"
     ])
-    error_message = "Databases belong to their instance, and have none; the bus has."
+    error_message = "Databases belong to their instance and have no prefix; the bus has one."
   }
   assert {
     condition     = output.edge_environment.appointments_table == "staging-appointments" && output.edge_environment.slots_table == "staging-slots"

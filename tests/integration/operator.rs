@@ -39,9 +39,9 @@ async fn messages_in(services: &Services, queue: &str) -> u64 {
     names.iter().map(|name| answer["Attributes"][*name].as_str().unwrap().parse::<u64>().unwrap()).sum()
 }
 
-/// The country cannot decide, so that the original is in its dead-letter queue; or nobody can publish, so that a request and a
-/// cancellation were given up. Once the causes are gone, all of them come to their end: the person was told that the request
-/// which was given up failed, and may have booked elsewhere, so that it is refused for good.
+/// The country cannot decide, and the original message is in its dead-letter queue; or nobody can publish, and a request and a
+/// cancellation are given up. Once the causes are gone, all of them end. The request that was given up is refused for good, because
+/// the person was told that it failed, and may have booked elsewhere.
 #[tokio::test]
 async fn what_was_given_up_completes_after_a_redrive() {
     let faulty = Faulty::start("redrive", |durations| {
@@ -50,7 +50,7 @@ async fn what_was_given_up_completes_after_a_redrive() {
         // The first publication has failed for good before it is repeated.
         durations.receive_delays = vec![1; 7];
         durations.republish_delays = vec![20, 1, 1, 1, 1, 1, 1];
-        // Nobody asks but the operator.
+        // Only the operator asks.
         durations.given_up_interval = 3600;
     })
     .await;
@@ -88,7 +88,7 @@ async fn what_was_given_up_completes_after_a_redrive() {
     let dry = account.redrive(backplane, true).await.unwrap();
     assert_eq!(dry.published, 2, "{dry:?}");
     assert!(matches!(dry.queues[&peru.dead_letter_queue], Moved::WouldMove { messages: 1.. }), "{dry:?}");
-    // By the console, the cancellation alone.
+    // By the console, only the cancellation.
     let (console, _watch) = console_of(&faulty.stack).await;
     let only = format!("{}api/redrive?only={}", console.url(), cancelled.id);
     let previewed = json_of(&ask(Method::GET, &only, &[]).await);
@@ -122,8 +122,8 @@ async fn what_was_given_up_completes_after_a_redrive() {
     assert!(again.published == 0 && again.queues.values().all(|moved| *moved == nothing), "{again:?}");
 }
 
-/// On AWS SQS moves the messages by itself; the emulator lacks that operation, so that its answer is the proxy's. A move that
-/// is refused, because one is under way, holds up none of the others.
+/// On AWS SQS moves the messages by itself. The emulator lacks that operation, so the proxy responds to it. A move that is refused
+/// because one is under way does not stop the others.
 #[tokio::test]
 async fn on_aws_sqs_is_asked_to_move_the_messages_and_a_refusal_holds_up_no_other_queue() {
     let faulty = Faulty::start("redrive-aws", |_| {}).await;
@@ -153,6 +153,10 @@ async fn on_aws_sqs_is_asked_to_move_the_messages_and_a_refusal_holds_up_no_othe
         let error = of_topic(wrong).err().unwrap().to_string();
         assert!(error.contains("appointments_topic_arn"), "{error}");
     }
+    // After a restore the table in use has another name.
+    let restored = of_topic(services.topic_arn()).unwrap().with_table("appointments-20261125");
+    let error = format!("{:#}", restored.given_up(services.backplane()).await.unwrap_err());
+    assert!(error.contains("ResourceNotFoundException"), "{error}");
 }
 
 /// A person is erased while a command of theirs is in a dead-letter queue, and their outcomes in another: neither the redrive

@@ -31,7 +31,7 @@ use crate::lambda_host::{Invocation, runtime_api};
 use crate::slots_decide::own_catalogue;
 use crate::worker_fixture::{Bus, appointment, as_user, batch, bodies, request, session, worker};
 
-/// A bus that keeps what it takes, and refuses as many calls as it is told to.
+/// A bus that keeps the events that it accepts, and refuses a given number of calls.
 #[derive(Clone, Default)]
 struct Announcements {
     taken: Arc<Mutex<Vec<Announcement>>>,
@@ -82,7 +82,7 @@ fn source(name: &str, content: &str) -> Source {
     }
 }
 
-/// Imports as the user of imports, in a session of its own.
+/// Imports as the user of imports, in its own session.
 async fn imported(url: &str, bus: &Announcements, name: &str, content: &str) -> Result<Report, ImportError> {
     let mut connection = session(&as_user(url, "importer")).await;
     let reader = BufReader::new(content.as_bytes());
@@ -152,7 +152,7 @@ async fn a_file_is_imported_and_the_same_file_again_changes_nothing() {
     assert_eq!(count(&url, "SELECT count(*) FROM staged_slots").await, 0);
 }
 
-/// A Mac writes an accent as a character of its own, most others do not: it is one specialty, center and practitioner.
+/// macOS may write an accent as a separate character, other systems do not: it is the same specialty, center and practitioner.
 #[tokio::test]
 async fn names_that_look_the_same_are_the_same() {
     let url = own_catalogue(20).await;
@@ -205,7 +205,9 @@ async fn each_wrong_line_is_refused_by_itself_and_the_report_says_why() {
         (line(1, &[]), None),
         ("{\"scheduleId\":".to_owned(), Some((RefusalCode::NotJson, None))),
         ("[1]".to_owned(), Some((RefusalCode::NotJson, None))),
-        (line(2, &[("room", json!(5))]), Some((RefusalCode::UnknownField, None))),
+        (line(2, &[("room", json!(5))]), Some((RefusalCode::UnknownField, Some("room")))),
+        (line(2, &[("ro\0om\n", Value::Null)]), Some((RefusalCode::UnknownField, Some("room")))),
+        (line(2, &[(&long[..100], json!(5))]), Some((RefusalCode::UnknownField, Some(&long[..64])))),
         (line(2, &[("center", Value::Null)]), Some((RefusalCode::Required, Some("center")))),
         (line(0, &[]), Some((RefusalCode::InvalidScheduleId, Some("scheduleId")))),
         (line(2, &[("scheduleId", json!(1.5))]), Some((RefusalCode::InvalidScheduleId, Some("scheduleId")))),
@@ -310,7 +312,7 @@ async fn a_booked_slot_is_not_changed_but_withdrawn_which_cancels_the_booking_an
     assert_eq!((slots.slots[0].status, slots.slots[0].version), (SlotStatus::BusyUnavailable, 3));
     assert_eq!(slots.slots[0].slot.practitioner, "Dra. Quispe");
 
-    // A command about it that comes again tells the same event, and nobody books what was withdrawn.
+    // A repeated command about it causes the same event, and nobody can book a withdrawn slot.
     outcomes.taken.lock().unwrap().clear();
     worker.process(batch(&bodies(&[request(1, 1, 1), request(3, 3, 1)]), 2)).await.unwrap();
     let events = outcomes.taken();
@@ -676,10 +678,10 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
     }
     assert_eq!(count(&url, "SELECT count(*) FROM slots").await, 13_000);
 
-    // Another object by now than the event tells of: the function fails, and is called again.
+    // The object has been replaced since the event: the function fails, and is called again.
     let (kind, answer) = call(event("slots/Mar%C3%ADa+1%2B2.ndjson", "0000", content.len())).await;
     assert_eq!(kind, "error", "{answer}");
-    // What is no import gets a report that says so; what lies elsewhere gets none; an empty file has no lines.
+    // A file that is not an import gets a report that says so; an object outside of the prefix gets none; an empty file has no lines.
     let etag = s3.put("slots-pe", "slots/b.csv", "text/csv", "room\n1\n".into()).await.unwrap();
     assert_eq!(call(event("slots/b.csv", &etag, 7)).await.0, "response");
     let error = report("reports/b.csv.json").await["error"].as_str().unwrap().to_owned();

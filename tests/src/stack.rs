@@ -1,7 +1,7 @@
 //! One local stack for all tests of the pipeline. Each test books for its own people and its own slots.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
 

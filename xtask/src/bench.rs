@@ -15,19 +15,19 @@ const PROGRAMS: [&str; 7] =
     ["bench", "aws-stand-in", "axum-aws-sdk", "bare-hyper", "edge-host", "appointment-pe", "appointment-cl"];
 
 pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<ExitCode> {
-    // What is deployed is what the figures are about.
+    // The figures are about the programs that are deployed.
     if !quick {
         package::run(root, &Package::default())?;
     }
     let progress = Progress::steps(setup::STEPS + 1);
     setup::run(root, &progress)?;
-    // The quick form judges no figure, so that it can do with what the tests have built anyway.
+    // The figures of the quick form mean nothing, so the programs that the tests have built are enough.
     let (profile, folder) = if quick { ("dev", "debug") } else { ("release", "release") };
     let step = progress.noisy_step("building components, peers and host");
     let packages = COMPONENTS.iter().flat_map(|name| ["-p", name]);
     let components = packages.chain(["--target", setup::WASM_TARGET, "--profile", "component"]);
     build(root, "target", &components.collect::<Vec<_>>())?;
-    // Of the whole workspace, whose features `cargo test` unites too: else the quick form would compile the dependencies anew.
+    // Of the whole workspace, whose features `cargo test` unites too: otherwise the quick form would compile the dependencies again.
     let native = PROGRAMS.into_iter().flat_map(|program| ["--bin", program]);
     build(root, "target", &["--workspace", "--profile", profile].into_iter().chain(native).collect::<Vec<_>>())?;
     step.done("");

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what fails most often, in under a minute when little has changed.
+//! `cargo xtask check`: the checks that fail most often, in under a minute if little has changed.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -147,7 +147,7 @@ const INDEX_QUERIES: f64 = 9.0;
 fn for_every_size() -> [CostLine; 9] {
     [
         cost_line(KEY_USE, 0.1 * MILLION, "SQS, SNS and DynamoDB use a data key for minutes"),
-        cost_line(ALARM, ALARM_METRICS, "62 alarms in `infra/modules/observability`, two of them with two metrics"),
+        cost_line(ALARM, ALARM_METRICS, "62 alarms of `infra/modules/observability`, two of them with two metrics"),
         cost_line(METRIC, 1.0, "the age of the oldest command that is due, from the republisher's log line"),
         cost_line(DASHBOARD, 1.0, "one, in the same module"),
         cost_line(SECRET, 2.0, "the databases' master passwords"),

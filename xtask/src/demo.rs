@@ -27,7 +27,7 @@ const PATIENCE: time::Duration = time::Duration::seconds(30);
 /// How often the logs and the list are looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a hop is held back, so that one that is heard of later but happened earlier comes first.
+/// How long a hop is held back: a line about an earlier hop may arrive later.
 const SETTLE: time::Duration = time::Duration::milliseconds(600);
 
 /// How wide a line is at most.
@@ -91,7 +91,7 @@ async fn book_everywhere(stack: &LocalStack) -> Result<()> {
             let more = tokio::time::timeout(LOOK, happened.recv()).await;
             let over = matches!(more, Ok(None));
             waiting.extend(more.ok().flatten());
-            // Logs arrive late, the functions' later than the application's: what is old enough is in order.
+            // Logs arrive late, the functions' later than the application's. Lines that are old enough are in order.
             waiting.sort_by_key(|hop| hop.at);
             let settled = OffsetDateTime::now_utc() - SETTLE;
             let count = if over { waiting.len() } else { waiting.partition_point(|hop| hop.at < settled) };
@@ -180,7 +180,7 @@ impl<'a> Booking<'a> {
             tokio::time::sleep(LOOK).await;
         }
         let gone = OffsetDateTime::now_utc();
-        // The functions' lines come through CloudWatch Logs, a little later.
+        // The functions' lines come through the emulator's CloudWatch Logs, a little later.
         for _ in 0..25 {
             self.look_at_logs();
             tokio::time::sleep(LOOK).await;
@@ -211,13 +211,13 @@ impl<'a> Booking<'a> {
         }
     }
 
-    /// What a path answers with `200`; nothing where it answers something else.
+    /// The JSON of a `200` response; `None` for any other status.
     async fn get(&self, path: &str) -> Result<Option<Value>> {
-        let answer = self.http.send(self.request(path).body(Bytes::new())?).await.with_context(|| path.to_owned())?;
-        if answer.status() != http::StatusCode::OK {
+        let response = self.http.send(self.request(path).body(Bytes::new())?).await.with_context(|| path.to_owned())?;
+        if response.status() != http::StatusCode::OK {
             return Ok(None);
         }
-        serde_json::from_slice(answer.body()).map(Some).with_context(|| format!("the answer to GET {path}"))
+        serde_json::from_slice(response.body()).map(Some).with_context(|| format!("the response to GET {path}"))
     }
 
     /// The first free slot of the country's first specialty, once what was imported can be seen.
@@ -261,17 +261,17 @@ impl<'a> Booking<'a> {
             .header("content-type", "application/json")
             .header("traceparent", format!("00-{}-{:016x}-01", self.trace_id, fastrand::u64(1..)))
             .body(Bytes::from(body.to_string()))?;
-        let answer = self.http.send(request).await.context("POST /appointments")?;
-        let body = String::from_utf8_lossy(answer.body()).into_owned();
-        ensure!(answer.status() == http::StatusCode::ACCEPTED, "answered {}: {body}", answer.status());
-        serde_json::from_str(&body).context("the answer to POST /appointments")
+        let response = self.http.send(request).await.context("POST /appointments")?;
+        let body = String::from_utf8_lossy(response.body()).into_owned();
+        ensure!(response.status() == http::StatusCode::ACCEPTED, "POST /appointments: {}: {body}", response.status());
+        serde_json::from_str(&body).context("the response to POST /appointments")
     }
 
     /// The appointment as the person's list shows it.
     async fn listed(&self, appointment_id: &str) -> Result<Value> {
         let request = self.request(&format!("/appointments/{}", self.insured_id)).body(Bytes::new())?;
-        let answer = self.http.send(request).await?;
-        let list: Value = serde_json::from_slice(answer.body()).context("the list")?;
+        let response = self.http.send(request).await?;
+        let list: Value = serde_json::from_slice(response.body()).context("the list")?;
         let appointments = list.get("appointments").and_then(Value::as_array).context("no list")?;
         let found = appointments.iter().find(|appointment| text(appointment, "appointmentId") == appointment_id);
         Ok(found.context("the appointment is not in the list")?.clone())
@@ -298,7 +298,7 @@ impl<'a> Booking<'a> {
                 // The host puts the component's name before its lines.
                 let Some(line) = line.find('{').and_then(|start| line.get(start..)) else { continue };
                 let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
-                // A batch's line names the traces of all its messages, which have lines of their own.
+                // A batch's line names the traces of all its messages, each of which has its own line.
                 if text(&entry, "trace_id") != self.trace_id || !self.seen.insert(line.to_owned()) {
                     continue;
                 }
@@ -316,13 +316,13 @@ impl<'a> Booking<'a> {
     }
 
     fn hop(&self, at: OffsetDateTime, text: String) {
-        // Nobody listens any more only when the demonstration is over.
+        // The receiver is dropped only when the demonstration is over.
         let _ = self.hops.send(Hop { lane: self.lane, at, text });
     }
 }
 
-fn text<'a>(value: &'a Value, member: &str) -> &'a str {
-    value.get(member).and_then(Value::as_str).unwrap_or_default()
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The end of an id, which tells two of the same moment apart.

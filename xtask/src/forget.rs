@@ -9,19 +9,13 @@ use console::terminal::counted;
 use operator::backplane::Backplane;
 use operator::forget::forget;
 
-use crate::account;
+use crate::account::Place;
 
 const DAY: u64 = 24 * 60 * 60;
 
-pub(crate) async fn run(
-    root: &Path,
-    port: u16,
-    topic_arn: Option<&str>,
-    insured_id: InsuredId,
-    dry_run: bool,
-) -> Result<ExitCode> {
+pub(crate) async fn run(root: &Path, place: &Place, insured_id: InsuredId, dry_run: bool) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
-    let (account, urls) = account::and_databases(root, port, topic_arn, &backplane).await?;
+    let (account, urls) = place.account_and_databases(root, &backplane).await?;
     let forgotten = forget(&account, &backplane, &urls, insured_id, dry_run).await?;
     let erased = if dry_run { "would be erased" } else { "erased" };
     for (country, rows) in &forgotten.decisions {

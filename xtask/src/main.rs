@@ -30,8 +30,7 @@ use local_stack::{Ports, setup};
 
 /// Runs the medical appointment backend on this machine, and tests it.
 ///
-/// Everything is real but AWS itself, which is emulated: the WebAssembly components, the countries' workers and
-/// PostgreSQL. `demo` is the place to begin.
+/// The WebAssembly components, the countries' workers and PostgreSQL are real; only AWS is emulated. Begin with `demo`.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 80)]
 struct Cli {
@@ -41,21 +40,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what the machine lacks: the Wasm target, the AWS emulator; check for PostgreSQL.
+    /// Install what the machine lacks: the Wasm target, the AWS emulator, PostgreSQL.
     ///
-    /// Safe to run twice: what is there is left alone. Nothing outside this repository's `target` folder and the Rust
-    /// toolchain is touched. The other commands do this first by themselves.
+    /// Needs rustup and Python 3 with its `venv` module. Safe to repeat: what exists is left alone. It changes only this
+    /// repository's `target` folder and the Rust toolchain. The other commands do this first.
     Setup,
-    /// Check format, lints and the unit tests of the libraries: under a minute when little has changed.
+    /// Check format, lints and unit tests: under a minute if little has changed.
     ///
-    /// Stops at the first that fails. Nothing is installed or started. `cargo xtask test` runs every other test too, and
-    /// `.ci/run` all that has to hold before a change lands.
+    /// Stops at the first failure. Installs and starts nothing. `cargo xtask test` runs every other test too, and `.ci/run`
+    /// every check that a change must pass before it is merged.
     Check,
     /// Build and start the whole system, and leave it running until Ctrl-C.
     ///
-    /// Starts the AWS emulator (with signatures and policies checked), PostgreSQL with one database per country, the functions
-    /// behind their queues and API Gateway, and the application outside of them, and imports four weeks of slots. A server that exists is used instead of a new one where a variable such as
-    /// DATABASE_URL_PE names a database of it, as a superuser. Logs are under `target/local-stack/<port>/logs`.
+    /// Starts the AWS emulator (which checks signatures and policies), PostgreSQL with
+    /// one database per country, the functions behind their queues and API Gateway, and
+    /// the application outside of them, and imports four weeks of slots. To use a
+    /// PostgreSQL server that exists, name a database for each country, as a superuser:
+    /// DATABASE_URL_PE, DATABASE_URL_CL. Logs are in target/local-stack/<port>/logs.
+    ///
+    /// Examples:
+    ///   cargo xtask up
+    ///   cargo xtask up --port 3100 --auth jwt     tokens: `cargo xtask token 00123`
+    #[command(verbatim_doc_comment)]
     Up {
         #[command(flatten)]
         start: Start,
@@ -64,8 +70,8 @@ enum Task {
     },
     /// Start the whole system, book one free slot in each country, and show each hop with its time.
     ///
-    /// Ends with status 0 when both bookings are completed, each with its row in its own country's database, and each slot has
-    /// left the list of what is free.
+    /// Ends with status 0 if each booking is completed and has its row in its own country's database, and if each slot has left
+    /// the list of free slots. Takes ten seconds once everything is built.
     Demo {
         #[command(flatten)]
         start: Start,
@@ -75,12 +81,12 @@ enum Task {
     },
     /// Print what a million bookings cost on AWS: docs/cost.md.
     ///
-    /// Computed from what a booking calls and from dated list prices, which are both in xtask/src/cost.rs. After a
-    /// change: `cargo xtask cost > docs/cost.md`.
+    /// In USD, from the calls of one booking and from dated list prices; both are in xtask/src/cost.rs. After a change:
+    /// `cargo xtask cost > docs/cost.md`.
     Cost,
     /// Print a bearer token for a local stack that `up --auth jwt` started.
     ///
-    /// The issuer's keys are made when they are first needed; they lie in
+    /// The issuer's keys are made when they are first needed, and are kept in
     /// target/local-stack/token-issuer.
     ///
     /// Example:
@@ -104,7 +110,9 @@ enum Task {
     Trace(trace::Trace),
     /// Turn Terraform's outputs into the environment file of the Spin application.
     ///
-    /// The file holds secrets: it has the mode 0600, and belongs into no repository.
+    /// Also writes spin.edge.toml beside spin.toml: the manifest with the public
+    /// components only. Needs the outputs of a configuration with `edge_access_keys`.
+    /// The file holds secrets: it has the mode 0600; do not commit it.
     /// Each line is a `SPIN_VARIABLE_…=value` without quotes, as `docker run
     /// --env-file` and `kubectl create secret generic --from-env-file` read it.
     ///
@@ -113,81 +121,93 @@ enum Task {
     ///     cargo xtask spin-env --output spin.env
     #[command(verbatim_doc_comment)]
     SpinEnv(spin_env::SpinEnv),
-    /// Import a country's slots, announce them anew, or check their time zones, on the local stack that runs.
+    /// Import a country's slots, announce them again, or check their time zones, on the local stack that is running.
     #[command(subcommand)]
     Slots(slots::Slots),
-    /// Show where the local stack is: queues, dead letters, what was given up, countries, errors.
+    /// Show the state of the local stack: queues, dead letters, what was given up, countries, errors.
     ///
-    /// The console that `up` starts shows the same, and more, in the browser. In colour on a terminal, unless NO_COLOR is set.
+    /// Needs a stack that `up` or `demo --keep` left running. The console that `up` starts shows the same, and more, in the
+    /// browser. In colour on a terminal, unless NO_COLOR is set.
     Status {
         /// The port of the local stack's application.
         #[arg(long, default_value_t = 3000)]
         port: u16,
     },
-    /// Put back what was given up: dead letters to their queues, unanswered commands to the topic.
+    /// Put back dead letters to their queues, and undecided commands to the topic.
     ///
-    /// Do this once the cause is gone. It is safe to do twice, because a country answers a command that it has decided with
-    /// the same decision. Without --aws it works on the local stack that `up` or `demo --keep` left running.
+    /// Do this once the cause is gone. It is safe to repeat, because a country returns
+    /// the same decision for a command that it has decided. Without --aws it works on
+    /// the local stack that `up` or `demo --keep` left running. With --aws the
+    /// credentials need sqs:StartMessageMoveTask and what it requires, dynamodb:Query,
+    /// dynamodb:GetItem and sns:Publish.
+    ///
+    /// Examples:
+    ///   cargo xtask redrive --dry-run
+    ///   cargo xtask redrive --aws "$(terraform -chdir=infra/examples/production \
+    ///     output -raw appointments_topic_arn)"
+    #[command(verbatim_doc_comment)]
     Redrive {
-        /// The port of the local stack's application.
-        #[arg(long, default_value_t = 3000)]
-        port: u16,
-        /// Work on AWS: the ARN of the topic (Terraform's output `appointments_topic_arn`), which tells account and region.
-        ///
-        /// Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need
-        /// sqs:StartMessageMoveTask and what it requires, dynamodb:Query, dynamodb:GetItem and sns:Publish.
-        #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
-        aws: Option<String>,
+        #[command(flatten)]
+        place: account::Place,
         /// Only say what there is to put back; on the local stack, message by message.
         #[arg(long)]
         dry_run: bool,
     },
     /// Erase one insured person's data: country databases, table, idempotency keys.
     ///
-    /// What is booked is cancelled first, so that its slot becomes free. What is still on its way, or in a dead-letter queue,
-    /// does not bring the person back, and does not stop the erasure. docs/privacy.md says where else personal data lies and
-    /// for how long. Without --aws it works on the local stack that `up` or `demo --keep` left running.
+    /// What is booked is cancelled first, which frees its slot. Messages that are still
+    /// on their way, or in a dead-letter queue, do not bring the person back, and do
+    /// not stop the erasure. docs/privacy.md says where else personal data is and for
+    /// how long. Without --aws it works on the local stack that `up` or `demo --keep`
+    /// left running. With --aws the credentials need dynamodb:Query, dynamodb:PutItem
+    /// and dynamodb:DeleteItem, and DATABASE_URL_PE and so on name each country's
+    /// database, as its owner.
+    ///
+    /// Examples:
+    ///   cargo xtask forget 00123 --dry-run
+    ///   DATABASE_URL_PE=… DATABASE_URL_CL=… cargo xtask forget 00123 \
+    ///     --aws arn:aws:sns:us-east-1:123456789012:appointment-commands
+    #[command(verbatim_doc_comment)]
     Forget {
         /// The person's code: five digits.
         insured_id: appointment::InsuredId,
-        /// The port of the local stack's application.
-        #[arg(long, default_value_t = 3000)]
-        port: u16,
-        /// Work on AWS: the ARN of the topic (Terraform's output `appointments_topic_arn`), which tells account and region.
-        ///
-        /// Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need dynamodb:Query,
-        /// dynamodb:PutItem and dynamodb:DeleteItem. DATABASE_URL_PE and so on name each country's database, as its owner.
-        #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
-        aws: Option<String>,
+        #[command(flatten)]
+        place: account::Place,
         /// Only say how much there is to erase.
         #[arg(long)]
         dry_run: bool,
     },
-    /// After a country's database was restored to an earlier time: re-enter the decisions that it has forgotten.
+    /// Re-enter the decisions that a restored country's database has forgotten.
     ///
-    /// Stops the event source mapping of the country's queue, lets outcomes in flight arrive (dead letters of the confirmation
-    /// queue are put back, and the bus's archive is replayed from --restored-to on), re-enters each decision that the table
-    /// shows and the database lacks, and starts the mapping. Nothing is announced. What contradicts, such as a slot that two
-    /// appointments hold, is told and left alone; then the command ends with a failure. Safe to repeat. docs/failures.md
-    /// says when. Without --aws it works on the local stack that `up` or `demo --keep` left running.
+    /// Stops the event source mapping of the country's queue and lets outcomes in
+    /// flight arrive: puts the confirmation queue's dead letters back, and replays the
+    /// bus's archive from --restored-to on. Then it enters each decision that the table
+    /// shows and the database lacks, and starts the mapping. Nothing is announced. A
+    /// contradiction, such as a slot that two appointments hold, is printed and left
+    /// alone, and the command ends with a failure. Safe to repeat. docs/restore.md has
+    /// the steps before and after.
+    ///
+    /// Without --aws it works on the local stack that `up` or `demo --keep` left
+    /// running. With --aws the credentials need dynamodb:Scan,
+    /// lambda:ListEventSourceMappings, lambda:GetEventSourceMapping,
+    /// lambda:UpdateEventSourceMapping, events:StartReplay, events:DescribeReplay,
+    /// sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:StartMessageMoveTask and what that
+    /// requires. DATABASE_URL_PE or _CL names the restored database, as its owner.
+    ///
+    /// Example:
+    ///   DATABASE_URL_PE=… cargo xtask reconcile --country PE --dry-run \
+    ///     --restored-to 2026-11-24T09:30:00Z \
+    ///     --aws arn:aws:sns:us-east-1:123456789012:appointment-commands
+    #[command(verbatim_doc_comment)]
     Reconcile {
         /// The country: PE or CL.
         #[arg(long)]
         country: appointment::Country,
-        /// The time to which the database was restored, for example 2026-11-24T09:30:00.000Z.
+        /// The time to which the database was restored (RFC 3339), for example 2026-11-24T09:30:00Z.
         #[arg(long, value_name = "TIME")]
         restored_to: appointment::Timestamp,
-        /// The port of the local stack's application.
-        #[arg(long, default_value_t = 3000)]
-        port: u16,
-        /// Work on AWS: the ARN of the topic (Terraform's output `appointments_topic_arn`), which tells account and region.
-        ///
-        /// Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they need dynamodb:Scan,
-        /// lambda:ListEventSourceMappings, lambda:GetEventSourceMapping, lambda:UpdateEventSourceMapping,
-        /// events:StartReplay, events:DescribeReplay, sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:StartMessageMoveTask and
-        /// what that requires. DATABASE_URL_PE or _CL names the restored database, as its owner.
-        #[arg(long, value_name = "TOPIC_ARN", conflicts_with = "port")]
-        aws: Option<String>,
+        #[command(flatten)]
+        place: account::Place,
         /// Only say what the database lacks. The mapping is not stopped, and nothing in flight is waited for.
         #[arg(long)]
         dry_run: bool,
@@ -195,10 +215,9 @@ enum Task {
     /// Measure the system against what people would use instead, and against the limit.
     ///
     /// Builds what is deployed first (`cargo xtask package`), takes about a quarter of
-    /// an hour after that, and wants the machine for itself. Writes docs/benchmarks.md
-    /// with its plots, and docs/benchmarks.json. Node.js and npm are needed for the
-    /// peer that runs on them and for the growing store; what cannot be measured here
-    /// is named.
+    /// an hour after that, and needs the machine for itself. Writes docs/benchmarks.md
+    /// with its plots, and docs/benchmarks.json. One peer and the growing store need
+    /// Node.js and npm. The report names what could not be measured on this machine.
     ///
     /// Examples:
     ///   cargo xtask bench                     everything
@@ -216,9 +235,9 @@ enum Task {
     },
     /// Build what is deployed into target/package: zips, application, checksums.
     ///
-    /// The same sources and the same rustc give the same bytes. Beside each worker's
-    /// zip, `<name>.architecture` says for which instruction set it was built. The
-    /// workers are built by cargo-lambda, which is installed under target/.
+    /// The same sources and the same rustc give the same bytes. Beside each zip,
+    /// `<name>.architecture` says for which instruction set it was built. The functions
+    /// are built by cargo-lambda, which is installed under target/.
     ///
     /// Example:
     ///   cargo xtask package --architecture arm64
@@ -244,8 +263,9 @@ enum Task {
     },
     /// Check infra/: formatting, validity, Terraform's tests against mocks, and a static policy scan by checkov.
     ///
-    /// Needs no account. Terraform takes the schema of hashicorp/aws from its registry, or, where that is out of reach, from
-    /// ../shared/terraform-offline; what neither checks is left out, and the last lines say so.
+    /// Needs `terraform` 1.9 or later on the PATH, and no account. Takes about five minutes. Terraform gets the schema of
+    /// hashicorp/aws from its registry or, if that is out of reach, from ../shared/terraform-offline. The last lines say what
+    /// was left out.
     Terraform,
 }
 
@@ -254,7 +274,7 @@ struct Start {
     /// The application's port on 127.0.0.1.
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// What runs the application; without this, `spin` where it is installed, else the embedded host.
+    /// What runs the application; by default `spin` if it is installed, otherwise the embedded host.
     #[arg(long, value_enum)]
     host: Option<HostChoice>,
     /// The AWS emulator's port on 127.0.0.1, instead of a free one.
@@ -310,7 +330,7 @@ async fn main() -> ExitCode {
 /// Prints what clap tells in place of a task: the help, or what is wrong with the arguments.
 fn tell(told: &clap::Error) -> ExitCode {
     if !told.use_stderr() {
-        // Nobody reads on where the output is closed.
+        // An error means that the output is closed.
         let _ = told.print();
         return ExitCode::SUCCESS;
     }
@@ -319,7 +339,7 @@ fn tell(told: &clap::Error) -> ExitCode {
         Colour::Off => told.render().to_string(),
     };
     eprint!("{}", terminal::error(text.trim_end()));
-    // As clap's own.
+    // The exit code of clap.
     ExitCode::from(2)
 }
 
@@ -343,12 +363,10 @@ async fn run(task: Task) -> Result<ExitCode> {
         Task::SpinEnv(options) => spin_env::run(&root, &options),
         Task::Slots(slots) => slots::run(&root, &slots).await,
         Task::Status { port } => status::run(&root, port).await,
-        Task::Redrive { port, aws, dry_run } => redrive::run(&root, port, aws.as_deref(), dry_run).await,
-        Task::Forget { insured_id, port, aws, dry_run } => {
-            forget::run(&root, port, aws.as_deref(), insured_id, dry_run).await
-        }
-        Task::Reconcile { country, restored_to, port, aws, dry_run } => {
-            reconcile::run(&root, port, aws.as_deref(), country, restored_to, dry_run).await
+        Task::Redrive { place, dry_run } => redrive::run(&root, &place, dry_run).await,
+        Task::Forget { insured_id, place, dry_run } => forget::run(&root, &place, insured_id, dry_run).await,
+        Task::Reconcile { country, restored_to, place, dry_run } => {
+            reconcile::run(&root, &place, country, restored_to, dry_run).await
         }
         Task::Bench { quick, arguments } => bench::run(&root, quick, &arguments),
         Task::Test { host, arguments } => test::run(&root, host.into(), &arguments),

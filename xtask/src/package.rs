@@ -1,7 +1,7 @@
 //! `cargo xtask package`: what is deployed, under `target/package`.
 //!
 //! The same sources, `Cargo.lock` and `rustc` give the same bytes, wherever they are built: paths are remapped, and the zips
-//! hold neither times nor owners. The builds have a target folder of their own, since the flags differ from everyday ones.
+//! hold neither times nor owners. The builds have their own target folder, because their flags differ from the usual ones.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -192,9 +192,9 @@ impl<'a> Build<'a> {
         let lambda_folder = self.target_folder.join("lambda");
         let mut command = Command::new(cargo_lambda);
         command.args(["lambda", "build", "--profile", "worker", "--target", self.architecture.target()]);
-        // Its "optimizations" abort on a panic, which a worker has to survive; those of the profile are our own.
+        // Its "optimizations" abort on a panic, which a worker has to survive. Our profile has its own.
         command.args(["--disable-optimizations", "--skip-target-check", "--lambda-dir"]).arg(&lambda_folder);
-        // Zig's linker comes with it, in its own environment.
+        // Its Python environment has Zig's linker.
         let programs = cargo_lambda.parent().context("cargo-lambda lies in a folder")?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
@@ -219,7 +219,7 @@ impl<'a> Build<'a> {
 
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(["build", "--target", WASM_TARGET, "--profile", "component"]);
-        // Beside the flags of .cargo/config.toml, which RUSTFLAGS would switch off: the components are the ones that are tested.
+        // RUSTFLAGS would switch off the flags of .cargo/config.toml, and the components would not be those that are tested.
         let remap = serde_json::to_string(&self.remap)?;
         command.env_remove("RUSTFLAGS").args(["--config", &format!("target.{WASM_TARGET}.rustflags={remap}")]);
         let manifest = fs::read(self.root.join("spin.toml")).context("cannot read spin.toml")?;
@@ -244,7 +244,7 @@ impl<'a> Build<'a> {
         command.args(["build", "--locked", "--workspace", "--bin", "edge-host", "--target-dir"]).arg(&compiler);
         ensure!(command.current_dir(self.root).status()?.success(), "the build failed: see above");
 
-        // As it is packed, so that the sources in spin.toml are the packed ones.
+        // The application as it is packed: its spin.toml names the packed components.
         let folder = self.target_folder.join("application");
         for (path, content) in application {
             let file = folder.join(path);

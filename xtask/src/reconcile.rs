@@ -8,18 +8,17 @@ use appointment::{Country, Timestamp};
 use operator::backplane::Backplane;
 use operator::reconcile::reconcile;
 
-use crate::account;
+use crate::account::Place;
 
 pub(crate) async fn run(
     root: &Path,
-    port: u16,
-    topic_arn: Option<&str>,
+    place: &Place,
     country: Country,
     restored_to: Timestamp,
     dry_run: bool,
 ) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
-    let (account, urls) = account::and_databases(root, port, topic_arn, &backplane).await?;
+    let (account, urls) = place.account_and_databases(root, &backplane).await?;
     let names = backplane.countries().find(|names| names.code == country.code()).context("no such country")?;
     let url = urls
         .get(country.code())

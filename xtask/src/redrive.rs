@@ -6,18 +6,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use console::state::Stack;
 use console::terminal::counted;
-use local_stack::running::RunningStack;
 use operator::backplane::Backplane;
 use operator::redrive::Moved;
 
-use crate::account;
+use crate::account::Place;
 
-pub(crate) async fn run(root: &Path, port: u16, topic_arn: Option<&str>, dry_run: bool) -> Result<ExitCode> {
+pub(crate) async fn run(root: &Path, place: &Place, dry_run: bool) -> Result<ExitCode> {
     let backplane = Backplane::load(root)?;
-    let account = match topic_arn {
-        Some(topic_arn) => account::of_topic(topic_arn, &backplane)?,
-        None => RunningStack::on_port(root, port).await?.account(&backplane)?,
-    };
+    let account = place.account(root, &backplane).await?;
     let redriven = account.redrive(&backplane, dry_run).await?;
     for (queue, moved) in &redriven.queues {
         match moved {
@@ -38,8 +34,8 @@ pub(crate) async fn run(root: &Path, port: u16, topic_arn: Option<&str>, dry_run
     }
     let published = if dry_run { "would be published" } else { "published" };
     println!("given up: {} {published} again", counted(redriven.published, "command"));
-    if let (true, None) = (dry_run, topic_arn) {
-        tell_one_by_one(&Stack::on_port(root, port).await?).await?;
+    if dry_run && place.is_local() {
+        tell_one_by_one(&Stack::on_port(root, place.port).await?).await?;
     }
     Ok(if redriven.is_partial() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -19,22 +19,29 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 pub(crate) enum Slots {
     /// Import a file of slots, NDJSON or CSV, and print the report.
     ///
-    /// docs/slots.md has the fields. A file that was imported before changes nothing. A line that is refused, which the report
-    /// names with the reason, stops no other. On AWS a file is put into the country's bucket instead, under slots/.
+    /// docs/slots.md has the fields. Importing a file twice changes nothing. If a line
+    /// is refused, the report names line, field and reason, and the other lines are
+    /// imported. On AWS, copy the file into the country's bucket instead, under slots/.
+    ///
+    /// Example:
+    ///   cargo xtask slots import slots.csv --country PE
+    #[command(verbatim_doc_comment)]
     Import {
         /// The file; `-` reads standard input.
         file: PathBuf,
         #[command(flatten)]
         place: Place,
     },
-    /// Announce every future slot and the catalogue anew, so that the list of free slots is made from what the country holds.
+    /// Announce every future slot and the catalogue again: the list of free slots is built again from the country's database.
     ///
-    /// Bookings go on meanwhile: a slot's later version wins, whatever order they arrive in.
+    /// Bookings go on meanwhile, because a later version of a slot wins whatever the order of arrival.
     Rebuild {
         #[command(flatten)]
         place: Place,
     },
-    /// List the future slots whose instant another version of the time zones' rules would change.
+    /// List the future slots whose instant the installed time-zone rules would change.
+    ///
+    /// Nothing is changed.
     CheckZones {
         #[command(flatten)]
         place: Place,

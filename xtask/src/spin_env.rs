@@ -1,5 +1,5 @@
-//! `cargo xtask spin-env`: what intake needs where it runs elsewhere, at the edge: its environment, from Terraform's output, and a manifest
-//! that holds the public components alone.
+//! `cargo xtask spin-env`: what intake needs at the edge: an environment file from Terraform's outputs, and a manifest with the public
+//! components only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -35,7 +35,7 @@ pub(crate) fn run(root: &Path, options: &SpinEnv) -> Result<ExitCode> {
     let variables = variables(&outputs, &edge)?;
     write(output, &variables)?;
     println!("{}: {} variables, readable by you alone.", output.display(), variables.len());
-    // Beside spin.toml, since its paths are relative.
+    // Beside spin.toml, because its paths are relative.
     let path = root.join("spin.edge.toml");
     std::fs::write(&path, edge.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
     println!("{}: the public components of spin.toml; give it to spin as --from.", path.display());
@@ -85,7 +85,7 @@ fn variables(outputs: &str, edge: &Table) -> Result<BTreeMap<String, String>> {
     struct Output {
         value: Value,
     }
-    // Without serde's own words, which may quote a value.
+    // Without serde's message, which may quote a value.
     let outputs: BTreeMap<String, Output> = serde_json::from_str(outputs)
         .ok()
         .context("this is not what `terraform output -json` prints (an object with a `value` for each output)")?;
@@ -195,7 +195,7 @@ mod tests {
         fs::write(root.join("spin.toml"), MANIFEST).unwrap();
         fs::write(&input, outputs(&json!({"aws_region": "sa-east-1", "intake_access_key_id": "a$b'c\"d#e=f\\"})))
             .unwrap();
-        // An earlier file that others may read does not hand its mode down.
+        // The mode of an earlier file does not matter.
         fs::write(&file, "SPIN_VARIABLE_OLD=1\n").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
 

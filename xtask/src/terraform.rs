@@ -1,8 +1,8 @@
 //! `cargo xtask terraform`: formatting, validity, Terraform's tests against mocks, and a static policy scan of `infra/`.
 //!
-//! Terraform needs the schema of hashicorp/aws. It comes from the registry where that is reachable, else from
-//! `../shared/terraform-offline/tf-offline` where that exists (its README says what it cannot check). What is checked by
-//! neither is left out, and the last lines say so.
+//! Terraform needs the schema of hashicorp/aws. It comes from the registry or, if that is out of reach, from
+//! `../shared/terraform-offline/tf-offline` if that exists (its README says what it cannot check). The last lines of the output say what
+//! was left out.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,7 +23,7 @@ struct Terraform {
     /// `TMPDIR`, empty at first: providers listen on sockets there, and leave them behind when Terraform kills them. In a
     /// folder that outlives the run, a later provider with the process id of an earlier one finds its address in use.
     sockets: TempDir,
-    /// `TF_DATA_DIR`, where the registry's provider is used: under `target/`, so that nothing is left in `infra/`.
+    /// `TF_DATA_DIR`, for the registry's provider: under `target/`, because nothing should be left in `infra/`.
     data: Option<PathBuf>,
 }
 
@@ -113,7 +113,7 @@ impl Terraform {
 
     fn check(&self, root: &Path, configuration: &str, arguments: &[&str]) -> Result<()> {
         let mut command = self.command(root, configuration, arguments);
-        // What `init` tells is long, and of interest only where it fails.
+        // The output of `init` is long, and matters only if it fails.
         if arguments.first() == Some(&"init") {
             command.stdout(Stdio::null());
         }

@@ -54,7 +54,7 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
         test.args(["--test", "integration", "--"]).args(OVER_HTTP);
     }
     if std::env::var_os(THREADS).is_none() {
-        // They wait more than they compute.
+        // The tests wait more than they compute.
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         test.env(THREADS, (2 * processors).to_string());
     }

@@ -91,7 +91,7 @@ pub(crate) async fn begin(root: &Path, start: &Start, up_options: &UpOptions) ->
     let progress = Progress::steps(setup::STEPS + 1 + local_stack::STEPS + 1);
     let host = start.host();
     let owned_root = root.to_owned();
-    // On a thread of its own, so that Ctrl-C is noticed while it builds.
+    // On its own thread, because Ctrl-C has to be noticed while it builds.
     let (artifacts, backplane, progress) = tokio::task::spawn_blocking(move || -> Result<_> {
         setup::run(&owned_root, &progress)?;
         let backplane = Backplane::load(&owned_root)?.shortened()?;
@@ -142,7 +142,7 @@ pub(crate) fn explain(stack: &LocalStack, up_options: &UpOptions) {
         "
 The page on which people book: {url}/
 
-The application answers at {url}. Try:
+The application runs at {url}. Try:
 
   curl --get {url}/slots -d countryISO=PE \\
     --data-urlencode specialty=Cardiología
@@ -192,6 +192,6 @@ pub(crate) fn interruption() -> Result<impl Future<Output = ()>> {
 
 pub(crate) fn stopped_early() -> ExitCode {
     println!("\nStopped before everything had started.");
-    // As a shell reports a program that was interrupted.
+    // The exit code with which a shell reports an interrupted program.
     ExitCode::from(130)
 }

@@ -10,8 +10,8 @@ provider "aws" {
   }
 }
 
-# One country, the smallest database, nothing protected: to try the system out, and to take it down again. A new account has too little
-# concurrency to reserve any.
+# One country, the smallest database, nothing protected: for a trial that is taken down afterwards. A new account has too little
+# concurrency for reservations.
 module "backplane" {
   source = "../.."
 
@@ -22,6 +22,7 @@ module "backplane" {
 
   functions = {
     intake       = { reserved_concurrency = -1 }
+    booking_page = { reserved_concurrency = -1 }
     confirmation = { reserved_concurrency = -1, maximum_concurrency = 2 }
     worker       = { reserved_concurrency = -1, maximum_concurrency = 2 }
   }

@@ -10,6 +10,6 @@ variable "region" {
 }
 
 variable "authentication" {
-  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`). What else it may hold, such as `page`, and what is refused: `authentication` of the module."
+  description = "Issuer and audience of the callers' tokens, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`). The module's variable `authentication` describes the other fields, such as `page`."
   type        = any # As the module's: an object with fewer fields would drop the others without a word.
 }

@@ -1,5 +1,5 @@
-# State holds access keys where intake runs at the edge, so it is encrypted, versioned, and read by deployers only. Bucket and key are given at
-# `terraform init -backend-config=…`; see the README.
+# The state holds access keys if intake runs at the edge. Therefore it is encrypted and versioned, and only deployers may read it.
+# `terraform init -backend-config=…` names bucket and key: docs/deploy.md.
 terraform {
   backend "s3" {
     encrypt      = true

@@ -14,6 +14,7 @@ module "backplane" {
   source = "../.."
 
   authentication       = var.authentication
+  audit_key            = var.audit_key
   cors_allowed_origins = var.cors_allowed_origins
 
   packages = {
@@ -36,7 +37,7 @@ module "backplane" {
   alarm_actions = [aws_sns_topic.alarms.arn]
 }
 
-# Whom alarms wake; CloudWatch must be able to use the topic's key.
+# Alarms go to this topic; CloudWatch must be able to use its key.
 resource "aws_sns_topic" "alarms" {
   name              = "appointments-alarms"
   kms_master_key_id = module.alarms_key.arn
@@ -54,7 +55,7 @@ module "alarms_key" {
   source = "../../modules/encryption-key"
 
   alias       = "appointments-alarms"
-  description = "The topic of alarms"
+  description = "The topic of the alarms"
   services    = ["sns"]
   deletable   = true # It keeps nothing.
 

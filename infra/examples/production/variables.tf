@@ -10,8 +10,15 @@ variable "region" {
 }
 
 variable "authentication" {
-  description = "Issuer of the callers' tokens, the audience, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`). What else it may hold, such as `page`, and what is refused: `authentication` of the module."
+  description = "Issuer and audience of the callers' tokens, and the issuer's public keys: a JWKS document (`keys`), or its https address (`jwks_url`). The module's variable `authentication` describes the other fields, such as `page`."
   type        = any # As the module's: an object with fewer fields would drop the others without a word.
+}
+
+variable "audit_key" {
+  description = "Key of the hashes that stand for people in intake's audit lines (docs/privacy.md), for example from `openssl rand -hex 32`; null leaves people out."
+  type        = string
+  sensitive   = true
+  default     = null
 }
 
 variable "cors_allowed_origins" {
@@ -21,13 +28,13 @@ variable "cors_allowed_origins" {
 }
 
 variable "domain" {
-  description = "The API's own name, with its ACM certificate or with a hosted zone of Route 53; null leaves the execute-api address."
+  description = "The API's own name, with its ACM certificate or with a hosted zone of Route 53; null keeps the execute-api address."
   type        = object({ name = string, certificate_arn = optional(string), zone_id = optional(string) })
   default     = null
 }
 
 variable "operators_email" {
-  description = "Address that hears of alarms; it has to confirm the subscription."
+  description = "E-mail address that gets the alarms; its owner has to confirm the subscription."
   type        = string
 
   validation {

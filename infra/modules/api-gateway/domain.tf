@@ -1,5 +1,5 @@
-# The API's own name. With a hosted zone, the certificate and the records are made too; without one, the certificate is given, and the
-# output `domain_target` says where the name has to lead.
+# The API's own name. With a hosted zone, certificate and records are created too. Without one, the certificate is given, and the
+# output `domain_target` is the target for the DNS record.
 
 locals {
   in_zone         = try(var.domain.zone_id, null) != null
@@ -56,9 +56,9 @@ resource "aws_apigatewayv2_api_mapping" "this" {
   stage       = aws_apigatewayv2_stage.default.id
 }
 
-# A regional domain name has IPv4 addresses alone.
+# A regional domain name has only IPv4 addresses.
 resource "aws_route53_record" "api" {
-  #checkov:skip=CKV2_AWS_23:It leads to the domain name of API Gateway beside it
+  #checkov:skip=CKV2_AWS_23:Its target is the domain name of API Gateway above
   count = local.in_zone ? 1 : 0
 
   zone_id = var.domain.zone_id

@@ -1,17 +1,16 @@
 locals {
-  # Each path by itself, any method: so the application answers 405 with `Allow` where a method is wrong, and the access log tells the
-  # routes apart. What is no path of the API goes to the application too, which says so (404) in its own words.
+  # A route for each path, with any method: the application itself responds to a wrong method (405 with `Allow`), and the access log
+  # shows the route. Other paths go to the application too, for its own 404.
   routes = merge(
     { "$default" = { path = "$default", guarded = false, calls = "function" } },
     { for path in var.paths : "ANY ${path}" => { path = path, guarded = var.jwt != null && !contains(var.open_paths, path), calls = "function" } },
-    # The page holds nothing of anybody.
+    # The page itself holds no data.
     { for path in var.page.paths : "ANY ${path}" => { path = path, guarded = false, calls = "page" } },
-    # A browser asks without a token whether it may ask (CORS preflight). The more specific route wins, so that the authorizer does not
-    # refuse that: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+    # A browser sends a CORS preflight without a token. The more specific route wins, so the authorizer does not refuse it: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
     var.jwt == null ? {} : { for path in var.paths : "OPTIONS ${path}" => { path = path, guarded = false, calls = "function" } },
   )
 
-  # A function is one integration; another host is one for each path, which is part of its address.
+  # A function needs one integration. Another host needs one for each path, because the path is part of its address.
   functions = var.application_url == null ? { function = var.function, page = var.page.function } : {}
   integrations = merge(
     { for calls, function in local.functions : calls => function.invoke_arn },
@@ -20,8 +19,7 @@ locals {
   )
 }
 
-# Without cors_configuration: with it API Gateway would answer preflights itself, for paths that the application answers, and ignore the
-# application's headers. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+# Without cors_configuration: with it API Gateway would respond to preflights itself and ignore the application's headers. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
 resource "aws_apigatewayv2_api" "this" {
   name                         = var.name
   description                  = "The public booking API"
@@ -59,7 +57,7 @@ moved {
 }
 
 resource "aws_apigatewayv2_route" "this" {
-  #checkov:skip=CKV_AWS_309:The application itself verifies tokens, in every case; var.jwt adds the gateway's own check
+  #checkov:skip=CKV_AWS_309:The application verifies tokens in every case; var.jwt adds the gateway's check
   for_each = local.routes
 
   api_id             = aws_apigatewayv2_api.this.id
@@ -124,6 +122,6 @@ resource "aws_apigatewayv2_stage" "default" {
     })
   }
 
-  # A setting is of a route that exists.
+  # The routes of these settings must exist first.
   depends_on = [aws_apigatewayv2_route.this]
 }

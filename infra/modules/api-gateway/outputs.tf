@@ -4,7 +4,7 @@ output "id" {
 }
 
 output "cors_configuration" {
-  description = "What the gateway itself answers to preflights: nothing."
+  description = "The gateway's own CORS configuration: empty."
   value       = aws_apigatewayv2_api.this.cors_configuration
 }
 
@@ -14,7 +14,7 @@ output "endpoint" {
 }
 
 output "domain_target" {
-  description = "Where a CNAME or alias record of the API's own name has to lead, with the hosted zone that an alias names; null without such a name."
+  description = "The target for a CNAME or alias record of the API's own name, with the hosted zone for an alias; null without such a name."
   value = var.domain == null ? null : {
     name           = aws_apigatewayv2_domain_name.this[0].domain_name_configuration[0].target_domain_name
     hosted_zone_id = aws_apigatewayv2_domain_name.this[0].domain_name_configuration[0].hosted_zone_id
@@ -22,7 +22,7 @@ output "domain_target" {
 }
 
 output "domain" {
-  description = "The certificate and the records that were made for the API's own name."
+  description = "The certificate and the records that were created for the API's own name."
   value = {
     name            = one(aws_apigatewayv2_domain_name.this[*].domain_name)
     certificate_arn = try(aws_apigatewayv2_domain_name.this[0].domain_name_configuration[0].certificate_arn, null)
@@ -41,12 +41,12 @@ output "routes" {
 }
 
 output "permissions" {
-  description = "What lets the gateway call each function; none where it calls another host."
+  description = "The permissions by which the gateway calls each function; empty if it calls another host."
   value       = aws_lambda_permission.api
 }
 
 output "execution_arn" {
-  description = "What the gateway's calls come from."
+  description = "The source ARN of the gateway's calls."
   value       = aws_apigatewayv2_api.this.execution_arn
 }
 

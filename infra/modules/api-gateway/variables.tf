@@ -22,7 +22,7 @@ variable "page" {
 }
 
 variable "application_url" {
-  description = "HTTPS URL, without a path, of a Spin application that is called in place of the functions; null calls the functions."
+  description = "HTTPS URL, without a path, of a Spin application that the gateway calls instead of the functions; null calls the functions."
   type        = string
   default     = null
 
@@ -33,7 +33,7 @@ variable "application_url" {
 }
 
 variable "paths" {
-  description = "Paths of the API, with path variables in braces: each is a route with limits, and a name in the access log, of its own."
+  description = "Paths of the API, with path variables in braces. Each is a route with its own limits and its own name in the access log."
   type        = set(string)
   default = [
     "/appointments",
@@ -58,7 +58,7 @@ variable "paths" {
 }
 
 variable "open_paths" {
-  description = "Those of the paths for which no token is asked, also where there is an authorizer."
+  description = "The paths that need no token, also if there is an authorizer."
   type        = set(string)
   default     = ["/slots", "/slots/{countryISO}/{scheduleId}", "/catalog/{countryISO}", "/health", "/openapi.yaml"]
 }
@@ -75,7 +75,7 @@ variable "timeout_milliseconds" {
 }
 
 variable "throttling" {
-  description = "Requests a second, and in a burst, that each route takes before it answers 429."
+  description = "Requests per second, and in a burst, that each route takes before it responds with 429."
   type = object({
     rate_per_second = number
     burst           = number
@@ -89,7 +89,7 @@ variable "throttling" {
 }
 
 variable "route_throttling" {
-  description = "What differs from `throttling` for a path, by the path as it is in `paths`, or `$default` for what is not one of them."
+  description = "Limits that differ from `throttling`, by the path as in `paths`, or `$default` for all other paths."
   type = map(object({
     rate_per_second = number
     burst           = number
@@ -107,7 +107,7 @@ variable "route_throttling" {
 }
 
 variable "detailed_metrics" {
-  description = "Whether CloudWatch gets metrics of each route too, for which it charges; the alarms use those of the whole API."
+  description = "Whether CloudWatch gets metrics for each route too, for which it charges; the alarms use those of the whole API."
   type        = bool
   default     = false
 }
@@ -126,7 +126,7 @@ variable "jwt" {
 
   validation {
     condition     = var.jwt == null || try(var.jwt.algorithm == "RS256", false)
-    error_message = "jwt.algorithm must be RS256, the algorithm that API Gateway's JWT authorizer verifies; leave jwt null for any other, the application verifies tokens itself."
+    error_message = "jwt.algorithm must be RS256, the algorithm that API Gateway's JWT authorizer verifies; leave jwt null for any other, because the application verifies tokens itself."
   }
   validation {
     condition     = var.jwt == null || try(startswith(var.jwt.issuer, "https://") && length(var.jwt.audience) > 0, false)

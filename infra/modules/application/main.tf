@@ -6,11 +6,11 @@ locals {
 
 # Three functions from one zip; each runs one component of spin.toml.
 resource "aws_lambda_function" "this" {
-  #checkov:skip=CKV_AWS_50:A traceparent goes with each message into every log line; X-Ray would be a second trace beside it
-  #checkov:skip=CKV_AWS_115:Reserved concurrency is a variable, with a default; a new account has none to give
-  #checkov:skip=CKV_AWS_116:API Gateway waits for the answer, its queues have dead-letter queues, and the schedule comes again each minute
-  #checkov:skip=CKV_AWS_117:The functions call DynamoDB, SNS and EventBridge alone, by their public endpoints; a VPC would add endpoints and nothing else
-  #checkov:skip=CKV_AWS_173:The variables hold names, addresses and public keys; the audit key is for whoever may read a function's settings
+  #checkov:skip=CKV_AWS_50:Each message and log line has a traceparent; X-Ray would be a second trace
+  #checkov:skip=CKV_AWS_115:Reserved concurrency is a variable with a default; a new account has too little for it
+  #checkov:skip=CKV_AWS_116:API Gateway waits for the response, the queues have dead-letter queues, and the schedule calls again each minute
+  #checkov:skip=CKV_AWS_117:The functions call only DynamoDB, SNS and EventBridge, by their public endpoints; a VPC would only add endpoints
+  #checkov:skip=CKV_AWS_173:The variables hold names, addresses and public keys; whoever may read the function's settings may know the audit key
   #checkov:skip=CKV_AWS_272:The zip is built and applied by the same pipeline; its checksum is source_code_hash
   for_each = var.functions
 
@@ -46,16 +46,16 @@ resource "aws_lambda_function" "this" {
     # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     precondition {
       condition     = length(jsonencode(each.value.environment)) < 4096
-      error_message = "The environment of ${each.value.name} is above Lambda's 4 KB: give authentication.jwks_url in place of the keys themselves."
+      error_message = "The environment of ${each.value.name} is above Lambda's 4 KB: set authentication.jwks_url instead of authentication.keys."
     }
   }
 
-  # IAM knows a new role and its policy after seconds; the provider repeats the call until Lambda can assume the role and use its rights.
+  # IAM needs seconds for a new role and its policy; the provider repeats the call until Lambda can assume the role and use its permissions.
   # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
   depends_on = [aws_iam_role_policy.function]
 }
 
-# What API Gateway, the queue and the schedule call: a published version, which keeps its code and its environment.
+# API Gateway, the queues and the schedule call the alias: a published version, which keeps its code and its environment.
 resource "aws_lambda_alias" "this" {
   for_each = aws_lambda_function.this
 
@@ -64,7 +64,7 @@ resource "aws_lambda_alias" "this" {
   function_name    = each.value.function_name
   function_version = each.value.version
 
-  # Whoever reads a message learns of a new kind before anybody writes one: var.serve_after.
+  # The reader of a new kind of message is deployed before its writer: var.serve_after.
   depends_on = [var.serve_after]
 }
 
@@ -85,13 +85,13 @@ resource "aws_lambda_event_source_mapping" "this" {
   }
 
   lifecycle {
-    # Else Lambda takes batches from the queue that it then throttles, and each costs a receive. Below, since the schedule calls the
-    # function too. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+    # Otherwise Lambda takes batches from the queue and then throttles them, and each uses up a receive. It must be lower, because the
+    # schedule calls the function too. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
     precondition {
       condition = var.functions["confirmation"].reserved_concurrency == null || try(
         sum(values(var.queues)[*].maximum_concurrency) + length(var.republish.countries) <= var.functions["confirmation"].reserved_concurrency, false
       )
-      error_message = "maximum_concurrency and slots_maximum_concurrency, and one call for each country's republishing, must fit into the reserved concurrency of the function: what Lambda throttles comes again, and has spent a receive."
+      error_message = "maximum_concurrency and slots_maximum_concurrency, and one call for each country's republishing, must fit into the reserved concurrency of the function: each batch that Lambda throttles uses up a receive."
     }
     precondition {
       condition     = each.value.visibility_timeout >= 6 * var.functions["confirmation"].timeout_seconds
@@ -105,7 +105,7 @@ moved {
   to   = aws_lambda_event_source_mapping.this["outcomes"]
 }
 
-# Republishing, each minute for each country. Schedules are the default bus's.
+# Republishing, each minute for each country. Only the default bus has schedules.
 
 locals {
   republish_minutes = var.republish.interval_seconds / 60
@@ -115,7 +115,7 @@ resource "aws_cloudwatch_event_rule" "republish" {
   for_each = var.republish.countries
 
   name        = each.value.rule
-  description = "Calls for the republishing of what ${each.key} left unanswered"
+  description = "Republishes the commands that ${each.key} has not decided"
   state       = var.functions["confirmation"].paused ? "DISABLED" : "ENABLED"
   schedule_expression = format(
     "rate(%d %s)", local.republish_minutes, local.republish_minutes == 1 ? "minute" : "minutes"
@@ -152,8 +152,8 @@ resource "aws_lambda_permission" "republish" {
   source_account = data.aws_caller_identity.current.account_id
 }
 
-# EventBridge calls asynchronously, and Lambda would repeat a call that failed twice, for up to six hours; the next minute's call does
-# the same work. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+# EventBridge calls asynchronously. By default Lambda would repeat a failed call twice, within six hours; the next minute's call does the
+# same work. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 resource "aws_lambda_function_event_invoke_config" "republish" {
   function_name                = aws_lambda_alias.this["confirmation"].function_name
   qualifier                    = aws_lambda_alias.this["confirmation"].name

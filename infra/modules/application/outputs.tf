@@ -24,7 +24,7 @@ output "republish_targets" {
 }
 
 output "republish_permissions" {
-  description = "What lets each country's rule call the function."
+  description = "The permissions by which each country's rule calls the function."
   value       = aws_lambda_permission.republish
 }
 

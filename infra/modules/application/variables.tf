@@ -55,7 +55,7 @@ variable "log_groups" {
 }
 
 variable "queues" {
-  description = "The queues `outcomes` and `slots`, how the function consumes each, and how many batches of each it works on at once."
+  description = "The queues `outcomes` and `slots`, how the function consumes each, and how many batches of each it processes at once."
   type = map(object({
     arn                     = string
     visibility_timeout      = number
@@ -81,7 +81,7 @@ variable "alias" {
 }
 
 variable "republish" {
-  description = "How often what a country left unanswered is published again, and each country's rule with what it gives to the function, by ISO 3166-1 alpha-2 code."
+  description = "How often undecided commands are republished, and each country's rule with its input for the function, by ISO 3166-1 alpha-2 code."
   type = object({
     interval_seconds = number
     countries        = map(object({ rule = string, input = string }))
@@ -89,7 +89,7 @@ variable "republish" {
 }
 
 variable "serve_after" {
-  description = "What has to be there before the aliases move to a new version: the workers' aliases."
+  description = "What must be done before the aliases move to a new version: the workers' aliases."
   type        = any
   default     = []
 }

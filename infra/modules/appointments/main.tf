@@ -3,7 +3,7 @@ data "aws_caller_identity" "current" {}
 locals {
   index = var.table.index
 
-  # By the suffix of their names; the last one serves.
+  # By the suffix of their names; the last one is in use.
   tables  = { for table in var.tables : table.suffix => table }
   serving = var.tables[length(var.tables) - 1].suffix
 }
@@ -17,7 +17,7 @@ resource "aws_dynamodb_table" "this" {
   range_key                   = var.table.sort_key.name
   deletion_protection_enabled = coalesce(each.value.deletion_protection, var.deletion_protection)
 
-  # A restored table has a new name, and leaves the earlier one as it is:
+  # DynamoDB restores into a new table with another name; the earlier one stays as it is:
   # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/pointintimerecovery_howitworks.html
   restore_source_name    = try(each.value.restore.source_name, null)
   restore_date_time      = try(each.value.restore.time, null)
@@ -57,9 +57,9 @@ resource "aws_dynamodb_table" "this" {
   }
 }
 
-# The projection of the countries' slots. It is never restored: each country makes it anew (`cargo xtask slots rebuild`).
+# The projection of the countries' slots. It is never restored: each country builds it again (`cargo xtask slots rebuild`).
 resource "aws_dynamodb_table" "slots" {
-  #checkov:skip=CKV_AWS_28:A projection, which its country makes anew (cargo xtask slots rebuild); no backup is as current
+  #checkov:skip=CKV_AWS_28:A projection, which its country builds again (cargo xtask slots rebuild); no backup is as current
   name                        = var.slots_table.name
   billing_mode                = var.slots_table.billing_mode
   hash_key                    = var.slots_table.partition_key.name
@@ -74,7 +74,7 @@ resource "aws_dynamodb_table" "slots" {
     }
   }
 
-  # What is free has these attributes, and nothing else has. Whole items, since a page is read from the index alone.
+  # Only free slots have these attributes. The index has whole items, because a page is read from the index alone.
   dynamic "global_secondary_index" {
     for_each = var.slots_table.indexes.partition_keys
 
@@ -132,7 +132,7 @@ resource "aws_sqs_queue" "this" {
       condition = alltrue([
         length(var.durations.receive_delays) == each.value.max_receive_count - 1,
         sum(var.durations.receive_delays) > 30 * 60,
-        # Where the function cannot set the visibility of what it leaves.
+        # If the function cannot set the visibility of a message that it leaves.
         (each.value.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60,
       ])
       error_message = "An outage of 30 minutes would send messages of ${each.value.name} to the dead-letter queue: raise max_receive_count and receive_delays (one fewer), or visibility_timeout."
@@ -193,7 +193,7 @@ resource "aws_sqs_queue_policy" "delivery" {
 
 resource "aws_cloudwatch_event_bus" "this" {
   name        = var.bus.name
-  description = "Outcomes and slots of the countries, and status changes for whoever notifies people"
+  description = "Outcomes and slots of the countries, and status changes for services that notify people"
 }
 
 resource "aws_cloudwatch_event_archive" "this" {

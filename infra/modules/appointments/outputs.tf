@@ -1,10 +1,10 @@
 output "table" {
-  description = "The table that serves."
+  description = "The table in use."
   value       = aws_dynamodb_table.this[local.serving]
 }
 
 output "tables" {
-  description = "Every table by its suffix: the one that serves, and those that were kept when it was restored."
+  description = "Every table by its suffix: the one in use, and those that were kept after a restore."
   value       = aws_dynamodb_table.this
 }
 

@@ -1,5 +1,5 @@
 variable "table" {
-  description = "The table of appointments: its keys, its index of what waits for an answer, and the attribute with an item's expiry."
+  description = "The table of appointments: its keys, its index of undecided commands, and the attribute with an item's expiry."
   type = object({
     name                   = string
     billing_mode           = string
@@ -16,7 +16,7 @@ variable "table" {
 }
 
 variable "slots_table" {
-  description = "The table of slots: its key, and its sparse indexes of what is free, by name."
+  description = "The table of slots: its key, and its sparse indexes of free slots, by name."
   type = object({
     name                   = string
     billing_mode           = string
@@ -35,7 +35,7 @@ variable "topic_name" {
 }
 
 variable "confirmation_queue" {
-  description = "The queue between the bus and the confirmation component, and its dead-letter queues: for what was received too often, and for what EventBridge could not deliver."
+  description = "The queue between the bus and the confirmation component, and its dead-letter queues: for messages that were received too often, and for events that EventBridge could not deliver."
   type = object({
     name                       = string
     dead_letter_queue          = string
@@ -111,7 +111,7 @@ variable "tables" {
 
   validation {
     condition     = length(var.tables) > 0 && length(distinct(var.tables[*].suffix)) == length(var.tables)
-    error_message = "tables must not be empty, and each table needs a suffix of its own."
+    error_message = "tables must not be empty, and each table needs its own suffix."
   }
   validation {
     condition     = alltrue([for table in var.tables : can(regex("^(-[a-z0-9-]{1,30})?$", table.suffix))])
@@ -130,7 +130,7 @@ variable "deletion_protection" {
 }
 
 variable "keys_deletable" {
-  description = "Whether the keys may be deleted; with them goes what they encrypt, backups included."
+  description = "Whether the keys may be deleted. What they encrypt, backups included, is lost with them."
   type        = bool
   default     = false
 }

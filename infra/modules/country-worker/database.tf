@@ -3,7 +3,7 @@ locals {
   identifier      = replace("${var.name_prefix}${var.database.name}", "_", "-")
   major_version   = split(".", var.database.engine_version)[0]
 
-  # By the suffix of their identifiers; the last one serves.
+  # By the suffix of their identifiers; the last one is in use.
   instances = { for instance in var.database.instances : instance.suffix => instance }
   serving   = aws_db_instance.this[var.database.instances[length(var.database.instances) - 1].suffix]
 }
@@ -43,8 +43,8 @@ resource "aws_db_parameter_group" "this" {
 resource "aws_db_instance" "this" {
   #checkov:skip=CKV2_AWS_30:A log of statements would hold personal data
   #checkov:skip=CKV_AWS_118:Enhanced monitoring needs a role and an agent stream; the alarms use the instance's own metrics
-  #checkov:skip=CKV_AWS_157:Multi-AZ is a switch, on by default, so that a trial can do without it
-  #checkov:skip=CKV_AWS_293:Deletion protection is a switch, on by default, so that a trial can be taken down
+  #checkov:skip=CKV_AWS_157:Multi-AZ is a variable, true by default; a trial can do without it
+  #checkov:skip=CKV_AWS_293:Deletion protection is a variable, true by default; a trial can be taken down
   for_each = local.instances
 
   identifier            = "${local.identifier}${each.key}"
@@ -60,7 +60,7 @@ resource "aws_db_instance" "this" {
   storage_encrypted     = true
   kms_key_id            = module.key["database"].arn
 
-  # A restored instance is a new one; the earlier one stays as it is:
+  # RDS restores into a new instance; the earlier one stays as it is:
   # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIT.html
   snapshot_identifier = each.value.snapshot_identifier
 
@@ -75,7 +75,7 @@ resource "aws_db_instance" "this" {
     }
   }
 
-  # RDS makes the master password, keeps it in Secrets Manager and rotates it; only the migration reads it.
+  # RDS creates the master password, keeps it in Secrets Manager and rotates it; only the migration reads it.
   username                            = "postgres"
   manage_master_user_password         = true
   master_user_secret_kms_key_id       = module.key["secret"].arn
@@ -103,7 +103,7 @@ resource "aws_db_instance" "this" {
   performance_insights_kms_key_id = module.key["database"].arn
   enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
 
-  # A change of these would make a restored instance anew, from a backup that may be gone.
+  # A change of these would replace a restored instance by one from a backup that may be gone.
   lifecycle {
     ignore_changes = [snapshot_identifier, restore_to_point_in_time]
   }

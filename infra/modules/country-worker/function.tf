@@ -37,7 +37,7 @@ locals {
       name        = var.importer.function
       description = "Imports slots of ${var.country}, and announces what changed"
       timeout     = var.durations.import_timeout
-      # 0 refuses every call, and Lambda repeats those of S3 for six hours.
+      # With 0 Lambda refuses every call, and repeats those of S3 for six hours.
       concurrency = var.paused ? 0 : null
       environment = {
         WORKER_MODE    = "import"
@@ -51,9 +51,9 @@ locals {
 }
 
 resource "aws_lambda_function" "this" {
-  #checkov:skip=CKV_AWS_50:A traceparent goes with each message into every log line; X-Ray would be a second trace beside it
-  #checkov:skip=CKV_AWS_115:The worker's is a variable, with a default; the migration runs once a deployment, the importer once a file
-  #checkov:skip=CKV_AWS_116:The worker's queue has one, the migration answers its caller, and a file that was not imported is still in its bucket
+  #checkov:skip=CKV_AWS_50:Each message and log line has a traceparent; X-Ray would be a second trace
+  #checkov:skip=CKV_AWS_115:The worker's is a variable with a default; the migration runs once per deployment, the importer once per file
+  #checkov:skip=CKV_AWS_116:The worker's queue has one, the migration reports to its caller, and a file that was not imported is still in its bucket
   #checkov:skip=CKV_AWS_173:The variables hold names and addresses, no secret
   #checkov:skip=CKV_AWS_272:The zip is built and applied by the same pipeline; its checksum is source_code_hash
   for_each = local.functions
@@ -93,18 +93,18 @@ resource "aws_lambda_function" "this" {
     }
   }
 
-  # IAM knows a new role and its policy after seconds; the provider repeats the call until Lambda can assume the role and use its rights.
+  # IAM needs seconds for a new role and its policy; the provider repeats the call until Lambda can assume the role and use its permissions.
   # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
   depends_on = [aws_iam_role_policy.function]
 }
 
-# Terraform stops where the function ends with an error, and what depends on this waits for it.
+# Terraform stops if the function ends with an error. What depends on this waits for it.
 resource "aws_lambda_invocation" "migration" {
   function_name = aws_lambda_function.this["migration"].function_name
   qualifier     = aws_lambda_function.this["migration"].version
   input         = jsonencode({})
 
-  # Again with each new package, with each new database, and where the country's rules change, which it writes there.
+  # It runs again with each new package and each new database, and if the country's rules change, because it writes them there.
   triggers = {
     package   = aws_lambda_function.this["migration"].source_code_hash
     database  = local.serving.resource_id
@@ -119,8 +119,8 @@ resource "aws_lambda_invocation" "migration" {
   ]
 }
 
-# What queue, bucket and schedule call: a published version, which keeps its code and its environment. It moves to the next one when the
-# migrations of that one are done; where they fail, the earlier one goes on. https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html
+# Queue, bucket and schedule call the alias: a published version, which keeps its code and its environment. The alias moves to the next
+# version when its migrations are done; if they fail, the earlier version stays in use. https://docs.aws.amazon.com/lambda/latest/dg/configuration-aliases.html
 resource "aws_lambda_alias" "worker" {
   name             = var.alias
   description      = "The version whose migrations are done"

@@ -15,7 +15,7 @@ locals {
     database_master_secret = local.serving.master_user_secret[0].secret_arn
   }
 
-  # Whoever uses an encrypted resource needs its key, through its service.
+  # A principal that uses an encrypted resource needs its key too, through the service.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
   own_keys = {
     country_queue          = { key = "queue", service = "sqs", actions = ["kms:Decrypt"] }

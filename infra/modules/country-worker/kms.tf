@@ -24,7 +24,7 @@ locals {
     }
     secret = {
       description = "The master password of the database of ${var.country}"
-      # RDS makes the secret with the rights of whoever makes the database: kms:DescribeKey, Decrypt, GenerateDataKey and CreateGrant.
+      # RDS creates the secret with the permissions of whoever creates the database: kms:DescribeKey, Decrypt, GenerateDataKey and CreateGrant.
       # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html#rds-secrets-manager-permissions
       services = ["rds", "secretsmanager"]
     }

@@ -24,7 +24,7 @@ resource "aws_sqs_queue" "requests" {
       condition = alltrue([
         length(var.durations.receive_delays) == var.queue.max_receive_count - 1,
         sum(var.durations.receive_delays) > 30 * 60,
-        # Where the worker cannot set the visibility of what it leaves.
+        # If the worker cannot set the visibility of a message that it leaves.
         (var.queue.max_receive_count - 1) * var.durations.visibility_timeout > 30 * 60,
       ])
       error_message = "A database outage of 30 minutes would send requests to the dead-letter queue: raise max_receive_count and receive_delays (one fewer), or visibility_timeout."
@@ -47,7 +47,7 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead_letter" {
   })
 }
 
-# What SNS could not deliver to the queue.
+# Messages that SNS could not deliver to the queue.
 resource "aws_sqs_queue" "undelivered" {
   name                      = var.queue.delivery_dead_letter_queue
   message_retention_seconds = var.durations.dead_letter_retention
@@ -99,12 +99,13 @@ resource "aws_lambda_event_source_mapping" "requests" {
     maximum_concurrency = var.maximum_concurrency
   }
 
-  # Else Lambda takes batches from the queue that it then throttles, and each costs a receive. Below, since others call the function too.
+  # Otherwise Lambda takes batches from the queue and then throttles them, and each uses up a receive. It must be lower, because others
+  # call the function too.
   # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
   lifecycle {
     precondition {
       condition     = var.reserved_concurrency == null || try(var.maximum_concurrency < var.reserved_concurrency, false)
-      error_message = "maximum_concurrency must be below reserved_concurrency: what Lambda throttles comes again, and has spent a receive."
+      error_message = "maximum_concurrency must be below reserved_concurrency: each batch that Lambda throttles uses up a receive."
     }
   }
 }

@@ -33,7 +33,7 @@ output "alias" {
 }
 
 output "importer" {
-  description = "What calls the importer: its alias, the bucket's notification, the rule, and how Lambda repeats a call."
+  description = "How the importer is called: its alias, the bucket's notification, the rule, and how Lambda repeats a call."
   value = {
     alias        = aws_lambda_alias.importer
     notification = aws_s3_bucket_notification.slots
@@ -84,7 +84,7 @@ output "role_policies" {
 }
 
 output "database" {
-  description = "The database that serves, without its credentials."
+  description = "The database in use, without its credentials."
   value = {
     address                             = local.serving.address
     backup_retention_period             = local.serving.backup_retention_period
@@ -106,7 +106,7 @@ output "database" {
 }
 
 output "databases" {
-  description = "Every instance by its suffix: the one that serves, and those that were kept when the country was restored."
+  description = "Every instance by its suffix: the one in use, and those that were kept after a restore."
   value = {
     for suffix, instance in aws_db_instance.this : suffix => {
       allow_major_version_upgrade = instance.allow_major_version_upgrade

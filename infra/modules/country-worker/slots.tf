@@ -1,8 +1,8 @@
-# Files of slots: bucket -> importer. Who may put them there is for the account's policies to say: clinics, or whoever exports for them.
+# Files of slots: bucket -> importer. The account's policies say who may put them there: clinics, or whoever exports for them.
 
 resource "aws_s3_bucket" "slots" {
-  #checkov:skip=CKV_AWS_18:Who read or wrote an object is a matter for CloudTrail; the files are gone after a while
-  #checkov:skip=CKV_AWS_144:A region is not survived by anything here (docs/restore.md); what was imported is in the database
+  #checkov:skip=CKV_AWS_18:CloudTrail can record who reads or writes an object; the files are deleted after a while
+  #checkov:skip=CKV_AWS_144:Nothing here survives the loss of a region (docs/restore.md); what was imported is in the database
   bucket = var.slots_bucket.name
 }
 
@@ -36,7 +36,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "slots" {
   }
 }
 
-# A file that is overwritten while it is imported can still be looked at.
+# With versions, a file that was overwritten during its import can still be read.
 resource "aws_s3_bucket_versioning" "slots" {
   bucket = aws_s3_bucket.slots.id
 
@@ -45,7 +45,7 @@ resource "aws_s3_bucket_versioning" "slots" {
   }
 }
 
-# Files and reports name practitioners: they go when nobody needs them any more.
+# Files and reports name practitioners: they are deleted when nobody needs them any more.
 resource "aws_s3_bucket_lifecycle_configuration" "slots" {
   bucket = aws_s3_bucket.slots.id
 
@@ -117,10 +117,10 @@ resource "aws_lambda_permission" "bucket" {
   source_account = data.aws_caller_identity.current.account_id
 }
 
-# What waits in the country's outbox is put on the bus each minute; an import does so by itself. Schedules are the default bus's.
+# Puts the events in the country's outbox on the bus each minute; an import does so by itself. Only the default bus has schedules.
 resource "aws_cloudwatch_event_rule" "drain" {
   name        = var.importer.drain_rule
-  description = "Has the slots that changed in ${var.country} announced"
+  description = "Announces the slots that changed in ${var.country}"
   state       = var.paused || var.catalogue.kind == "external" ? "DISABLED" : "ENABLED"
   schedule_expression = format(
     "rate(%d %s)", local.drain_minutes, local.drain_minutes == 1 ? "minute" : "minutes"
@@ -153,7 +153,7 @@ resource "aws_lambda_permission" "drain" {
   source_account = data.aws_caller_identity.current.account_id
 }
 
-# S3 and the schedule call asynchronously. An import that was interrupted goes on where it was when Lambda repeats the call.
+# S3 and the schedule call asynchronously. An interrupted import continues when Lambda repeats the call.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 resource "aws_lambda_function_event_invoke_config" "importer" {
   function_name                = aws_lambda_alias.importer.function_name

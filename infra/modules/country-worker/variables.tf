@@ -9,7 +9,7 @@ variable "country" {
 }
 
 variable "name_prefix" {
-  description = "What the identifiers of the databases begin with; the other names are given whole."
+  description = "Prefix of the databases' identifiers; the other names are given whole."
   type        = string
   default     = ""
 }
@@ -49,7 +49,7 @@ variable "worker" {
 }
 
 variable "importer" {
-  description = "The function that imports slots, from the same zip, and the rule that has it put on the bus what waits in the country's outbox."
+  description = "The function that imports slots, from the same zip, and the rule by which it puts the events of the country's outbox on the bus."
   type = object({
     function   = string
     drain_rule = string
@@ -57,7 +57,7 @@ variable "importer" {
 }
 
 variable "slots_bucket" {
-  description = "The bucket of files of slots: its name, and what the keys of files and of reports begin with."
+  description = "The bucket of files of slots: its name, and the key prefixes of files and of reports."
   type = object({
     name    = string
     files   = string
@@ -75,7 +75,7 @@ variable "slots_bucket" {
 }
 
 variable "catalogue" {
-  description = "Where the country's slots come from: `own` (imported, and known to its database) or `external` (any number is booked). With `own`, how many bookings that have not ended a person may hold."
+  description = "Where the country's slots come from: `own` (imported, and known to its database) or `external` (any number is booked). `max_open_bookings` is how many bookings that have not ended a person may have; it applies with `own`."
   type = object({
     kind              = string
     max_open_bookings = number
@@ -140,7 +140,7 @@ variable "log_groups" {
 }
 
 variable "database_log_groups" {
-  description = "ARNs of the log groups of the database; RDS would create them itself, without encryption and retention, were they not there first."
+  description = "ARNs of the log groups of the database; otherwise RDS would create them, without encryption and retention."
   type        = list(string)
   default     = []
 }
@@ -182,7 +182,7 @@ variable "memory_size" {
 }
 
 variable "maximum_concurrency" {
-  description = "How many batches are worked on at once; each one takes a database connection."
+  description = "How many batches are processed at once; each uses a database connection."
   type        = number
   default     = 20
 
@@ -193,7 +193,7 @@ variable "maximum_concurrency" {
 }
 
 variable "reserved_concurrency" {
-  description = "How much of the account's concurrency is the worker's, and its limit; null reserves nothing. It must be above maximum_concurrency."
+  description = "The part of the account's concurrency that is reserved for the worker, which is also its limit; null reserves nothing. It must be above maximum_concurrency."
   type        = number
   default     = null
 }
@@ -205,13 +205,13 @@ variable "paused" {
 }
 
 variable "keys_deletable" {
-  description = "Whether the keys may be deleted; with them goes what they encrypt, snapshots and backups included."
+  description = "Whether the keys may be deleted. What they encrypt, snapshots and backups included, is lost with them."
   type        = bool
   default     = false
 }
 
 variable "network" {
-  description = "Where functions and database live."
+  description = "The network of functions and database."
   type = object({
     vpc_id                      = string
     private_subnet_ids          = list(string)
@@ -266,7 +266,7 @@ variable "database" {
   }
   validation {
     condition     = length(var.database.instances) > 0 && length(distinct(var.database.instances[*].suffix)) == length(var.database.instances)
-    error_message = "database.instances must not be empty, and each instance needs a suffix of its own."
+    error_message = "database.instances must not be empty, and each instance needs its own suffix."
   }
   validation {
     condition     = alltrue([for instance in var.database.instances : can(regex("^(-[a-z0-9]{1,20})?$", instance.suffix))])

@@ -1,4 +1,4 @@
-# What a Spin application elsewhere signs its calls with: an IAM user with access keys, since the hosts that run Spin at the edge can
+# A Spin application outside of AWS signs its calls with the access keys of an IAM user, because the hosts that run Spin at the edge can
 # neither assume a role nor present a token.
 
 resource "aws_iam_policy" "intake" {
@@ -8,13 +8,13 @@ resource "aws_iam_policy" "intake" {
 }
 
 resource "aws_iam_user" "intake" {
-  #checkov:skip=CKV_AWS_273:A program's user, without a console password, and only where it is asked for
+  #checkov:skip=CKV_AWS_273:A program's user, without a console password, and only on request
   name          = var.name
   force_destroy = false
 }
 
 resource "aws_iam_user_policy_attachment" "intake" {
-  #checkov:skip=CKV_AWS_40:One program, one policy; a group of one user would hide who may do what
+  #checkov:skip=CKV_AWS_40:One program with one policy; a group of one user would hide who may do what
   user       = aws_iam_user.intake.name
   policy_arn = aws_iam_policy.intake.arn
 }

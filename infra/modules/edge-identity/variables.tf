@@ -20,6 +20,6 @@ variable "access_keys" {
       contains([1, 2], length(var.access_keys)) && length(distinct(var.access_keys)) == length(var.access_keys)
       && alltrue([for label in var.access_keys : can(regex("^[a-z0-9-]+$", label))])
     )
-    error_message = "access_keys must be one or two different labels of lower-case letters, digits and hyphens: IAM gives a user two keys at most."
+    error_message = "access_keys must be one or two different labels of lower-case letters, digits and hyphens: IAM allows a user two keys."
   }
 }

@@ -5,7 +5,7 @@ data "aws_region" "current" {}
 locals {
   account = "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:root"
 
-  # A key policy belongs to one key, so "*" is that key, and nothing narrower can be written.
+  # A key policy belongs to one key: "*" means that key, and nothing narrower is possible.
   this_key = "*"
 
   administration = {
@@ -42,7 +42,7 @@ locals {
     "kms:ViaService"    = [for service in var.services : "${service}.${data.aws_region.current.region}.amazonaws.com"]
   }
 
-  # The policies of IAM say who may use the key; this one only says that the use goes through a service.
+  # IAM policies say who may use the key; this statement only requires that the use goes through a service.
   use_by_principals = [for statement in [
     {
       Sid       = "UseThroughServiceByIam"

@@ -14,7 +14,7 @@ output "rotated" {
 }
 
 output "deletion_window_in_days" {
-  description = "For how many days a key that is to be deleted can still be kept."
+  description = "The days during which the deletion of the key can be taken back."
   value       = aws_kms_key.this.deletion_window_in_days
 }
 

@@ -4,7 +4,7 @@ variable "alias" {
 
   validation {
     condition     = can(regex("^[a-zA-Z0-9/_-]{1,250}$", var.alias)) && !startswith(var.alias, "aws/")
-    error_message = "alias must consist of letters, digits, /, _ and -, and must not begin with aws/, which AWS keeps for itself."
+    error_message = "alias must consist of letters, digits, /, _ and -, and must not begin with aws/, which AWS reserves."
   }
 }
 
@@ -33,7 +33,7 @@ variable "service_uses" {
 
   validation {
     condition     = alltrue([for use in var.service_uses : length(use.condition) > 0])
-    error_message = "Each of service_uses needs a condition, so that the service cannot be used by somebody else's resource."
+    error_message = "Each of service_uses needs a condition: otherwise the service could use the key for somebody else's resource."
   }
 }
 

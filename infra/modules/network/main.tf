@@ -1,5 +1,5 @@
 data "aws_availability_zones" "available" {
-  #checkov:skip=CKV_AWS_394:A new zone has the highest letter, and the first var.availability_zone_count in order are taken
+  #checkov:skip=CKV_AWS_394:A new zone has the highest letter, and the first var.availability_zone_count in order are used
   state = "available"
 
   filter {
@@ -14,7 +14,7 @@ data "aws_caller_identity" "current" {}
 
 locals {
   zones = slice(sort(data.aws_availability_zones.available.names), 0, var.availability_zone_count)
-  # A subnet has 4 bits of its own: 16 of them, of which a zone takes one.
+  # 4 bits for the subnet's number: room for 16 subnets, one for each zone.
   subnets = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 4, index) }
 }
 
@@ -34,9 +34,9 @@ locals {
   }
 }
 
-# No internet gateway, no NAT gateway, no public subnet: nothing in here is reached from the internet, or reaches it.
+# No internet gateway, no NAT gateway, no public subnet: nothing in the VPC can be reached from the internet or reach it.
 resource "aws_vpc" "this" {
-  #checkov:skip=CKV2_AWS_11:Without a way out of the VPC, flow logs would show what the security groups state already, and cost per packet
+  #checkov:skip=CKV2_AWS_11:Nothing can leave the VPC; flow logs would show only what the security groups allow, and cost per packet
   cidr_block           = var.cidr
   enable_dns_support   = true
   enable_dns_hostnames = true
@@ -44,7 +44,7 @@ resource "aws_vpc" "this" {
   tags = { Name = var.name }
 }
 
-# Closed, so that what forgets to name a security group can talk to nobody.
+# Closed: a resource without a security group of its own can connect to nothing.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.this.id
 }
@@ -74,9 +74,9 @@ resource "aws_route_table_association" "private" {
 }
 
 resource "aws_security_group" "endpoints" {
-  #checkov:skip=CKV2_AWS_5:It is attached to the endpoints below; the scan does not follow for_each
+  #checkov:skip=CKV2_AWS_5:The endpoints below use it; the scan does not follow for_each
   name        = "${var.name}-endpoints"
-  description = "Endpoints of AWS services; each user adds its own way in"
+  description = "Endpoints of AWS services; each user adds its own rule"
   vpc_id      = aws_vpc.this.id
 
   tags = { Name = "${var.name}-endpoints" }
@@ -96,7 +96,7 @@ resource "aws_vpc_endpoint" "this" {
   tags = { Name = "${var.name}-${each.key}" }
 }
 
-# A route, not an address: S3 is reached through it from the private subnets.
+# A route, not an address, by which the private subnets reach S3.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${data.aws_region.current.region}.s3"

@@ -9,12 +9,12 @@ output "private_subnet_ids" {
 }
 
 output "endpoints_security_group_id" {
-  description = "Security group of the endpoints, to which a user adds its way in on port 443."
+  description = "Security group of the endpoints; each user adds a rule for port 443."
   value       = aws_security_group.endpoints.id
 }
 
 output "s3_prefix_list_id" {
-  description = "Prefix list of S3's addresses, to which a user opens its way out on port 443."
+  description = "Prefix list of S3's addresses, for a user's outgoing rule on port 443."
   value       = aws_vpc_endpoint.s3.prefix_list_id
 }
 
@@ -24,6 +24,6 @@ output "endpoint_policies" {
 }
 
 output "subnets" {
-  description = "Range of each private subnet by availability zone, and whether it hands out public addresses."
+  description = "Range of each private subnet by availability zone, and whether it assigns public addresses."
   value       = { for zone, subnet in aws_subnet.private : zone => { cidr = subnet.cidr_block, public = subnet.map_public_ip_on_launch } }
 }

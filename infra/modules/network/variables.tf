@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the VPC, and the beginning of its parts' names."
+  description = "Name of the VPC, and prefix of its parts' names."
   type        = string
 }
 
@@ -16,7 +16,7 @@ variable "cidr" {
 }
 
 variable "availability_zone_count" {
-  description = "In how many availability zones there is a private subnet; RDS needs two."
+  description = "Number of availability zones with a private subnet; RDS needs two."
   type        = number
   default     = 2
 
@@ -27,7 +27,7 @@ variable "availability_zone_count" {
 }
 
 variable "s3" {
-  description = "What may be done in S3 through its gateway endpoint, which costs nothing."
+  description = "The actions in S3 that its gateway endpoint allows; the endpoint costs nothing."
   type = object({
     actions   = list(string)
     resources = list(string)
@@ -35,12 +35,12 @@ variable "s3" {
 
   validation {
     condition     = !anytrue([for action in var.s3.actions : strcontains(action, "*")])
-    error_message = "s3: name each action; a wildcard would open the endpoint to whatever the service learns to do."
+    error_message = "s3: name each action; a wildcard would also allow the actions that the service gets later."
   }
 }
 
 variable "endpoints" {
-  description = "Interface endpoints, by the service's short name (`events`), with what may be done through each."
+  description = "Interface endpoints, by the service's short name (`events`), with the actions that each allows."
   type = map(object({
     actions   = list(string)
     resources = list(string)
@@ -48,6 +48,6 @@ variable "endpoints" {
 
   validation {
     condition     = alltrue([for endpoint in var.endpoints : !anytrue([for action in endpoint.actions : strcontains(action, "*")])])
-    error_message = "endpoints: name each action; a wildcard would open the endpoint to whatever the service learns to do."
+    error_message = "endpoints: name each action; a wildcard would also allow the actions that the service gets later."
   }
 }

@@ -1,8 +1,8 @@
 locals {
-  # One entry an alarm. Periods are in seconds; an alarm needs `evaluation_periods` periods in a row.
+  # One entry per alarm. Periods are in seconds; an alarm needs `evaluation_periods` periods in a row.
   alarms = merge(
     { for queue in var.dead_letter_queues : "${queue}-not-empty" => {
-      description        = "A message waits in ${queue}, which nothing consumes: look at it, mend the cause, redrive it"
+      description        = "There is a message in ${queue}, which nothing consumes: read it, remove the cause, redrive it"
       namespace          = "AWS/SQS"
       metric             = "ApproximateNumberOfMessagesVisible"
       dimensions         = { QueueName = queue }
@@ -13,7 +13,7 @@ locals {
       comparison         = "GreaterThanThreshold"
     } },
     { for queue in var.queues : "${queue}-age" => {
-      description        = "The oldest message of ${queue} waits for more than ${var.message_age_seconds} s"
+      description        = "The oldest message of ${queue} has waited for more than ${var.message_age_seconds} s"
       namespace          = "AWS/SQS"
       metric             = "ApproximateAgeOfOldestMessage"
       dimensions         = { QueueName = queue }
@@ -57,7 +57,7 @@ locals {
       comparison         = "GreaterThanThreshold"
     } },
     { for database in var.databases : "${database}-cpu" => {
-      description        = "The database ${database} has had no time to spare for a quarter of an hour"
+      description        = "The database ${database} has used more than 80 % of its CPU for a quarter of an hour"
       namespace          = "AWS/RDS"
       metric             = "CPUUtilization"
       dimensions         = { DBInstanceIdentifier = database }
@@ -113,13 +113,13 @@ locals {
     } },
   )
 
-  # Parts of the requests, in percent; of too few requests a part says nothing.
+  # Shares of the requests, in percent; a share of too few requests says nothing.
   api_rates = {
-    "5xx" = { description = "The application, or the way to it, fails", percent = 5, requests = 10 }
+    "5xx" = { description = "The application fails, or cannot be reached", percent = 5, requests = 10 }
     "4xx" = { description = "Most requests are refused: is it the issuer's keys, a client's new version, or somebody who tries things out?", percent = 50, requests = 50 }
   }
 
-  # By the name of metric and alarm: the function, and what its line says. What has no name of its own is `other-error`.
+  # By the name of metric and alarm: the function, and the reason in its line. All other lines count as `other-error`.
   error_lines = merge([
     for function, source in var.error_lines : merge(
       { for reason, message in source.messages : "${function}-${reason}" => {

@@ -1,7 +1,7 @@
 locals {
   region = data.aws_region.current.region
 
-  # What an operator looks at first, from the client inwards; `metrics` in CloudWatch's own short form.
+  # What an operator looks at first, from the client inwards; `metrics` in CloudWatch's short form.
   widgets = [
     {
       title = "Requests at the API"

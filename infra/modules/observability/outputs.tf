@@ -17,7 +17,7 @@ output "alarms" {
 }
 
 output "metric_filters" {
-  description = "What is counted, or read, in the log groups, by the name of the metric."
+  description = "The metric filters of the log groups, by the name of the metric."
   value = merge(
     { for name, filter in aws_cloudwatch_log_metric_filter.error_line : name => filter },
     { for name, filter in aws_cloudwatch_log_metric_filter.value : name => filter },

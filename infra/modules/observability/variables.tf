@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the dashboard and of the namespace of metrics, and the beginning of the key's alias."
+  description = "Name of the dashboard and of the metrics' namespace, and prefix of the key's alias."
   type        = string
 }
 
@@ -9,7 +9,7 @@ variable "log_groups" {
 }
 
 variable "log_retention_days" {
-  description = "How long the log groups keep their lines, in days. They hold identifiers of appointments, no personal data."
+  description = "How long the log groups keep their lines, in days. They hold identifiers of appointments and no personal data."
   type        = number
   default     = 365
 
@@ -20,7 +20,7 @@ variable "log_retention_days" {
 }
 
 variable "alarm_actions" {
-  description = "ARNs of what an alarm tells, and its end too: an SNS topic, as a rule. Without any, alarms are seen on the console only."
+  description = "ARNs of the actions when an alarm begins and when it ends, usually an SNS topic. Without any, alarms are only visible in CloudWatch."
   type        = set(string)
   default     = []
 
@@ -36,7 +36,7 @@ variable "queues" {
 }
 
 variable "message_age_seconds" {
-  description = "How old the oldest message of a queue may be, in seconds: one failed try and its repetition are no alarm."
+  description = "How old the oldest message of a queue may be, in seconds: one failed attempt and its repetition must not raise an alarm."
   type        = number
 
   validation {
@@ -56,7 +56,7 @@ variable "functions" {
 }
 
 variable "worker_maximum_concurrency" {
-  description = "How many batches a worker works on at once, each one with a database connection."
+  description = "How many batches a worker processes at once, each with a database connection."
   type        = number
 }
 
@@ -66,7 +66,7 @@ variable "databases" {
 }
 
 variable "asynchronous_functions" {
-  description = "Names of those functions that a schedule calls."
+  description = "Names of the functions that a schedule calls."
   type        = set(string)
 }
 
@@ -110,7 +110,7 @@ variable "api" {
 }
 
 variable "keys_deletable" {
-  description = "Whether the key of the log groups may be deleted; with it go their lines."
+  description = "Whether the key of the log groups may be deleted. Their lines are lost with it."
   type        = bool
   default     = false
 }

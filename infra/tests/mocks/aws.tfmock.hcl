@@ -1,4 +1,4 @@
-# What AWS would answer, as far as the configuration takes it apart. A made-up string does for everything else.
+# Values of AWS, as far as the configuration reads parts of them. For everything else the mock invents a string.
 
 mock_data "aws_caller_identity" {
   defaults = {

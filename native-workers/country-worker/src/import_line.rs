@@ -1,5 +1,6 @@
 //! One line of an import: what it says, or why it is refused.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use appointment::{ScheduleId, Timestamp, UtcOffset, is_catalog_name};
@@ -12,6 +13,9 @@ use crate::local_time::{InvalidTime, Zone};
 /// The fields of a line: of an object of NDJSON, or the columns of CSV.
 pub(crate) const FIELDS: [&str; 9] =
     ["scheduleId", "specialty", "center", "practitioner", "start", "end", "durationMinutes", "timeZone", "state"];
+
+/// The most characters of an unknown field's name that a report shows.
+const MAX_SHOWN_CHARS: usize = 64;
 
 /// The longest slot.
 const MAX_MINUTES: u64 = 24 * 60;
@@ -108,15 +112,23 @@ impl RefusalCode {
     }
 
     const fn in_field(self, field: &'static str) -> Refusal {
-        Refusal { code: self, field: Some(field) }
+        Refusal { code: self, field: Some(Cow::Borrowed(field)) }
     }
 }
 
 /// Why a line is refused, and for which field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: RefusalCode,
-    pub(crate) field: Option<&'static str>,
+    pub(crate) field: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// The line has a field that no slot has. `jsonb` cannot hold U+0000, which JSON allows in a name.
+    fn unknown_field(name: &str) -> Self {
+        let shown: String = name.chars().filter(|character| !character.is_control()).take(MAX_SHOWN_CHARS).collect();
+        Self { code: RefusalCode::UnknownField, field: Some(Cow::Owned(shown)) }
+    }
 }
 
 impl From<RefusalCode> for Refusal {
@@ -159,8 +171,8 @@ impl LineReader {
     }
 
     fn slot(&mut self, fields: &Map<String, Value>) -> Result<StagedSlot, Refusal> {
-        if fields.keys().any(|name| !FIELDS.contains(&name.as_str())) {
-            return Err(RefusalCode::UnknownField.into());
+        if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+            return Err(Refusal::unknown_field(name));
         }
         let given = |name: &'static str| fields.get(name).filter(|value| !value.is_null());
         let required = |name: &'static str| given(name).ok_or(RefusalCode::Required.in_field(name));

@@ -16,9 +16,11 @@ pub struct Account {
     account: String,
     /// What this environment's names begin with.
     prefix: String,
+    /// The table of appointments, if it is not the one of `infra/backplane.json`.
+    table: Option<String>,
     pub(crate) topic_arn: String,
     credentials: Credentials,
-    /// Where every service is; without one, AWS.
+    /// The endpoint of every service; `None` for those of AWS.
     endpoint: Option<Endpoint>,
     pub(crate) client: Client<NativeTransport>,
     /// Whether SQS has `StartMessageMoveTask`.
@@ -26,11 +28,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account, the region and the prefix of names of a topic, with these credentials; every service at `endpoint`
-    /// where one is given.
+    /// The account, region and prefix of names of a topic, with these credentials; every service at `endpoint` if one is given.
     ///
     /// # Errors
-    /// When the text is no ARN of the topic of commands.
+    /// If the text is not the ARN of a topic of commands.
     pub fn of_topic(
         topic_arn: &str,
         credentials: Credentials,
@@ -50,12 +51,20 @@ impl Account {
             region: (*region).to_owned(),
             account: (*account).to_owned(),
             prefix: prefix.to_owned(),
+            table: None,
             topic_arn: topic_arn.to_owned(),
             client: client(region, credentials.clone(), CALL_LIMIT),
             credentials,
             endpoint: endpoint.cloned(),
             has_move_tasks: true,
         })
+    }
+
+    /// The same account, whose appointments are in another table: one that was restored has a suffix (`docs/restore.md`).
+    #[must_use]
+    pub fn with_table(mut self, name: &str) -> Self {
+        self.table = Some(name.to_owned());
+        self
     }
 
     /// The same account, whose SQS has no `StartMessageMoveTask`: dead letters are received, sent and deleted one by one.
@@ -70,7 +79,7 @@ impl Account {
     /// # Errors
     /// When the table cannot be read. Errors do not name the person.
     pub async fn appointments_of(&self, backplane: &Backplane, insured_id: InsuredId) -> Result<Vec<AppointmentId>> {
-        let (dynamodb, table) = (self.endpoint("dynamodb")?, self.name(&backplane.table.name));
+        let (dynamodb, table) = (self.endpoint("dynamodb")?, self.table(backplane));
         let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
         let page = table.list(&insured_id, PageRequest { limit: 100, status: None, after: None }).await?;
         Ok(page.appointments.into_iter().map(|appointment| appointment.appointment_id).collect())
@@ -89,6 +98,11 @@ impl Account {
     /// Calls of a service.
     pub(crate) fn aws(&self, service: &str) -> Result<Aws> {
         Ok(Aws::new(self.endpoint(service)?, &self.region, self.credentials.clone()))
+    }
+
+    /// The name of the table of appointments in this environment.
+    pub(crate) fn table(&self, backplane: &Backplane) -> String {
+        self.table.clone().unwrap_or_else(|| self.name(&backplane.table.name))
     }
 
     /// A name of `infra/backplane.json` in this environment.

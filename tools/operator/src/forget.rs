@@ -52,7 +52,7 @@ pub async fn forget(
     dry_run: bool,
 ) -> Result<Forgotten> {
     let (aws, endpoint) = (account.aws("dynamodb")?, account.endpoint("dynamodb")?);
-    let table_name = account.name(&backplane.table.name);
+    let table_name = account.table(backplane);
     let table = AppointmentsTable::new(&account.client, &endpoint, &table_name);
     let items = items_of(&aws, &table_name, &backplane.table, insured_id).await?;
     let expires_at = Timestamp::from(SystemTime::now()) + tombstone_lifetime(&backplane.durations);

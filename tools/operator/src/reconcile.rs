@@ -354,7 +354,7 @@ async fn read_table(
 ) -> Result<(Vec<Shown>, Vec<Erased>, Reconciled)> {
     let (mut shown, mut erased, mut reconciled) = (Vec::new(), Vec::new(), Reconciled::default());
     let scan = json!({
-        "TableName": account.name(&backplane.table.name),
+        "TableName": account.table(backplane),
         "FilterExpression": "countryISO = :country AND begins_with(sk, :appointment) OR sk = :erased",
         "ExpressionAttributeValues": {
             ":country": {"S": country.code}, ":appointment": {"S": "appointment#"}, ":erased": {"S": "erased"},

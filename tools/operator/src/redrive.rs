@@ -215,7 +215,7 @@ impl Account {
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         let about = body.get("appointmentId").or_else(|| body.pointer("/detail/appointmentId"));
         let Some(appointment) = about.and_then(Value::as_str).and_then(|id| id.parse().ok()) else { return Ok(false) };
-        let (dynamodb, table) = (self.endpoint("dynamodb")?, self.name(&backplane.table.name));
+        let (dynamodb, table) = (self.endpoint("dynamodb")?, self.table(backplane));
         Ok(AppointmentsTable::new(&self.client, &dynamodb, &table).is_erased(appointment).await?)
     }
 
@@ -274,7 +274,7 @@ impl Account {
     /// When the table cannot be read.
     pub async fn given_up(&self, backplane: &Backplane) -> Result<Vec<GivenUp>> {
         let dynamodb = self.endpoint("dynamodb")?;
-        let table = self.name(&backplane.table.name);
+        let table = self.table(backplane);
         let table = AppointmentsTable::new(&self.client, &dynamodb, &table);
         let shards: PendingShards = backplane.table.index.shards.to_string().parse()?;
         let countries = backplane.codes().map(str::parse).collect::<Result<Vec<Country>, _>>()?;
