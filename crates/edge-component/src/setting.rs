@@ -1,8 +1,6 @@
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use spin_sdk::variables;
-
 /// The variable with the document: most settings of a component, one per line (`name=value`), because each variable costs a call
 /// of the host. `spin.toml` makes it from the application's variables, by whose names the lines go.
 const DOCUMENT: &str = "settings";
@@ -125,7 +123,10 @@ impl Setting {
     }
 }
 
+#[cfg(target_os = "wasi")]
 fn read(name: &'static str) -> Result<String, SettingError> {
+    use spin_sdk::variables;
+
     variables::get(name).map_err(|error| {
         let reason = match error {
             variables::Error::InvalidName(_) => "the name is invalid",
@@ -135,6 +136,11 @@ fn read(name: &'static str) -> Result<String, SettingError> {
         };
         SettingError::Unreadable { name, reason: reason.to_owned() }
     })
+}
+
+#[cfg(not(target_os = "wasi"))]
+fn read(name: &'static str) -> Result<String, SettingError> {
+    Err(SettingError::Unreadable { name, reason: "there is no host".to_owned() })
 }
 
 /// Refuses a document that does not have exactly these lines in this order: a value with a line break could otherwise cut itself
