@@ -96,7 +96,8 @@ impl Ministack {
             account: None,
             directory,
             log: directory.join("logs").join("ministack.log"),
-            stop_signal: Signal::TERM,
+            // Nothing of it is kept, and to end it by itself takes it a second.
+            stop_signal: Signal::KILL,
         })?;
         let mut ministack = Self { process, port, _temporary: temporary };
         let ready = format!("http://127.0.0.1:{port}/_ministack/ready");
