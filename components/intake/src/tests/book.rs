@@ -81,13 +81,13 @@ async fn a_write_whose_response_is_lost_is_made_again_and_recognises_itself() {
 #[tokio::test]
 async fn every_fault_of_a_body_is_reported_before_anything_is_called() {
     let host = host(&[]);
-    let body = json!({"insuredId": "123", "scheduleId": 0, "countryISO": "AR", "note": "x"});
+    let body = json!({"insuredId": "123", "scheduleId": 0, "countryISO": "AR", "colour": "x"});
     let answered = call(&host, Method::POST, PATH, &[("accept-language", "en")], Some(body)).await;
     assert_eq!(answered.status, StatusCode::BAD_REQUEST);
     let faults = answered.body["errors"].as_array().unwrap().iter();
     let mut fields: Vec<_> = faults.map(|fault| fault["field"].as_str().unwrap()).collect();
     fields.sort_unstable();
-    assert_eq!(fields, ["countryISO", "insuredId", "note", "scheduleId"]);
+    assert_eq!(fields, ["colour", "countryISO", "insuredId", "scheduleId"]);
     assert_eq!(host.operations(), [""; 0]);
 }
 
