@@ -10,7 +10,7 @@ use local_stack::LocalStack;
 use local_stack::http::Http;
 use operator::database::connect;
 use serde_json::{Value, json};
-pub(crate) use tests::{PATIENCE, fresh_slot};
+pub(crate) use tests::{Booking, PATIENCE, fresh_slot};
 use tests::{own_stack, program, stack};
 
 /// Lists read at once while bookings are waited for. The emulator serves about a thousand calls per second in all, which the
@@ -19,13 +19,6 @@ const LISTS_IN_FLIGHT: usize = 24;
 
 /// Names and values of a request's headers.
 type Headers<'a> = &'a [(&'a str, &'a str)];
-
-pub(crate) struct Booking {
-    pub(crate) country: &'static str,
-    pub(crate) insured: String,
-    pub(crate) id: String,
-    pub(crate) trace: String,
-}
 
 /// How a request reaches the component intake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +41,17 @@ impl EntryPoint {
 }
 
 pub(crate) async fn book(stack: &LocalStack, country: &'static str, insured: u32, slot: u64) -> Booking {
-    book_by(EntryPoint::Edge, stack, country, insured, slot).await
+    book_by(EntryPoint::Edge, stack, country, insured, slot).await.0
 }
 
+/// Books, and returns the id of the request's trace too.
 pub(crate) async fn book_by(
     entry_point: EntryPoint,
     stack: &LocalStack,
     country: &'static str,
     insured: u32,
     slot: u64,
-) -> Booking {
+) -> (Booking, String) {
     let (insured, trace) = (format!("{insured:05}"), format!("{:032x}", fastrand::u128(1..)));
     let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country});
     let request = entry_point
@@ -71,7 +65,7 @@ pub(crate) async fn book_by(
     assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", String::from_utf8_lossy(answer.body()));
     let accepted: Value = serde_json::from_slice(answer.body()).unwrap();
     assert_eq!(accepted["status"], "pending");
-    Booking { country, insured, id: accepted["appointmentId"].as_str().unwrap().to_owned(), trace }
+    (Booking::of(&accepted), trace)
 }
 
 /// As `book`, by a client that repeats a `503` with the same key: the emulator may be too slow for a burst within intake's budget.
@@ -82,7 +76,7 @@ async fn book_patiently(stack: &LocalStack, country: &'static str, insured: u32,
     let headers = [("content-type", "application/json"), ("traceparent", &parent), ("idempotency-key", &trace)];
     let (status, _, accepted) = crate::race::send(stack, Method::POST, "/appointments", &headers, &body).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
-    Booking { country, insured, id: accepted["appointmentId"].as_str().unwrap().to_owned(), trace }
+    Booking::of(&accepted)
 }
 
 /// Waits until the person's list no longer says `pending`.
@@ -98,7 +92,8 @@ async fn decided_by(entry_point: EntryPoint, stack: &LocalStack, booking: &Booki
             entry_point.request(stack, &format!("/appointments/{}", booking.insured)).body(Bytes::new()).unwrap();
         let answer = http.send(request).await.unwrap();
         let list: Value = serde_json::from_slice(answer.body()).unwrap();
-        let own = list["appointments"].as_array().unwrap().iter().find(|found| found["appointmentId"] == booking.id);
+        let own =
+            list["appointments"].as_array().unwrap().iter().find(|found| found["appointmentId"] == json!(booking.id));
         let own = own.expect("the list is read consistently").clone();
         if own["status"] != "pending" {
             return own;
@@ -111,8 +106,8 @@ async fn decided_by(entry_point: EntryPoint, stack: &LocalStack, booking: &Booki
 /// The status of an appointment in a country's database.
 pub(crate) async fn row(stack: &LocalStack, country: &str, booking: &Booking) -> Option<String> {
     let mut connection = connect(stack.services().database_url(country).unwrap()).await.unwrap();
-    let id: uuid::Uuid = booking.id.parse().unwrap();
-    let query = sqlx::query_scalar("SELECT status FROM appointments WHERE appointment_id = $1").bind(id);
+    let query = sqlx::query_scalar("SELECT status FROM appointments WHERE appointment_id = $1");
+    let query = query.bind(booking.id.as_uuid());
     query.fetch_optional(&mut connection).await.unwrap()
 }
 
@@ -123,7 +118,7 @@ async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
         .into_iter()
         .flat_map(|countries| EntryPoint::ALL.map(|entry_point| (entry_point, countries)));
     for (entry_point, (country, other)) in bookings {
-        let booking = book_by(entry_point, stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
+        let (booking, trace) = book_by(entry_point, stack, country, fastrand::u32(0..10_000), fresh_slot()).await;
         assert_eq!(decided_by(entry_point, stack, &booking).await["status"], "completed", "{entry_point:?}");
         assert_eq!(row(stack, country, &booking).await.as_deref(), Some("booked"));
         assert_eq!(row(stack, other, &booking).await, None);
@@ -134,11 +129,11 @@ async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
             let logs = ["application.log", "functions.log", "workers.log"]
                 .map(|log| std::fs::read_to_string(stack.services().logs().join(log)).unwrap());
             let lines: Vec<&str> =
-                logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains(&booking.trace)).collect();
+                logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains(&trace)).collect();
             let told = |service: &&str| {
-                lines
-                    .iter()
-                    .any(|line| line.contains(&format!("\"service\":\"{service}\"")) && line.contains(&booking.id))
+                lines.iter().any(|line| {
+                    line.contains(&format!("\"service\":\"{service}\"")) && line.contains(&booking.id.to_string())
+                })
             };
             if services.iter().all(told) {
                 break;
@@ -235,7 +230,7 @@ async fn a_hundred_bookings_at_once() {
     assert_eq!(outcomes.iter().filter(|outcome| outcome["status"] == "completed").count(), 100);
     for (country, other) in [("PE", "CL"), ("CL", "PE")] {
         let ids =
-            bookings.iter().filter(|booking| booking.country == country).map(|booking| booking.id.parse().unwrap());
+            bookings.iter().filter(|booking| booking.country.code() == country).map(|booking| booking.id.as_uuid());
         let ids: Vec<uuid::Uuid> = ids.collect();
         for (database, expected) in [(country, 50), (other, 0)] {
             let mut connection = connect(stack.services().database_url(database).unwrap()).await.unwrap();

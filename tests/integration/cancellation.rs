@@ -12,20 +12,20 @@ use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::ministack::REGION;
 use messages::{AppointmentMessage, Command};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::stack;
 
 use crate::application::{Booking, PATIENCE, book, decided, fresh_slot, row};
 
 async fn cancel(stack: &LocalStack, booking: &Booking) -> (StatusCode, Value) {
-    let path = format!("{}/appointments/{}/{}", stack.url(), booking.insured, booking.id);
+    let path = format!("{}{}", stack.url(), booking.path());
     let request = http::Request::delete(path).body(Bytes::new()).unwrap();
     let answer = Http::default().send_within(request, PATIENCE).await.unwrap();
     (answer.status(), serde_json::from_slice(answer.body()).unwrap())
 }
 
 async fn read(stack: &LocalStack, booking: &Booking) -> Value {
-    let path = format!("{}/appointments/{}/{}", stack.url(), booking.insured, booking.id);
+    let path = format!("{}{}", stack.url(), booking.path());
     let answer = Http::default().get(&path).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     serde_json::from_slice(answer.body()).unwrap()
@@ -101,22 +101,14 @@ async fn publish(stack: &LocalStack, appointment: &Appointment, trace: TraceCont
     CommandTopic::new(&client, services.endpoint(), services.topic_arn()).publish(&message).await.unwrap();
 }
 
-fn booking_of(appointment: &Appointment, country: &'static str) -> Booking {
-    Booking {
-        country,
-        insured: appointment.insured_id.as_str().to_owned(),
-        id: appointment.appointment_id.to_string(),
-        trace: String::new(),
-    }
-}
-
 /// How often the worker of Peru has told an outcome of an appointment.
-fn outcomes_told(stack: &LocalStack, id: &str) -> usize {
+fn outcomes_told(stack: &LocalStack, id: AppointmentId) -> usize {
     let log = std::fs::read_to_string(stack.services().logs().join("workers.log")).unwrap();
-    log.lines().filter(|line| line.contains(id) && line.contains("\"outcome\"")).count()
+    let id = id.to_string();
+    log.lines().filter(|line| line.contains(&id) && line.contains("\"outcome\"")).count()
 }
 
-async fn until_outcomes_told(stack: &LocalStack, id: &str, expected: usize) {
+async fn until_outcomes_told(stack: &LocalStack, id: AppointmentId, expected: usize) {
     let started = Instant::now();
     while outcomes_told(stack, id) < expected {
         assert!(started.elapsed() < PATIENCE, "the worker told {} outcomes of {id}", outcomes_told(stack, id));
@@ -128,14 +120,14 @@ async fn until_outcomes_told(stack: &LocalStack, id: &str, expected: usize) {
 async fn a_cancellation_that_overtakes_its_request_wins() {
     let stack = &*stack().await;
     let (appointment, trace) = kept(stack, Country::Peru).await;
-    let booking = booking_of(&appointment, "PE");
+    let booking = Booking::of(&json!(appointment));
     assert_eq!(cancel(stack, &booking).await.0, StatusCode::ACCEPTED);
     let cancelled = until(stack, &booking, "cancelled").await;
     assert_eq!(history(&cancelled), ["pending", "cancelling", "cancelled"]);
     assert_eq!(row(stack, "PE", &booking).await.as_deref(), Some("cancelled"), "a tombstone, since no request came");
 
     publish(stack, &appointment, trace).await;
-    until_outcomes_told(stack, &booking.id, 2).await;
+    until_outcomes_told(stack, booking.id, 2).await;
     assert_eq!(row(stack, "PE", &booking).await.as_deref(), Some("cancelled"));
     assert_eq!(history(&read(stack, &booking).await), ["pending", "cancelling", "cancelled"]);
     // The slot was never taken.
@@ -151,7 +143,7 @@ async fn a_request_that_comes_again_after_its_rejection_never_books() {
     let holder = book(stack, "PE", person(), slot).await;
     assert_eq!(decided(stack, &holder).await["status"], "completed");
     publish(stack, &late, trace).await;
-    let rejected = booking_of(&late, "PE");
+    let rejected = Booking::of(&json!(late));
     let shown = decided(stack, &rejected).await;
     assert_eq!((shown["status"].as_str(), shown["reason"].as_str()), (Some("rejected"), Some("slot_taken")));
     let (status, problem) = cancel(stack, &rejected).await;
@@ -161,9 +153,9 @@ async fn a_request_that_comes_again_after_its_rejection_never_books() {
     cancel(stack, &holder).await;
     until(stack, &holder, "cancelled").await;
     // The rejection. The cancellation was refused before a country heard of it.
-    until_outcomes_told(stack, &rejected.id, 1).await;
+    until_outcomes_told(stack, rejected.id, 1).await;
     publish(stack, &late, trace).await;
-    until_outcomes_told(stack, &rejected.id, 2).await;
+    until_outcomes_told(stack, rejected.id, 2).await;
     assert_eq!(row(stack, "PE", &rejected).await.as_deref(), Some("rejected"));
     assert_eq!(history(&read(stack, &rejected).await), ["pending", "rejected"]);
     let next = book(stack, "PE", person(), slot).await;

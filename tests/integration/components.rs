@@ -178,7 +178,21 @@ pub(crate) async fn call(
     headers: &[(&str, &str)],
     body: &str,
 ) -> (StatusCode, HeaderMap, Value) {
-    host.answered(send(host, method, path, headers, body)).await
+    host.answered(async {
+        let connection = TcpStream::connect(host.addr()).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(method).uri(path).header("host", "clinic.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = sender.send_request(request.body(Full::<Bytes>::from(body.to_owned())).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+        (head.status, head.headers, value)
+    })
+    .await
 }
 
 /// The component confirmation, whose host calls it in process.
@@ -249,27 +263,6 @@ impl Confirmation {
         let response = self.executor.call("confirmation", request, DEFAULT_REQUEST_TIMEOUT).await.unwrap();
         (response.status(), serde_json::from_slice(response.body()).unwrap())
     }
-}
-
-async fn send(
-    host: &Served,
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> (StatusCode, HeaderMap, Value) {
-    let connection = TcpStream::connect(host.addr()).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
-    tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", "clinic.test");
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let response = sender.send_request(request.body(Full::<Bytes>::from(body.to_owned())).unwrap()).await.unwrap();
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-    (head.status, head.headers, value)
 }
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");

@@ -45,7 +45,7 @@ async fn ten_pending(faulty: &Faulty) -> Vec<Booking> {
         );
         let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
         table.book(&appointment, trace, &"3600".parse().unwrap()).await.unwrap();
-        Booking { insured, id: appointment.appointment_id, slot }
+        Booking::of(&json!(appointment))
     }))
     .await
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use appointment::Country;
 use futures::future::join_all;
 use http::StatusCode;
 use local_stack::application::{Application, ApplicationSettings, Host};
@@ -30,6 +31,12 @@ async fn faulty() -> Lease<Faulty> {
     static FAULTY: Shared<Faulty> = Shared::new();
     let shorter = |durations: &mut Durations| durations.republish_delays = vec![2, 2, 2, 3, 4, 5, 6];
     FAULTY.get(async || Faulty::start("faults", shorter).await).await
+}
+
+/// An appointment that nobody has asked for.
+fn nobodys(slot: u64) -> Booking {
+    let country = if slot.is_multiple_of(2) { Country::Peru } else { Country::Chile };
+    Booking { country, insured: insured(), id: uuid::Uuid::now_v7().try_into().unwrap(), slot }
 }
 
 #[tokio::test]
@@ -77,9 +84,7 @@ async fn a_booking_whose_every_answer_is_lost_is_still_handled() {
     let (status, _, _) = post(&faulty.stack.url(), &body(&insured, slot)).await.unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(armed.happened() > 1, "it was tried again");
-    let listed = faulty.listed(&insured, slot).await;
-    let [only] = listed.as_slice() else { panic!("one appointment, not {listed:?}") };
-    let booking = Booking { insured, id: only["appointmentId"].as_str().unwrap().parse().unwrap(), slot };
+    let booking = faulty.only_one(&insured, slot).await;
     faulty.until_completed(&booking).await;
     assert_eq!(faulty.decisions(slot).await, [(booking.id.to_string(), "booked".to_owned())]);
 }
@@ -149,9 +154,7 @@ async fn intake_that_dies_between_write_and_publication_loses_nothing() {
     assert!(killed.unwrap().success());
     assert!(request.await.unwrap().is_err(), "the person gets no answer");
 
-    let listed = faulty.listed(&insured, slot).await;
-    let [only] = listed.as_slice() else { panic!("one appointment, not {listed:?}") };
-    let booking = Booking { insured, id: only["appointmentId"].as_str().unwrap().parse().unwrap(), slot };
+    let booking = faulty.only_one(&insured, slot).await;
     faulty.until_completed(&booking).await;
     assert_eq!(faulty.decisions(slot).await, [(booking.id.to_string(), "booked".to_owned())]);
 }
@@ -258,7 +261,7 @@ async fn stuck_rows_never_starve_others() {
     let _stuck = faulty.arm("confirmation", "Publish", slot, XML_FAULT, ALWAYS);
     let services = faulty.stack.services();
     let put = async |number: u64, slot: u64, since: Duration| {
-        let booking = Booking { insured: insured(), id: uuid::Uuid::now_v7().try_into().unwrap(), slot };
+        let booking = nobodys(slot);
         let at = |ago: Duration| appointment::Timestamp::from(std::time::SystemTime::now() - ago).to_string();
         let item = json!({
             "insuredId": {"S": booking.insured}, "sk": {"S": format!("appointment#{}", booking.id)},
@@ -361,7 +364,7 @@ async fn a_poison_message_ends_in_the_confirmation_dead_letter_queue() {
     let faulty = &*faulty().await;
     let services = faulty.stack.services();
     let names = &services.backplane().confirmation_queue;
-    let nobodys = Booking { insured: insured(), id: uuid::Uuid::now_v7().try_into().unwrap(), slot: fresh_slot() };
+    let nobodys = nobodys(fresh_slot());
     let bodies = ["{\"detail-type\":".to_owned(), nobodys.outcome(Outcome::Completed).to_string()];
     for body in &bodies {
         let message = json!({"QueueUrl": services.queue_url(&names.name).unwrap(), "MessageBody": body});

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use appointment::AppointmentId;
 use aws_http::Endpoint;
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,12 +10,11 @@ use local_stack::emulator;
 use local_stack::http::Http;
 use local_stack::ministack::{ACCOUNT, REGION};
 use local_stack::{Endpoints, LocalStack};
-use messages::{Command, Outcome, OutcomeEvent};
 use operator::backplane::{Backplane, CatalogueKind, Durations};
 use operator::database::connect;
 use serde_json::{Value, json};
-pub(crate) use tests::fresh_slot;
 use tests::stack_behind;
+pub(crate) use tests::{Booking, fresh_slot};
 
 use crate::fault_proxy::{Action, Armed, Fault, FaultProxy};
 
@@ -91,13 +89,12 @@ impl Faulty {
     pub(crate) async fn book_for(&self, insured: &str, slot: u64) -> Booking {
         let (status, _, accepted) = post(&self.stack.url(), &body(insured, slot)).await.unwrap();
         assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
-        let insured = insured.to_owned();
-        Booking { insured, id: accepted["appointmentId"].as_str().unwrap().parse().unwrap(), slot }
+        Booking::of(&accepted)
     }
 
     /// Cancels; returns the status of the response.
     pub(crate) async fn cancel(&self, booking: &Booking) -> StatusCode {
-        let url = format!("{}/appointments/{}/{}", self.stack.url(), booking.insured, booking.id);
+        let url = format!("{}{}", self.stack.url(), booking.path());
         let request = http::Request::delete(url).body(Bytes::new()).unwrap();
         Http::default().send_within(request, PATIENCE).await.unwrap().status()
     }
@@ -108,6 +105,14 @@ impl Faulty {
         let list: Value = serde_json::from_slice(answer.body()).unwrap();
         let appointments = list["appointments"].as_array().unwrap().iter();
         appointments.filter(|found| found["scheduleId"] == slot).cloned().collect()
+    }
+
+    /// The only appointment of a slot in the person's list.
+    pub(crate) async fn only_one(&self, insured: &str, slot: u64) -> Booking {
+        match self.listed(insured, slot).await.as_slice() {
+            [only] => Booking::of(only),
+            listed => panic!("one appointment, not {listed:?}"),
+        }
     }
 
     /// Waits until the row in the table is as it should be; the row, in DynamoDB's JSON.
@@ -226,29 +231,6 @@ impl Faulty {
             assert!(started.elapsed() < PATIENCE, "no line of {} holds {texts:?}", log.display());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-}
-
-/// An accepted appointment.
-pub(crate) struct Booking {
-    pub(crate) insured: String,
-    pub(crate) id: AppointmentId,
-    pub(crate) slot: u64,
-}
-
-impl Booking {
-    /// The envelope of the country's outcome of the request.
-    pub(crate) fn outcome(&self, outcome: Outcome) -> Value {
-        let country = if self.slot.is_multiple_of(2) { "PE" } else { "CL" };
-        let detail = json!({
-            "version": 1, "eventId": OutcomeEvent::event_id(self.id, outcome, Command::Request), "appointmentId": self.id,
-            "insuredId": self.insured, "scheduleId": self.slot, "countryISO": country,
-            "command": Command::Request, "occurredAt": "2026-11-24T09:30:00.000Z",
-            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        });
-        json!({
-            "source": format!("appointments.worker.{country}"), "detail-type": outcome.detail_type(), "detail": detail,
-        })
     }
 }
 

@@ -63,13 +63,7 @@ async fn the_same_key_and_request_answer_what_was_answered_first() {
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
     let first = book(stack, &key, &person, slot, "PE").await;
     assert_eq!((first.status, first.replayed), (StatusCode::ACCEPTED, false));
-    let booking = Booking {
-        country: "PE",
-        insured: person.clone(),
-        id: first.body["appointmentId"].as_str().unwrap().to_owned(),
-        trace: String::new(),
-    };
-    assert_eq!(decided(stack, &booking).await["status"], "completed");
+    assert_eq!(decided(stack, &Booking::of(&first.body)).await["status"], "completed");
 
     let again = book(stack, &key, &person, slot, "PE").await;
     assert_eq!((again.status, again.replayed), (StatusCode::ACCEPTED, true));

@@ -73,7 +73,7 @@ async fn book(faulty: &Faulty, wishes: Vec<(String, u64)>) -> Vec<Booking> {
             let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
             let (status, _, accepted) = send(&faulty.stack, Method::POST, "/appointments", &headers, &body).await;
             assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
-            Booking { insured, id: accepted["appointmentId"].as_str().unwrap().parse().unwrap(), slot }
+            Booking::of(&accepted)
         })
         .buffer_unordered(IN_FLIGHT)
         .collect()

@@ -6,28 +6,14 @@ use edge_component::ProblemCode;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::components::{self, Confirmation, Double, EVENT_ID, ID, JSON, Scripted, completed, condition_failed, row};
+use crate::components::{Confirmation, Double, EVENT_ID, ID, JSON, Scripted, completed, condition_failed, row};
 use crate::components::{host, host_with};
-use crate::openapi::check_promised;
-use crate::served::Served;
+use crate::contract::promised as call;
 
 const KEY: (&str, &str) = ("idempotency-key", "3c1e9a52-7d6b-4f0a-9a51-2b8f6d0c7e13");
 
 /// A search whose time has not come, whenever this test runs.
 const SEARCH: &str = "/slots?countryISO=PE&specialty=Cardiolog%C3%ADa&from=2090-03-01&to=2090-03-08";
-
-async fn call(
-    host: &Served,
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> (StatusCode, HeaderMap, Value) {
-    let (status, headers, body) = components::call(host, method.clone(), path, headers, body).await;
-    check_promised(&method, path, status.as_u16(), body["code"].as_str());
-    assert_eq!(headers["x-content-type-options"], "nosniff");
-    (status, headers, body)
-}
 
 async fn get(script: &[(&str, u16, String)], path: &str) -> (u16, HeaderMap, Value, Double) {
     let double = Double::start(script).await;

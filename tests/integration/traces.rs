@@ -38,7 +38,7 @@ async fn a_bookings_time_is_explained_by_spans() {
     for (entry_point, country) in
         EntryPoint::ALL.into_iter().flat_map(|entry_point| [(entry_point, "PE"), (entry_point, "CL")])
     {
-        let booking = book_by(entry_point, stack, country, fastrand::u32(0..100_000), fresh_slot()).await;
+        let (booking, trace) = book_by(entry_point, stack, country, fastrand::u32(0..100_000), fresh_slot()).await;
         assert_eq!(decided(stack, &booking).await["status"], "completed");
 
         let started = Instant::now();
@@ -50,11 +50,11 @@ async fn a_bookings_time_is_explained_by_spans() {
         let timeline = loop {
             lines.extend(logs.read().unwrap());
             let told = |hop: &String| {
-                let mut own = lines.iter().filter(|line| line.trace_id.as_ref() == Some(&booking.trace));
+                let mut own = lines.iter().filter(|line| line.trace_id.as_ref() == Some(&trace));
                 own.any(|line| line.service == *hop)
             };
             if hops.iter().all(told) {
-                break Timeline::of(&booking.trace, &lines).unwrap();
+                break Timeline::of(&trace, &lines).unwrap();
             }
             assert!(started.elapsed() < PATIENCE, "the logs do not tell of all hops of {}", booking.id);
             tokio::time::sleep(PAUSE).await;
@@ -68,7 +68,7 @@ async fn a_bookings_time_is_explained_by_spans() {
         let text = timeline.text(console::terminal::Colour::Off);
         println!("{entry_point:?}\n{text}");
         assert!(explained.percent() >= EXPLAINED_PERCENT, "{} % in {explained:#?}\n{text}", explained.percent());
-        assert_eq!(traces_of(&booking.id, &lines), [booking.trace.as_str()]);
+        assert_eq!(traces_of(&booking.id.to_string(), &lines), [trace.as_str()]);
         for part in ["(sqs.wait)", "(lambda.invoke)", "(eventbridge.wait)", "  dynamodb.PutItem", "  sns.Publish"]
             .into_iter()
             .chain(["  postgres.decide", "  events.PutEvents", "  dynamodb.UpdateItem"])
@@ -144,12 +144,12 @@ async fn the_spans_of_a_booking_reach_a_collector_in_one_trace() {
     let collector = Collector::start().await;
     let stack = stack_with_collector("collector", collector.url.clone()).await;
     for (entry_point, program) in [(EntryPoint::Edge, "edge-host"), (EntryPoint::ApiGateway, "intake")] {
-        let booking = book_by(entry_point, &stack, "PE", 4711, fresh_slot()).await;
+        let (booking, trace) = book_by(entry_point, &stack, "PE", 4711, fresh_slot()).await;
         assert_eq!(decided(&stack, &booking).await["status"], "completed");
 
         let started = Instant::now();
         let spans = loop {
-            let spans = collector.spans(&booking.trace);
+            let spans = collector.spans(&trace);
             let programs = [program, "appointment-pe", "confirmation"];
             if programs.iter().all(|program| spans.iter().any(|(from, _)| from == program)) {
                 break spans;
@@ -199,7 +199,7 @@ async fn the_spans_of_a_booking_reach_a_collector_in_one_trace() {
                 assert!(wait.start_time_unix_nano <= hop.start_time_unix_nano, "{wait:#?}");
             }
             let told = attributes(&hop.attributes);
-            assert_eq!((&*told["appointment.id"], &*told["appointment.country"]), (&*booking.id, "PE"));
+            assert_eq!((&*told["appointment.id"], &*told["appointment.country"]), (&*booking.id.to_string(), "PE"));
             caller = Some(hop);
             expected += 1 + calls.len() + waits.len();
         }

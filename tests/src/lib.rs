@@ -1,6 +1,7 @@
 //! What tests of several areas share: WebAssembly components, which the first test that needs them builds, and a local stack.
 #![expect(clippy::panic, reason = "a test that cannot be set up fails by panicking")]
 
+mod booking;
 mod browser;
 mod fresh;
 mod log;
@@ -9,10 +10,13 @@ mod shared;
 mod stack;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use local_stack::artifacts::COMPONENTS;
+
+pub use booking::Booking;
 pub use browser::Browser;
 pub use fresh::{PATIENCE, fresh_slot};
 pub use log::lines_that_name;
@@ -32,8 +36,9 @@ pub fn workspace() -> PathBuf {
 
 /// The file of a component of this workspace (by its package's name), built as it is shipped.
 ///
-/// Each component is built at most once per process; cargo itself sees whether anything changed since the last build. A
-/// second process that builds at the same time waits for cargo's lock.
+/// The components are built at most once per process, all of them at once: alone, each would unite other features, and cargo would
+/// compile it and its dependencies a second time. Cargo itself sees whether anything changed since the last build. A second process
+/// that builds at the same time waits for cargo's lock.
 ///
 /// # Panics
 ///
@@ -41,8 +46,9 @@ pub fn workspace() -> PathBuf {
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
     let file = format!("{}.wasm", name.replace('-', "_"));
-    let options = ["--package", name, "--target", "wasm32-wasip2", "--profile", "component"];
-    built(name, &options, Path::new("wasm32-wasip2/component").join(file))
+    let mut options = vec!["--target", "wasm32-wasip2", "--profile", "component"];
+    options.extend(COMPONENTS.iter().chain(&["edge-fixture"]).flat_map(|package| ["--package", package]));
+    built("the components", &options).join("wasm32-wasip2/component").join(file)
 }
 
 /// The file of a native program of this workspace (by its package's name), built as [`component`] builds, with the features
@@ -53,17 +59,17 @@ pub fn component(name: &str) -> PathBuf {
 /// If cargo cannot build it; the message contains cargo's.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    built(name, &["--workspace", "--bin", name], Path::new("debug").join(name))
+    built(name, &["--workspace", "--bin", name]).join("debug").join(name)
 }
 
-/// Builds something at most once per process.
-fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
-    static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+/// Builds something at most once per process; the folder that it was built in.
+fn built(what: &str, options: &[&str]) -> PathBuf {
+    static BUILT: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = built.get(name) {
-        return path.clone();
-    }
     let target = target_folder();
+    if built.contains(what) {
+        return target;
+    }
     let output = local_stack::command::cargo()
         .args(["build", "--quiet"])
         .args(options)
@@ -73,11 +79,10 @@ fn built(name: &str, options: &[&str], file: PathBuf) -> PathBuf {
         .output()
         .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
     if !output.status.success() {
-        panic!("cannot build {name}:\n{}", String::from_utf8_lossy(&output.stderr));
+        panic!("cannot build {what}:\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    let path = target.join(file);
-    built.insert(name.to_owned(), path.clone());
-    path
+    built.insert(what.to_owned());
+    target
 }
 
 /// The target folder of this test program.

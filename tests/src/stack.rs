@@ -1,7 +1,7 @@
 //! One local stack for all tests of the pipeline. Each test books for its own people and its own slots.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
 
@@ -10,7 +10,10 @@ use local_stack::application::Host;
 use local_stack::artifacts::Artifacts;
 use local_stack::progress::Progress;
 use local_stack::tokens::{Authentication, TokenIssuer};
-use local_stack::{ApplicationOptions, Endpoints, LocalStack, Options, Ports, Services, catalogue, setup};
+use local_stack::{
+    ApplicationOptions, Endpoints, Leftovers, LocalStack, Options, Ports, Services, TESTS, catalogue,
+    remove_leftovers_of_tests, setup,
+};
 use operator::backplane::{Backplane, CatalogueKind, Durations};
 use tokio::runtime::Runtime;
 
@@ -220,25 +223,11 @@ pub fn scratch_folder(name: &str) -> PathBuf {
 fn instance(name: &str) -> String {
     static TIDY: Once = Once::new();
     static STARTED: AtomicU32 = AtomicU32::new(0);
-    TIDY.call_once(remove_what_earlier_runs_left);
-    format!("{PREFIX}{}-{}-{name}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
+    // What the last run left stays until the next, to be looked at.
+    TIDY.call_once(|| remove_leftovers_of_tests(&workspace(), Leftovers::All));
+    format!("{TESTS}{}-{}-{name}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
 }
-
-const PREFIX: &str = "test-";
 
 fn instances() -> PathBuf {
     workspace().join("target/local-stack")
-}
-
-/// Removes the folders of test processes that have ended; those of the last run stay until the next one, for people to read.
-fn remove_what_earlier_runs_left() {
-    let Ok(entries) = std::fs::read_dir(instances()) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            // Another test process may be doing the same.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use local_stack::application::{Host, spin_program};
 use local_stack::artifacts::Artifacts;
 use local_stack::progress::Progress;
-use local_stack::{command, setup};
+use local_stack::{Leftovers, command, remove_leftovers_of_tests, setup};
 use operator::backplane::Backplane;
 
 /// The tests that speak to the application over HTTP, all of which run on any host.
@@ -66,6 +66,7 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
         }
     }
     let status = test.status().context("cannot run cargo test")?;
+    remove_leftovers_of_tests(root, Leftovers::Data);
     step.done(if status.success() { "passed" } else { "failed" });
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

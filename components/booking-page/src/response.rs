@@ -2,7 +2,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::SystemTime;
 
 use edge_component::{
-    Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError, caller, has_tag,
+    Host, Language, Level, LogLine, Problem, ProblemCode, RequestEntropy, Response, SettingError, Variables, caller,
+    has_tag,
 };
 use http::header::{
     ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY,
@@ -48,26 +49,27 @@ impl Resource {
 }
 
 /// Responds to a request. The host logs every request; the component logs a line of its own only for a failure.
-pub(crate) async fn respond(request: Request, arrived: SystemTime) -> Response {
+pub fn respond<B>(host: impl Host, request: &http::Request<B>, arrived: SystemTime) -> Response {
+    let variables = Variables::of(host);
     let headers = request.headers();
     let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
     let outcome = match Resource::find(request.uri().path()) {
         None => Ok(refuse(Problem::new(ProblemCode::NotFound), headers)),
         Some(_) if *request.method() == Method::OPTIONS => Ok(options()),
         Some(_) if !is_read => Ok(refuse(Problem::method_not_allowed(METHODS), headers)),
-        Some(Resource::Document) => document(headers),
-        Some(Resource::Configuration) => configuration(headers),
+        Some(Resource::Document) => document(&variables, headers),
+        Some(Resource::Configuration) => configuration(&variables, headers),
         Some(Resource::Asset(asset)) => Ok(file(asset, IMMUTABLE, asset.hash, headers)),
     };
-    let mut response = outcome.unwrap_or_else(|error| fail(&error, headers, arrived));
+    let mut response = outcome.unwrap_or_else(|error| fail(host, &error, headers, arrived));
     policy::protect(response.headers_mut());
     response
 }
 
 /// The document, with the policy that follows from the settings. Its entity tag covers both, because a browser keeps the policy
 /// with the document.
-fn document(headers: &HeaderMap) -> Result<Response, SettingError> {
-    let policy = policy::content_security_policy(Configuration::read()?.origins());
+fn document(variables: &Variables<impl Host>, headers: &HeaderMap) -> Result<Response, SettingError> {
+    let policy = policy::content_security_policy(Configuration::read(variables)?.origins());
     let mut response =
         file(&DOCUMENT, REVALIDATED, &format!("{}-{:x}", DOCUMENT.hash, hash(policy.as_bytes())), headers);
     // Origins are printable ASCII, as all of a URI is.
@@ -77,9 +79,9 @@ fn document(headers: &HeaderMap) -> Result<Response, SettingError> {
     Ok(response)
 }
 
-fn configuration(headers: &HeaderMap) -> Result<Response, SettingError> {
+fn configuration(variables: &Variables<impl Host>, headers: &HeaderMap) -> Result<Response, SettingError> {
     // Strings always serialise.
-    let body = serde_json::to_vec(&Configuration::read()?).unwrap_or_default();
+    let body = serde_json::to_vec(&Configuration::read(variables)?).unwrap_or_default();
     let tag = format!("\"{:x}\"", hash(&body));
     let mut response = validated(&tag, headers).unwrap_or_else(|| {
         let mut response = Response::new(body);
@@ -147,14 +149,14 @@ fn refuse(problem: Problem, headers: &HeaderMap) -> Response {
 }
 
 /// `500`, and a log line for the operator: a setting is wrong.
-fn fail(error: &SettingError, headers: &HeaderMap, arrived: SystemTime) -> Response {
-    let trace = RequestEntropy::draw().trace(caller(headers));
+fn fail(host: impl Host, error: &SettingError, headers: &HeaderMap, arrived: SystemTime) -> Response {
+    let trace = RequestEntropy::draw(host).trace(caller(headers));
     LogLine::new(Level::Error, SERVICE, "request refused", trace)
         .with("request_id", trace.span_id())
         .with("status", StatusCode::INTERNAL_SERVER_ERROR.as_u16())
         .with("error", error.to_string())
         .with_duration_since(arrived)
-        .write();
+        .write(host);
     let instance = format!("urn:medical-appointments:request:{}", trace.span_id());
     refuse(Problem::new(ProblemCode::Internal).with_instance(instance), headers)
 }

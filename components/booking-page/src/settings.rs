@@ -1,5 +1,5 @@
 use appointment::Country;
-use edge_component::{Setting, SettingError, settings};
+use edge_component::{Host, Setting, SettingError, Variables, settings};
 use http::Uri;
 use serde::Serialize;
 
@@ -56,21 +56,21 @@ impl Configuration {
     /// # Errors
     ///
     /// When a setting cannot be read or does not have its form.
-    pub(crate) fn read() -> Result<Self, SettingError> {
-        let authentication = match AUTHENTICATION.text()?.as_str() {
+    pub(crate) fn read(variables: &Variables<impl Host>) -> Result<Self, SettingError> {
+        let authentication = match AUTHENTICATION.text(variables)?.as_str() {
             "none" => Authentication::None,
             "jwt" => Authentication::Jwt,
             _ => return Err(AUTHENTICATION.invalid("it must be `jwt`, or `none` for local use")),
         };
-        let client_id = OIDC_CLIENT_ID.optional_text()?;
+        let client_id = OIDC_CLIENT_ID.optional_text(variables)?;
         let open_id = match client_id.filter(|_| authentication == Authentication::Jwt) {
-            Some(client_id) => Some(OpenId::read(client_id)?),
+            Some(client_id) => Some(OpenId::read(client_id, variables)?),
             None => None,
         };
         Ok(Self {
             authentication,
             countries: Country::ALL.map(Country::code),
-            insured_id_claim: JWT_INSURED_ID_CLAIM.text()?,
+            insured_id_claim: JWT_INSURED_ID_CLAIM.text(variables)?,
             open_id,
         })
     }
@@ -82,16 +82,16 @@ impl Configuration {
 }
 
 impl OpenId {
-    fn read(client_id: String) -> Result<Self, SettingError> {
-        let issuer = JWT_ISSUER.required_text()?;
+    fn read(client_id: String, variables: &Variables<impl Host>) -> Result<Self, SettingError> {
+        let issuer = JWT_ISSUER.required_text(variables)?;
         let mut origins = vec![origin(&issuer, JWT_ISSUER)?];
-        if let Some(other) = OIDC_TOKEN_ORIGIN.optional_text()? {
+        if let Some(other) = OIDC_TOKEN_ORIGIN.optional_text(variables)? {
             let other = origin(&other, OIDC_TOKEN_ORIGIN)?;
             if !origins.contains(&other) {
                 origins.push(other);
             }
         }
-        let (scope, audience) = (OIDC_SCOPE.required_text()?, OIDC_AUDIENCE.optional_text()?);
+        let (scope, audience) = (OIDC_SCOPE.required_text(variables)?, OIDC_AUDIENCE.optional_text(variables)?);
         Ok(Self { issuer, client_id, scope, audience, origins })
     }
 }

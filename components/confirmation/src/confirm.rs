@@ -3,7 +3,7 @@ use std::time::Duration;
 use appointment::{Reason, Status, Timestamp, TraceContext};
 use aws_http::CallLog;
 use backplane::{Applied, AppointmentsTable};
-use edge_component::{Level, LogLine, RequestEntropy};
+use edge_component::{Host, Level, LogLine, RequestEntropy, Variables};
 use futures::future::join;
 use messages::{Envelope, OutcomeDetail, OutcomeEvent};
 
@@ -31,10 +31,10 @@ struct Seen {
 }
 
 /// Applies the outcome in a message's body, and writes one log line about it.
-pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
-    let entropy = RequestEntropy::draw();
+pub(crate) async fn deliver(host: impl Host, body: &[u8], delivery: &Delivery) -> Delivered {
+    let entropy = RequestEntropy::draw(host);
     let mut seen = Seen { event: None, time: None, calls: CallLog::since(delivery.arrived) };
-    let result = confirm(body, delivery, &mut seen).await;
+    let result = confirm(host, body, delivery, &mut seen).await;
     let Seen { event, time, calls } = seen;
     let caller = event.as_ref().map(|event| event.detail.traceparent);
     let trace = entropy.trace(caller);
@@ -59,11 +59,11 @@ pub(crate) async fn deliver(body: &[u8], delivery: &Delivery) -> Delivered {
         .with_some("error", error)
         .with_duration_since(delivery.arrived)
         .with_spans(delivery.arrived, delivery.waits(on_bus), &calls)
-        .write();
+        .write(host);
     delivered
 }
 
-async fn confirm(body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Done, HandlingError> {
+async fn confirm(host: impl Host, body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Done, HandlingError> {
     // The error of serde_json can quote the body, which is personal data, so only its place is told.
     let mut envelope: Envelope<OutcomeDetail> = serde_json::from_slice(body).map_err(|error| {
         HandlingError::Poison(format!("not an outcome: line {}, column {}", error.line(), error.column()))
@@ -72,7 +72,7 @@ async fn confirm(body: &[u8], delivery: &Delivery, seen: &mut Seen) -> Result<Do
     let event = OutcomeEvent::try_from(envelope).map_err(|error| HandlingError::Poison(error.to_string()))?;
     let event = &*seen.event.insert(event);
 
-    let settings = Settings::read(delivery.arrived)?;
+    let settings = Settings::read(host, &Variables::of(host), delivery.arrived)?;
     let client = settings.client.clone().with_call_log(seen.calls.clone()).with_deadline(UPDATE_DEADLINE);
     let table = AppointmentsTable::new(&client, &settings.dynamodb, &settings.table);
     let (change, done) = match table.apply(event, Timestamp::from(delivery.arrived)).await? {

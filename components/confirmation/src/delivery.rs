@@ -42,7 +42,8 @@ pub(crate) fn on_bus(time: Option<&str>, happened: Timestamp) -> SystemTime {
 }
 
 /// What the queue is told about a message.
-pub(crate) enum Delivered {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
     /// It is done with.
     Done,
     /// A later delivery may do what this one could not.

@@ -3,15 +3,14 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
 use backplane::{AnnounceError, StatusBus, StoreError};
-use edge_component::{Level, SettingError};
+use edge_component::{Host, Level, SettingError, Variables};
 use messages::StatusChanged;
 
 use crate::settings::{
     ACCESS_KEY_ID, APPOINTMENTS_EVENT_BUS, APPOINTMENTS_TABLE, AWS_REGION, DYNAMODB_ENDPOINT, EVENTBRIDGE_ENDPOINT,
-    SECRET_ACCESS_KEY, SESSION_TOKEN,
+    SECRET_ACCESS_KEY, SESSION_TOKEN, SLOTS_TABLE,
 };
 
 /// How log lines name this component.
@@ -77,36 +76,39 @@ impl From<AnnounceError> for HandlingError {
 }
 
 /// Where appointments are stored and changes announced, read from the variables once per call.
-pub(crate) struct Settings {
+pub(crate) struct Settings<H: Host> {
     /// With the default deadline.
-    pub(crate) client: Client<WasiTransport>,
+    pub(crate) client: Client<H::Transport>,
     pub(crate) dynamodb: Endpoint,
     pub(crate) table: String,
-    pub(crate) eventbridge: Endpoint,
-    pub(crate) bus: String,
+    /// The name of the table of the slots.
+    pub(crate) slots: String,
+    eventbridge: Endpoint,
+    bus: String,
 }
 
-impl Settings {
+impl<H: Host> Settings<H> {
     /// For a call that came at this instant.
-    pub(crate) fn read(arrived: SystemTime) -> Result<Self, SettingError> {
+    pub(crate) fn read(host: H, variables: &Variables<H>, arrived: SystemTime) -> Result<Self, SettingError> {
         let credentials = Credentials::from_keys(
-            ACCESS_KEY_ID.required_text()?,
-            SECRET_ACCESS_KEY.required_text()?,
-            SESSION_TOKEN.optional_text()?,
+            ACCESS_KEY_ID.required_text(variables)?,
+            SECRET_ACCESS_KEY.required_text(variables)?,
+            SESSION_TOKEN.optional_text(variables)?,
         );
         Ok(Self {
-            client: Client::new(WasiTransport, AWS_REGION.text()?, credentials).with_date(arrived),
-            dynamodb: DYNAMODB_ENDPOINT.parse()?,
-            table: APPOINTMENTS_TABLE.text()?,
-            eventbridge: EVENTBRIDGE_ENDPOINT.parse()?,
-            bus: APPOINTMENTS_EVENT_BUS.text()?,
+            client: Client::new(host.transport(), AWS_REGION.text(variables)?, credentials).with_date(arrived),
+            dynamodb: DYNAMODB_ENDPOINT.parse(variables)?,
+            table: APPOINTMENTS_TABLE.text(variables)?,
+            slots: SLOTS_TABLE.text(variables)?,
+            eventbridge: EVENTBRIDGE_ENDPOINT.parse(variables)?,
+            bus: APPOINTMENTS_EVENT_BUS.text(variables)?,
         })
     }
 
     /// Announces a change of an appointment's status.
     pub(crate) async fn announce(
         &self,
-        client: &Client<WasiTransport>,
+        client: &Client<H::Transport>,
         change: &StatusChanged,
     ) -> Result<(), AnnounceError> {
         StatusBus::new(client, &self.eventbridge, &self.bus).announce(change).await

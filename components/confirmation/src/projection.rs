@@ -5,10 +5,9 @@
 use std::time::{Duration, SystemTime};
 
 use appointment::{Country, SlotState, TraceContext};
-use aws_http::wasi::WasiTransport;
 use aws_http::{CallLog, Client};
 use backplane::{SlotsTable, StoreError};
-use edge_component::{Level, LogLine, RequestEntropy};
+use edge_component::{Host, Level, LogLine, RequestEntropy, Variables};
 use futures::future::join_all;
 use messages::{
     CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, Envelope, MAX_SLOTS_PER_EVENT, SLOTS_CHANGED_DETAIL_TYPE,
@@ -19,7 +18,6 @@ use uuid::Uuid;
 
 use crate::delivery::{Delivered, Delivery, ROUTE};
 use crate::internal::{HandlingError, SERVICE, Settings};
-use crate::settings::SLOTS_TABLE;
 
 /// All writes of a message together, which are made side by side.
 const DEADLINE: Duration = Duration::from_millis(3_800);
@@ -57,11 +55,11 @@ impl Subject {
 }
 
 /// Keeps what a message tells of a catalogue, and writes one log line about it.
-pub(crate) async fn deliver(subject: Subject, body: &[u8], delivery: &Delivery) -> Delivered {
+pub(crate) async fn deliver(host: impl Host, subject: Subject, body: &[u8], delivery: &Delivery) -> Delivered {
     let arrived = delivery.arrived;
-    let entropy = RequestEntropy::draw();
+    let entropy = RequestEntropy::draw(host);
     let mut about = None;
-    let result = keep(subject, body, arrived, &mut about).await;
+    let result = keep(host, subject, body, arrived, &mut about).await;
     let caller = about.as_ref().map(|about| about.trace);
     let trace = entropy.trace(caller);
     let (delivered, level, message, written, error) = match result {
@@ -82,12 +80,13 @@ pub(crate) async fn deliver(subject: Subject, body: &[u8], delivery: &Delivery) 
         .with_some("error", error)
         .with_duration_since(arrived)
         .with_spans(arrived, delivery.waits(None), &CallLog::default())
-        .write();
+        .write(host);
     delivered
 }
 
 /// How many items were newer than what was there.
 async fn keep(
+    host: impl Host,
     subject: Subject,
     body: &[u8],
     arrived: SystemTime,
@@ -105,10 +104,9 @@ async fn keep(
             About { country: event.catalogue.country, event_id: event.event_id, trace: event.traceparent, slots: 0 }
         }
     });
-    let settings = Settings::read(arrived)?;
-    let name = SLOTS_TABLE.text()?;
+    let settings = Settings::read(host, &Variables::of(host), arrived)?;
     let client = settings.client.clone().with_deadline(DEADLINE);
-    let table = SlotsTable::new(&client, &settings.dynamodb, &name);
+    let table = SlotsTable::new(&client, &settings.dynamodb, &settings.slots);
     match event {
         ProjectedEvent::Slots(event) => {
             let outcomes = join_all(event.slots.iter().map(|state| table.put(state))).await;
@@ -155,13 +153,12 @@ fn envelope<Detail: DeserializeOwned>(body: &[u8]) -> Result<Envelope<Detail>, H
 }
 
 /// Keeps the state that an outcome gives a slot.
-pub(crate) async fn project(
-    settings: &Settings,
-    client: &Client<WasiTransport>,
+pub(crate) async fn project<H: Host>(
+    settings: &Settings<H>,
+    client: &Client<H::Transport>,
     state: Option<&SlotState>,
 ) -> Result<(), HandlingError> {
     let Some(state) = state else { return Ok(()) };
-    let name = SLOTS_TABLE.text()?;
-    SlotsTable::new(client, &settings.dynamodb, &name).put(state).await?;
+    SlotsTable::new(client, &settings.dynamodb, &settings.slots).put(state).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the host calls with each message of SQS_CONFIRMATION, and of the queue of the catalogues.
+//! What the host calls with each message: the export of Spin's SQS trigger.
 #![expect(
     clippy::too_many_arguments,
     reason = "wit-bindgen makes each part of a message an argument of the export that it generates"
@@ -6,11 +6,10 @@
 
 use std::time::SystemTime;
 
-use edge_component::run;
+use edge_component::{WasiHost, run};
 
-use crate::delivery::{Delivered, Delivery};
-use crate::projection::Subject;
-use crate::{confirm, projection};
+use crate::delivery::Delivered;
+use crate::message::deliver;
 
 wit_bindgen::generate!({
     path: "../../wit/spin-sqs",
@@ -31,15 +30,8 @@ impl Guest for Queue {
             MessageAttributeValue::Str(text) => Some(text.as_str()),
             MessageAttributeValue::Binary(_) => None,
         };
-        let delivery = Delivery::read(arrived, text_of);
         let body = message.body.unwrap_or_default();
-        let delivered = run(async {
-            match Subject::of(body.as_bytes()) {
-                Some(subject) => projection::deliver(subject, body.as_bytes(), &delivery).await,
-                None => confirm::deliver(body.as_bytes(), &delivery).await,
-            }
-        });
-        match delivered {
+        match run(deliver(WasiHost, body.as_bytes(), arrived, text_of)) {
             Delivered::Done => Ok(MessageAction::Delete),
             // What is left comes again, until the queue's receive count moves it to the dead-letter queue.
             Delivered::Left => Ok(MessageAction::Leave),

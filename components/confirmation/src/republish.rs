@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use appointment::{Country, FieldError, FieldErrorCode, Status, Timestamp};
-use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Endpoint};
 use backplane::{
     AppointmentsTable, CLAIM_DURATION, CLAIMS_AT_ONCE, CommandTopic, GivenUpSchedule, PendingAppointment,
     PendingShards, RepublishSchedule, StoredAppointment, not_processed_event_id,
 };
 use edge_component::{
-    Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, SettingError, caller,
+    Body, Host, Language, Level, LogLine, Problem, ProblemCode, RequestEntropy, Response, SettingError, Variables,
+    caller,
 };
 use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
@@ -110,8 +110,9 @@ enum RowResult {
 }
 
 /// What one call works with.
-struct Republisher {
-    settings: Settings,
+struct Republisher<H: Host> {
+    host: H,
+    settings: Settings<H>,
     sns: Endpoint,
     topic_arn: String,
     schedule: RepublishSchedule,
@@ -120,13 +121,13 @@ struct Republisher {
 }
 
 /// Answers a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
-pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
-    let trace = RequestEntropy::draw().trace(caller(request.headers()));
+pub async fn answer(host: impl Host, request: &http::Request<impl Body>, arrived: SystemTime) -> Response {
+    let trace = RequestEntropy::draw(host).trace(caller(request.headers()));
     let mut country = None;
-    let result = match order(&request) {
+    let result = match order(request) {
         Ok(order) => {
             country = Some(order.country);
-            run(order.country, arrived).await.map_err(|failure| {
+            run(host, order.country, arrived).await.map_err(|failure| {
                 let code = match failure {
                     HandlingError::Retry(_) => ProblemCode::TemporarilyUnavailable,
                     HandlingError::Poison(_) | HandlingError::Setting(_) => ProblemCode::Internal,
@@ -155,7 +156,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
         .with("more", report.more)
         .with_some("error", report.error)
         .with_duration_since(arrived)
-        .write();
+        .write(host);
     response
 }
 
@@ -169,7 +170,7 @@ fn json(report: &Report) -> Response {
 }
 
 /// What a request asks for, or why it is not what the schedule sends.
-fn order(request: &Request) -> Result<Order, Problem> {
+fn order(request: &http::Request<impl Body>) -> Result<Order, Problem> {
     if request.uri().path() != ROUTE {
         return Err(Problem::new(ProblemCode::NotFound));
     }
@@ -180,8 +181,8 @@ fn order(request: &Request) -> Result<Order, Problem> {
     serde_json::from_slice(&body).map_err(|_| invalid_order())
 }
 
-async fn run(country: Country, arrived: SystemTime) -> Result<Report, HandlingError> {
-    let republisher = Republisher::read(arrived)?;
+async fn run(host: impl Host, country: Country, arrived: SystemTime) -> Result<Report, HandlingError> {
+    let republisher = Republisher::read(host, arrived)?;
     let began = Instant::now();
     let shards: Vec<String> = republisher.shards.waiting(country).chain(republisher.shards.given_up(country)).collect();
     let mut report = Report::default();
@@ -205,15 +206,17 @@ fn invalid_order() -> Problem {
     Problem::new(ProblemCode::InvalidBody).with_detail(detail.0, detail.1).with_errors(vec![error])
 }
 
-impl Republisher {
-    fn read(arrived: SystemTime) -> Result<Self, SettingError> {
+impl<H: Host> Republisher<H> {
+    fn read(host: H, arrived: SystemTime) -> Result<Self, SettingError> {
+        let variables = &Variables::of(host);
         Ok(Self {
-            settings: Settings::read(arrived)?,
-            sns: SNS_ENDPOINT.parse()?,
-            topic_arn: APPOINTMENTS_TOPIC_ARN.text()?,
-            schedule: REPUBLISH_DELAYS_SECONDS.parse()?,
-            given_up: GIVEN_UP_SCHEDULE_SECONDS.parse()?,
-            shards: PENDING_SHARDS_READ.parse()?,
+            host,
+            settings: Settings::read(host, variables, arrived)?,
+            sns: SNS_ENDPOINT.parse(variables)?,
+            topic_arn: APPOINTMENTS_TOPIC_ARN.text(variables)?,
+            schedule: REPUBLISH_DELAYS_SECONDS.parse(variables)?,
+            given_up: GIVEN_UP_SCHEDULE_SECONDS.parse(variables)?,
+            shards: PENDING_SHARDS_READ.parse(variables)?,
         })
     }
 
@@ -264,7 +267,7 @@ impl Republisher {
     }
 
     /// Publishes a row's command again, or gives it up after the last time.
-    async fn process(&self, client: &Client<WasiTransport>, row: PendingAppointment) -> Result<RowResult, String> {
+    async fn process(&self, client: &Client<H::Transport>, row: PendingAppointment) -> Result<RowResult, String> {
         let now = now();
         let attempt = row.attempt.saturating_add(1);
         match row.status {
@@ -289,7 +292,7 @@ impl Republisher {
     /// one too, so its outcome is waited for before anybody is told that the request failed.
     async fn publish(
         &self,
-        client: &Client<WasiTransport>,
+        client: &Client<H::Transport>,
         row: PendingAppointment,
         attempt: u32,
         next: Timestamp,
@@ -321,7 +324,7 @@ impl Republisher {
     /// A row of a later version stays as it is, and out of the way of the others.
     async fn put_off(
         &self,
-        client: &Client<WasiTransport>,
+        client: &Client<H::Transport>,
         row: PendingAppointment,
         now: Timestamp,
     ) -> Result<RowResult, String> {
@@ -329,7 +332,7 @@ impl Republisher {
         match self.table(client).claim(&row, next).await.map_err(text)? {
             None => Ok(RowResult::Gone),
             Some(stored) => {
-                alarm("row left as it is: its status is of a later version", &stored);
+                self.alarm("row left as it is: its status is of a later version", &stored);
                 Ok(RowResult::NotUnderstood)
             }
         }
@@ -340,7 +343,7 @@ impl Republisher {
     /// the row again, `failed` already, and finishes.
     async fn give_up(
         &self,
-        client: &Client<WasiTransport>,
+        client: &Client<H::Transport>,
         row: PendingAppointment,
         now: Timestamp,
     ) -> Result<RowResult, String> {
@@ -354,7 +357,7 @@ impl Republisher {
     /// As [`Self::give_up`], of a row that is claimed.
     async fn give_up_claimed(
         &self,
-        client: &Client<WasiTransport>,
+        client: &Client<H::Transport>,
         claimed: &PendingAppointment,
         mut stored: StoredAppointment,
         now: Timestamp,
@@ -372,9 +375,9 @@ impl Republisher {
                 if let Some(change) = change {
                     self.settings.announce(client, &change).await.map_err(text)?;
                 }
-                alarm("request given up: its country never answered", &stored);
+                self.alarm("request given up: its country never answered", &stored);
             }
-            Status::Cancelling => alarm("cancellation given up: its country never answered", &stored),
+            Status::Cancelling => self.alarm("cancellation given up: its country never answered", &stored),
             // It is answered, and no longer waits.
             _ => {
                 table.leave_index(claimed).await.map_err(text)?;
@@ -388,30 +391,29 @@ impl Republisher {
     /// Nobody is asked any more about what was given up so long ago that no queue holds anything about it.
     async fn let_go(
         &self,
-        client: &Client<WasiTransport>,
+        client: &Client<H::Transport>,
         row: PendingAppointment,
         now: Timestamp,
     ) -> Result<RowResult, String> {
         let until = now + CLAIM_DURATION;
         let table = self.table(client);
         let Some(stored) = table.claim(&row, until).await.map_err(text)? else { return Ok(RowResult::Gone) };
-        alarm("nobody is asked any more about what was given up", &stored);
+        self.alarm("nobody is asked any more about what was given up", &stored);
         table.leave_index(&row.claimed_until(until)).await.map_err(text)?;
         Ok(RowResult::Gone)
     }
 
-    fn table<'a>(&'a self, client: &'a Client<WasiTransport>) -> AppointmentsTable<'a, WasiTransport> {
+    fn table<'a>(&'a self, client: &'a Client<H::Transport>) -> AppointmentsTable<'a, H::Transport> {
         AppointmentsTable::new(client, &self.settings.dynamodb, &self.settings.table)
     }
-}
-
-/// Writes a log line that asks for an operator.
-fn alarm(message: &'static str, stored: &StoredAppointment) {
-    LogLine::new(Level::Error, SERVICE, message, stored.trace)
-        .with("appointment_id", stored.appointment.appointment_id)
-        .with("country", stored.appointment.country)
-        .with("appointment_status", stored.appointment.status)
-        .write();
+    /// Writes a log line that asks for an operator.
+    fn alarm(&self, message: &'static str, stored: &StoredAppointment) {
+        LogLine::new(Level::Error, SERVICE, message, stored.trace)
+            .with("appointment_id", stored.appointment.appointment_id)
+            .with("country", stored.appointment.country)
+            .with("appointment_status", stored.appointment.status)
+            .write(self.host);
+    }
 }
 
 fn now() -> Timestamp {

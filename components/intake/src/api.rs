@@ -2,36 +2,40 @@ use std::time::SystemTime;
 
 use appointment::TraceContext;
 use aws_http::CallLog;
-use edge_component::{Language, Level, LogLine, Problem, ProblemCode, Request, RequestEntropy, Response, caller};
-use http::header::{
-    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+use edge_component::{
+    Body, Host, Language, Level, LogLine, Problem, ProblemCode, RequestEntropy, Response, Variables, caller,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde::Serialize;
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::audit::Audit;
 use crate::auth::{Caller, Role};
 use crate::context::RequestContext;
+use crate::cors;
+use crate::endpoint::{book, cancel, catalog, health, list, moves, openapi, options, show, slot, slots};
 use crate::error::RequestError;
-use crate::respond::{json, text_of};
+use crate::respond::text_of;
 use crate::route::{Resource, Route};
 use crate::settings::AUDIT_KEY;
-use crate::{commands, cors, moving, queries, slots};
 
 const SERVICE: &str = "intake";
 
 /// What a request's id follows in the `instance` of its problem.
 const REQUEST_URN: &str = "urn:medical-appointments:request:";
 
-/// Answers a request, and writes one log line about it.
-pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
-    let entropy = RequestEntropy::draw();
+/// Answers a request that came at this instant, and writes one log line about it.
+pub async fn answer<H: Host>(host: H, request: &http::Request<impl Body>, arrived: SystemTime) -> Response {
+    let entropy = RequestEntropy::draw(host);
+    let variables = Variables::of(host);
     let headers = request.headers();
-    let allowed_origin = cors::allowed_origin(headers);
+    let allowed_origin = cors::allowed_origin(headers, &variables);
     let caller = caller(headers);
     let mut context = RequestContext {
-        arrived,
+        host,
+        variables,
         trace: entropy.trace(caller),
+        entropy,
+        arrived,
         calls: CallLog::since(arrived),
         language: Language::preferred(text_of(headers, &ACCEPT_LANGUAGE)),
         appointment_id: None,
@@ -50,7 +54,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
             let result = match resource.route(request.method(), identifiers) {
                 Ok(route) => {
                     writes = route.writes();
-                    dispatch(route, &request, &entropy, &mut context).await
+                    dispatch(route, request, &mut context).await
                 }
                 Err(problem) => Err(problem.into()),
             };
@@ -85,7 +89,7 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let varies = if headers.contains_key(CONTENT_LANGUAGE) { "accept-language, origin" } else { "origin" };
     headers.insert(VARY, HeaderValue::from_static(varies));
-    let key = || AUDIT_KEY.optional_text().ok().flatten();
+    let key = || AUDIT_KEY.optional_text(&context.variables).ok().flatten();
     let audited = context.audit.of(key, writes, context.caller, response.status());
     LogLine::new(context.level.unwrap_or(Level::Info), SERVICE, context.message, context.trace)
         .with_some("parent_span_id", caller.map(TraceContext::span_id))
@@ -104,48 +108,41 @@ pub(crate) async fn answer(request: Request, arrived: SystemTime) -> Response {
         .with_some("error", context.error)
         .with_duration_since(arrived)
         .with_spans(arrived, Vec::new(), &context.calls)
-        .write();
+        .write(host);
     response
 }
 
-async fn dispatch(
+async fn dispatch<H: Host>(
     route: Route,
-    request: &Request,
-    entropy: &RequestEntropy,
-    context: &mut RequestContext,
+    request: &http::Request<impl Body>,
+    context: &mut RequestContext<H>,
 ) -> Result<Response, RequestError> {
     let (caller, role) = admit(&route, request.headers(), context).await?;
+    let (headers, query) = (request.headers(), request.uri().query());
     match route {
         Route::Health => {
             context.level.get_or_insert(Level::Debug);
-            Ok(health())
+            Ok(health::answer())
         }
-        Route::Describe => Ok(describe()),
-        Route::Book => commands::book(request, &caller, entropy, context).await,
-        Route::List(insured_id) => queries::list(insured_id, &role, request.uri().query(), context).await,
-        Route::Read(insured_id, appointment_id) => {
-            context.appointment_id = Some(appointment_id);
-            queries::read(insured_id, appointment_id, &role, request, context).await
-        }
-        Route::Cancel(insured_id, appointment_id) => {
-            commands::cancel(insured_id, appointment_id, &role, request, entropy, context).await
-        }
-        Route::Move(insured_id, appointment_id) => {
-            moving::move_to(insured_id, appointment_id, &role, request, entropy, context).await
-        }
-        Route::FreeSlots => slots::free(request, context).await,
-        Route::ReadSlot(country, schedule_id) => slots::read(country, schedule_id, request, context).await,
-        Route::ReadCatalog(country) => slots::catalog(country, request, context).await,
-        Route::Options(resource) => Ok(options(resource)),
+        Route::Describe => Ok(openapi::answer()),
+        Route::Book => book::answer(request, &caller, context).await,
+        Route::List(insured_id) => list::answer(insured_id, &role, query, context).await,
+        Route::Read(insured_id, id) => show::answer(insured_id, id, &role, headers, context).await,
+        Route::Cancel(insured_id, id) => cancel::answer(insured_id, id, &role, headers, context).await,
+        Route::Move(insured_id, id) => moves::answer(insured_id, id, &role, request, context).await,
+        Route::FreeSlots => slots::answer(query, headers, context).await,
+        Route::ReadSlot(country, schedule_id) => slot::answer(country, schedule_id, headers, context).await,
+        Route::ReadCatalog(country) => catalog::answer(country, headers, context).await,
+        Route::Options(resource) => Ok(options::answer(resource)),
     }
 }
 
 /// Refuses who may not act for the person of the path, before anything but the head of the request is read. A booking names
-/// the person in its body, so [`commands::book`] asks about that one.
-async fn admit(
+/// the person in its body, so [`book::answer`] asks about that one.
+async fn admit<H: Host>(
     route: &Route,
     headers: &HeaderMap,
-    context: &mut RequestContext,
+    context: &mut RequestContext<H>,
 ) -> Result<(Caller, Role), RequestError> {
     if route.is_open() {
         return Ok((Caller::Anybody, Role::Anybody));
@@ -159,35 +156,9 @@ async fn admit(
     context.authentication = Some(caller.authentication());
     context.audit.actor = caller.subject().map(str::to_owned);
     let role = match route.insured_id() {
-        Some(person) => caller.act_for(person)?,
+        Some(person) => caller.act_for(person, &context.variables)?,
         None => Role::Anybody,
     };
     context.caller = role.name();
     Ok((caller, role))
-}
-
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-    version: &'static str,
-}
-
-fn health() -> Response {
-    json(StatusCode::OK, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
-}
-
-/// The description of this API, which is the same for everybody until the next release.
-fn describe() -> Response {
-    let mut response = Response::new(include_bytes!("../../../docs/openapi.yaml").to_vec());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
-    response
-}
-
-fn options(resource: Resource) -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(resource.allow()));
-    response
 }

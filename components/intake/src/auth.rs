@@ -5,7 +5,7 @@
 //! anybody acts for anybody, which is for local use only. Each log line says which of the two it is.
 
 use appointment::{Country, InsuredId, StoredCountry};
-use edge_component::{Problem, ProblemCode};
+use edge_component::{Host, Problem, ProblemCode, Variables};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -61,8 +61,11 @@ impl Role {
 
 impl Caller {
     /// Finds out who asks. Nothing but the head of the request is looked at.
-    pub(crate) async fn identify(headers: &HeaderMap, context: &mut RequestContext) -> Result<Self, RequestError> {
-        match AUTHENTICATION.text()?.as_str() {
+    pub(crate) async fn identify<H: Host>(
+        headers: &HeaderMap,
+        context: &mut RequestContext<H>,
+    ) -> Result<Self, RequestError> {
+        match AUTHENTICATION.text(&context.variables)?.as_str() {
             "none" => Ok(Self::Anybody),
             "jwt" => token::verify(bearer_token(headers)?, context).await.map(Self::Bearer),
             _ => Err(AUTHENTICATION.invalid("it must be `jwt`, or `none` for local use").into()),
@@ -86,13 +89,13 @@ impl Caller {
     }
 
     /// Lets the caller act for a person, or refuses it.
-    pub(crate) fn act_for(&self, person: InsuredId) -> Result<Role, RequestError> {
+    pub(crate) fn act_for(&self, person: InsuredId, variables: &Variables<impl Host>) -> Result<Role, RequestError> {
         let claims = match self {
             Self::Anybody => return Ok(Role::Anybody),
             Self::Bearer(claims) if claims.insured_id == Some(person) => return Ok(Role::InsuredPerson),
             Self::Bearer(claims) => claims,
         };
-        let staff = JWT_STAFF_VALUE.required_text()?;
+        let staff = JWT_STAFF_VALUE.required_text(variables)?;
         let holds = |country: &Country| {
             claims.rights.iter().any(|right| {
                 right

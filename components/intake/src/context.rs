@@ -5,12 +5,18 @@ use std::time::SystemTime;
 use appointment::{Appointment, AppointmentId, StoredCountry, TraceContext};
 use aws_http::CallLog;
 use backplane::StoredAppointment;
-use edge_component::{Language, Level};
+use edge_component::{Host, Language, Level, RequestEntropy, Variables};
 
 use crate::audit::Audit;
 
 /// One request on its way to a response, and what its log line will say.
-pub(crate) struct RequestContext {
+pub(crate) struct RequestContext<H> {
+    /// What runs the component.
+    pub(crate) host: H,
+    /// The settings of the component.
+    pub(crate) variables: Variables<H>,
+    /// The random bytes of the request.
+    pub(crate) entropy: RequestEntropy,
     /// When the request came. It dates what the request does: reading the clock is a call of the host.
     pub(crate) arrived: SystemTime,
     /// This hop's place in the trace.
@@ -37,7 +43,7 @@ pub(crate) struct RequestContext {
     pub(crate) error: Option<String>,
 }
 
-impl RequestContext {
+impl<H: Host> RequestContext<H> {
     /// Remembers which appointment it is about.
     pub(crate) fn about(&mut self, appointment: &Appointment) {
         self.appointment_id = Some(appointment.appointment_id);

@@ -1,6 +1,6 @@
 //! Which pages of other origins may call the API: the CORS protocol (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 
-use edge_component::SettingError;
+use edge_component::{Host, SettingError, Variables};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
@@ -26,9 +26,12 @@ const MAX_AGE_SECONDS: &str = "7200";
 /// # Errors
 ///
 /// When the variable does not have its form.
-pub(crate) fn allowed_origin(headers: &HeaderMap) -> Result<Option<HeaderValue>, SettingError> {
+pub(crate) fn allowed_origin(
+    headers: &HeaderMap,
+    variables: &Variables<impl Host>,
+) -> Result<Option<HeaderValue>, SettingError> {
     let Some(origin) = headers.get(ORIGIN) else { return Ok(None) };
-    let allowed = CORS_ALLOWED_ORIGINS.text()?;
+    let allowed = CORS_ALLOWED_ORIGINS.text(variables)?;
     let mut found = None;
     for entry in allowed.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         if entry == "*" {

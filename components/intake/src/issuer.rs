@@ -3,16 +3,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_http::wasi::WasiTransport;
 use aws_http::{Terms, Transport};
 use bytes::Bytes;
-use edge_component::{Level, Setting, SettingError};
+use edge_component::{Host, KeyValueStore as _, Level, Setting, SettingError};
 use http::{StatusCode, Uri};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use spin_sdk::key_value::Store;
 
 use crate::context::RequestContext;
 use crate::error::{RequestError, unavailable};
@@ -55,18 +53,18 @@ struct Kept {
 }
 
 /// The keys that fit a token: of its algorithm, and of its name where it names one.
-pub(crate) async fn keys(
+pub(crate) async fn keys<H: Host>(
     algorithm: Algorithm,
     key_id: Option<&str>,
-    context: &mut RequestContext,
+    context: &mut RequestContext<H>,
 ) -> Result<Vec<IssuerKey>, RequestError> {
     let fits = |jwk: &Jwk| serves(jwk, algorithm) && (key_id.is_none() || key_id == jwk.common.key_id.as_deref());
     let decoding = |setting: Setting, jwk: &Jwk| {
         let key = DecodingKey::from_jwk(jwk).ok()?;
         Some(IssuerKey { key, damaged: setting.invalid("a key in it is damaged") })
     };
-    let document = JWT_KEYS.text()?;
-    let path = JWT_JWKS_PATH.text()?;
+    let document = JWT_KEYS.text(&context.variables)?;
+    let path = JWT_JWKS_PATH.text(&context.variables)?;
     let own = match document.as_str() {
         "" if path.is_empty() => {
             return Err(JWT_KEYS
@@ -128,15 +126,17 @@ fn usable_keys(document: &str) -> Result<Vec<Jwk>, String> {
 
 /// The keys that the issuer publishes: those that were kept as long as they are fresh and one of them fits, else those that
 /// it gives now.
-async fn published_keys(
+async fn published_keys<H: Host>(
     path: &str,
     fits: impl Fn(&Jwk) -> bool,
-    context: &mut RequestContext,
+    context: &mut RequestContext<H>,
 ) -> Result<Vec<Jwk>, RequestError> {
-    let url: Uri = format!("{}{path}", JWT_JWKS_ORIGIN.required_text()?)
+    let url: Uri = format!("{}{path}", JWT_JWKS_ORIGIN.required_text(&context.variables)?)
         .parse()
         .map_err(|_| JWT_JWKS_PATH.invalid("with `jwt_jwks_origin` before it, it is no URL"))?;
-    let store = Store::open_default()
+    let store = context
+        .host
+        .open_store()
         .map_err(|error| unavailable(format!("the key-value store `default` cannot be opened: {error}")))?;
     // Other settings have other keys.
     let name = format!("jwks {url}");
@@ -165,7 +165,7 @@ async fn published_keys(
         // Others use the kept keys meanwhile.
         keep(&kept);
     }
-    match fetch(&url).await {
+    match fetch(&url, context.host.transport()).await {
         Ok((document, keys)) => {
             keep(&Kept { fetched: now, asked: now, document });
             Ok(keys)
@@ -182,10 +182,10 @@ async fn published_keys(
 }
 
 /// Asks the issuer for its document.
-async fn fetch(url: &Uri) -> Result<(String, Vec<Jwk>), String> {
+async fn fetch(url: &Uri, transport: impl Transport) -> Result<(String, Vec<Jwk>), String> {
     let request = http::Request::get(url).header(http::header::ACCEPT, "application/json");
     let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-    let response = WasiTransport.send(request, Terms::within(LIMIT)).await.map_err(|error| error.to_string())?;
+    let response = transport.send(request, Terms::within(LIMIT)).await.map_err(|error| error.to_string())?;
     if response.status() != StatusCode::OK {
         return Err(format!("it answers with status {}", response.status().as_u16()));
     }

@@ -1,7 +1,6 @@
-use aws_http::wasi::WasiTransport;
 use aws_http::{Client, Credentials, Endpoint};
-use backplane::{PendingShards, RepublishSchedule};
-use edge_component::{Setting, SettingError, settings};
+use backplane::{AppointmentsTable, PendingShards, RepublishSchedule, SlotsTable};
+use edge_component::{Host, Setting, SettingError, Variables, settings};
 
 use crate::context::RequestContext;
 
@@ -35,11 +34,12 @@ settings! {
 /// The issuer's static keys: the one setting that may have several lines.
 pub(crate) const JWT_KEYS: Setting = Setting::variable("jwt_keys");
 
-/// Where the appointments are, and who asks.
-pub(crate) struct Settings {
-    pub(crate) client: Client<WasiTransport>,
-    pub(crate) dynamodb: Endpoint,
-    pub(crate) table: String,
+/// Where appointments and slots are, and who asks.
+pub(crate) struct Settings<H: Host> {
+    pub(crate) client: Client<H::Transport>,
+    dynamodb: Endpoint,
+    appointments: String,
+    slots: String,
 }
 
 /// What a booking or a cancellation needs beside [`Settings`].
@@ -50,28 +50,51 @@ pub(crate) struct CommandSettings {
     pub(crate) shards: PendingShards,
 }
 
-impl Settings {
+impl<H: Host> Settings<H> {
     /// For a request, whose log line tells of the client's calls.
-    pub(crate) fn read(context: &RequestContext) -> Result<Self, SettingError> {
-        let credentials =
-            Credentials::from_keys(ACCESS_KEY_ID.text()?, SECRET_ACCESS_KEY.text()?, SESSION_TOKEN.optional_text()?);
+    pub(crate) fn read(context: &RequestContext<H>) -> Result<Self, SettingError> {
+        let variables = &context.variables;
+        let credentials = Credentials::from_keys(
+            ACCESS_KEY_ID.text(variables)?,
+            SECRET_ACCESS_KEY.text(variables)?,
+            SESSION_TOKEN.optional_text(variables)?,
+        );
         Ok(Self {
-            client: Client::new(WasiTransport, AWS_REGION.text()?, credentials)
+            client: Client::new(context.host.transport(), AWS_REGION.text(variables)?, credentials)
                 .with_date(context.arrived)
                 .with_call_log(context.calls.clone()),
-            dynamodb: DYNAMODB_ENDPOINT.parse()?,
-            table: APPOINTMENTS_TABLE.text()?,
+            dynamodb: DYNAMODB_ENDPOINT.parse(variables)?,
+            appointments: APPOINTMENTS_TABLE.text(variables)?,
+            slots: SLOTS_TABLE.text(variables)?,
         })
+    }
+
+    /// The table of the appointments.
+    pub(crate) fn appointments(&self) -> AppointmentsTable<'_, H::Transport> {
+        self.appointments_through(&self.client)
+    }
+
+    /// The same by calls of another client, which has other limits.
+    pub(crate) fn appointments_through<'a>(
+        &'a self,
+        client: &'a Client<H::Transport>,
+    ) -> AppointmentsTable<'a, H::Transport> {
+        AppointmentsTable::new(client, &self.dynamodb, &self.appointments)
+    }
+
+    /// The projection of the countries' slots.
+    pub(crate) fn slots(&self) -> SlotsTable<'_, H::Transport> {
+        SlotsTable::new(&self.client, &self.dynamodb, &self.slots)
     }
 }
 
 impl CommandSettings {
-    pub(crate) fn read() -> Result<Self, SettingError> {
+    pub(crate) fn read(variables: &Variables<impl Host>) -> Result<Self, SettingError> {
         Ok(Self {
-            sns: SNS_ENDPOINT.parse()?,
-            topic_arn: APPOINTMENTS_TOPIC_ARN.text()?,
-            schedule: REPUBLISH_DELAYS_SECONDS.parse()?,
-            shards: PENDING_SHARDS_WRITTEN.parse()?,
+            sns: SNS_ENDPOINT.parse(variables)?,
+            topic_arn: APPOINTMENTS_TOPIC_ARN.text(variables)?,
+            schedule: REPUBLISH_DELAYS_SECONDS.parse(variables)?,
+            shards: PENDING_SHARDS_WRITTEN.parse(variables)?,
         })
     }
 }

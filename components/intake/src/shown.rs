@@ -1,4 +1,4 @@
-use appointment::{Appointment, HistoryEntry};
+use appointment::{Appointment, HistoryEntry, Slot, SlotStatus};
 use edge_component::{Language, Response, status_text};
 use http::header::CONTENT_LANGUAGE;
 use http::{HeaderValue, StatusCode};
@@ -26,6 +26,22 @@ impl<'a> Shown<'a> {
     pub(crate) fn with_history(self, history: &'a [HistoryEntry]) -> Self {
         Self { history: Some(history), ..self }
     }
+}
+
+/// A slot as a response shows it.
+#[derive(Serialize)]
+pub(crate) struct ShownSlot<'a> {
+    #[serde(flatten)]
+    pub(crate) slot: &'a Slot,
+    pub(crate) status: SlotStatus,
+}
+
+/// Which part of a list a response shows.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pagination {
+    pub(crate) limit: u32,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Whether a country has said its last word about an appointment, so following it any longer shows nothing new.

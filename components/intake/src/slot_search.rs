@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use appointment::{Country, FieldError, FieldErrorCode, Slot, Timestamp};
+use appointment::{Country, FieldError, FieldErrorCode, Slot, Timestamp, is_catalog_name};
 use backplane::{SlotPosition, SlotSearch};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,9 +19,6 @@ const DEFAULT_DAYS: u32 = 14;
 
 /// How far a search may reach.
 const MAX_DAYS: u32 = 62;
-
-/// The longest specialty, center or practitioner, in characters.
-const MAX_TEXT: usize = 80;
 
 /// One end of the time in which to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,14 +244,7 @@ fn set<T>(parameter: &mut Option<Option<T>>, value: Result<T, FieldErrorCode>) -
 /// one, may send form D.
 fn name_of(text: &str) -> Result<String, FieldErrorCode> {
     let name = ComposingNormalizerBorrowed::new_nfc().normalize(text);
-    if (1..=MAX_TEXT).contains(&name.chars().count())
-        && name.trim() == name
-        && !name.chars().any(|character| character == '#' || character.is_control())
-    {
-        Ok(name.into_owned())
-    } else {
-        Err(FieldErrorCode::InvalidFormat)
-    }
+    if is_catalog_name(&name) { Ok(name.into_owned()) } else { Err(FieldErrorCode::InvalidFormat) }
 }
 
 #[cfg(test)]
@@ -319,7 +309,7 @@ mod tests {
         assert_eq!(decomposed.in_table(now()), composed.in_table(now()));
         // The most characters are counted in form C, and the page of one search goes on in the other.
         assert_eq!(decomposed.filters, composed.filters);
-        let longest = "i%CC%81".repeat(MAX_TEXT);
+        let longest = "i%CC%81".repeat(80);
         assert!(Search::read(query(longest.as_str(), "a", "b").as_deref(), now()).is_ok());
     }
 

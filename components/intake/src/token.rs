@@ -7,6 +7,7 @@
 use std::time::SystemTime;
 
 use appointment::InsuredId;
+use edge_component::{Host, Variables};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
@@ -40,7 +41,7 @@ pub(crate) struct Claims {
 
 /// What a valid token says. `exp` and `iss` must be there and right, the audience too, and `nbf` and `iat` right where they are
 /// there.
-pub(crate) async fn verify(token: &str, context: &mut RequestContext) -> Result<Claims, RequestError> {
+pub(crate) async fn verify<H: Host>(token: &str, context: &mut RequestContext<H>) -> Result<Claims, RequestError> {
     if !has_form(token) {
         return Err(malformed());
     }
@@ -48,15 +49,15 @@ pub(crate) async fn verify(token: &str, context: &mut RequestContext) -> Result<
         ErrorKind::Json(_) if names_no_algorithm_of_ours(token) => no_such_key(),
         _ => malformed(),
     })?;
-    check_header(&header)?;
-    let validation = validation(header.alg)?;
-    let audience = JWT_AUDIENCE.required_text()?;
+    check_header(&header, &context.variables)?;
+    let validation = validation(header.alg, &context.variables)?;
+    let audience = JWT_AUDIENCE.required_text(&context.variables)?;
     let keys = issuer::keys(header.alg, header.kid.as_deref(), context).await?;
     signatures::install();
     let mut refusal = no_such_key();
     for IssuerKey { key, damaged } in keys.into_iter().take(MAX_TRIES) {
         match decode::<Map<String, Value>>(token, &key, &validation) {
-            Ok(data) => return claims(&data.claims, &audience, context.arrived),
+            Ok(data) => return claims(&data.claims, &audience, context.arrived, &context.variables),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => refusal = unauthenticated("the signature is wrong"),
                 ErrorKind::InvalidEcdsaKey | ErrorKind::InvalidEddsaKey | ErrorKind::InvalidRsaKey(_) => {
@@ -96,8 +97,8 @@ fn names_no_algorithm_of_ours(token: &str) -> bool {
 }
 
 /// Refuses what is no access token (RFC 8725, section 3.11), and what asks for an extension: none is known here.
-fn check_header(header: &Header) -> Result<(), RequestError> {
-    let wanted = JWT_TYPE.text()?;
+fn check_header(header: &Header, variables: &Variables<impl Host>) -> Result<(), RequestError> {
+    let wanted = JWT_TYPE.text(variables)?;
     let found = header.typ.as_deref().unwrap_or_default();
     let found = found.strip_prefix("application/").unwrap_or(found);
     let is = |name: &str| found.eq_ignore_ascii_case(name);
@@ -112,14 +113,14 @@ fn check_header(header: &Header) -> Result<(), RequestError> {
 }
 
 /// What the library checks of the claims.
-fn validation(algorithm: Algorithm) -> Result<Validation, RequestError> {
+fn validation(algorithm: Algorithm, variables: &Variables<impl Host>) -> Result<Validation, RequestError> {
     let mut validation = Validation::new(algorithm);
     validation.leeway = CLOCK_SKEW_SECONDS;
     validation.validate_nbf = true;
     // `is_for` does.
     validation.validate_aud = false;
     validation.set_required_spec_claims(&["exp", "iss"]);
-    validation.set_issuer(&[JWT_ISSUER.required_text()?]);
+    validation.set_issuer(&[JWT_ISSUER.required_text(variables)?]);
     Ok(validation)
 }
 
@@ -136,7 +137,12 @@ fn refused(kind: &ErrorKind) -> RequestError {
 }
 
 /// Checks of a token whose signature is right what the library does not, and takes from it what matters here.
-fn claims(claims: &Map<String, Value>, audience: &str, now: SystemTime) -> Result<Claims, RequestError> {
+fn claims(
+    claims: &Map<String, Value>,
+    audience: &str,
+    now: SystemTime,
+    variables: &Variables<impl Host>,
+) -> Result<Claims, RequestError> {
     if !is_for(claims, audience) {
         return Err(unauthenticated("the token is for another audience"));
     }
@@ -147,7 +153,7 @@ fn claims(claims: &Map<String, Value>, audience: &str, now: SystemTime) -> Resul
     }
     let number = |name: &str| claims.get(name).and_then(Value::as_f64);
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let (skew, longest) = (CLOCK_SKEW_SECONDS as f64, f64::from(JWT_MAX_LIFETIME_SECONDS.parse::<u32>()?));
+    let (skew, longest) = (CLOCK_SKEW_SECONDS as f64, f64::from(JWT_MAX_LIFETIME_SECONDS.parse::<u32>(variables)?));
     if number("iat").is_some_and(|issued| issued > now + skew) {
         return Err(unauthenticated("the token is not valid yet"));
     }
@@ -155,8 +161,8 @@ fn claims(claims: &Map<String, Value>, audience: &str, now: SystemTime) -> Resul
     if number("exp").is_none_or(|expires| expires - issued > longest + skew) {
         return Err(unauthenticated("the token is valid for too long"));
     }
-    let insured_id = text(&JWT_INSURED_ID_CLAIM.required_text()?).and_then(|text| text.parse().ok());
-    let staff_claim = JWT_STAFF_CLAIM.required_text()?;
+    let insured_id = text(&JWT_INSURED_ID_CLAIM.required_text(variables)?).and_then(|text| text.parse().ok());
+    let staff_claim = JWT_STAFF_CLAIM.required_text(variables)?;
     let staff = match staff_claim.strip_prefix('/') {
         Some(path) => path.split('/').try_fold(None, |found: Option<&Value>, name| {
             found.map_or_else(|| claims.get(name), |value| value.get(name)).map(Some)

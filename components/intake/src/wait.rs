@@ -6,13 +6,12 @@
 use std::time::{Duration, SystemTime};
 
 use appointment::{Appointment, AppointmentId, InsuredId};
-use aws_http::wasi::WasiTransport;
-use aws_http::{CallLog, Transport};
+use aws_http::Transport as _;
 use backplane::AppointmentsTable;
-use edge_component::{RequestEntropy, SettingError};
+use edge_component::{Host, KeyValueStore, SettingError, Variables};
 use http::HeaderMap;
-use spin_sdk::key_value::Store;
 
+use crate::context::RequestContext;
 use crate::parameters::preferred_wait;
 use crate::settings::WAIT_LIMIT_SECONDS;
 use crate::shown::is_final;
@@ -34,16 +33,16 @@ pub(crate) struct Wait {
 }
 
 /// A place among those that wait. Dropping it makes it free.
-struct Place {
-    store: Store,
+struct Place<S: KeyValueStore> {
+    store: S,
     key: String,
 }
 
 impl Wait {
     /// How long this request is to wait, `None` where it does not ask for that or this host does not allow it.
-    pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Self>, SettingError> {
+    pub(crate) fn wanted(headers: &HeaderMap, variables: &Variables<impl Host>) -> Result<Option<Self>, SettingError> {
         let Some(seconds) = preferred_wait(headers) else { return Ok(None) };
-        let seconds = seconds.min(MAX_SECONDS).min(WAIT_LIMIT_SECONDS.parse::<u32>()?);
+        let seconds = seconds.min(MAX_SECONDS).min(WAIT_LIMIT_SECONDS.parse::<u32>(variables)?);
         Ok((seconds > 0).then_some(Self { seconds }))
     }
 
@@ -51,22 +50,21 @@ impl Wait {
     /// are taken. `known` says that it may be final already, so it is read before the first pause.
     ///
     /// A read that fails is made again after the next pause: the client is told what is known in any case.
-    pub(crate) async fn follow(
+    pub(crate) async fn follow<H: Host>(
         self,
-        table: &AppointmentsTable<'_, WasiTransport>,
+        table: &AppointmentsTable<'_, H::Transport>,
         insured_id: InsuredId,
         appointment_id: AppointmentId,
         known: bool,
-        entropy: &RequestEntropy,
-        calls: &CallLog,
+        context: &RequestContext<H>,
     ) -> Option<Option<Appointment>> {
-        let _place = Place::take(self, entropy)?;
+        let _place = Place::take(self, context)?;
         let mut last = None;
         for read in 0..READS {
             let pause = if known { read.checked_sub(1) } else { Some(read) };
             if let Some(step) = pause {
-                calls.settle();
-                WasiTransport.sleep(self.pause(step)).await;
+                context.calls.settle();
+                context.host.transport().sleep(self.pause(step)).await;
             }
             if let Ok(Some(kept)) = table.get(&insured_id, appointment_id).await {
                 let done = is_final(&kept.appointment);
@@ -85,14 +83,14 @@ impl Wait {
     }
 }
 
-impl Place {
+impl<S: KeyValueStore> Place<S> {
     /// Takes a place, `None` where it is taken or the store does not answer. What a dead instance held is free after its time.
     ///
     /// The store knows no transaction: two requests that ask for the same place in the same instant may both get it, which
     /// makes the bound a soft one.
-    fn take(wait: Wait, entropy: &RequestEntropy) -> Option<Self> {
-        let store = Store::open_default().ok()?;
-        let key = format!("wait/{}", entropy.byte() % PLACES);
+    fn take<H: Host<Store = S>>(wait: Wait, context: &RequestContext<H>) -> Option<Self> {
+        let store = context.host.open_store().ok()?;
+        let key = format!("wait/{}", context.entropy.byte() % PLACES);
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let taken_until = store.get(&key).ok()?.and_then(|until| Some(u64::from_be_bytes(until.try_into().ok()?)));
         if taken_until.is_some_and(|until| until > now) {
@@ -105,7 +103,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl<S: KeyValueStore> Drop for Place<S> {
     fn drop(&mut self) {
         // If this fails, the place is free when its time is over.
         let _ = self.store.delete(&self.key);

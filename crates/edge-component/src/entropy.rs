@@ -1,5 +1,7 @@
 use appointment::{AppointmentId, Timestamp, TraceContext};
 
+use crate::Host;
+
 /// The random bytes of one request, drawn in one host call.
 #[derive(Debug)]
 pub struct RequestEntropy([u8; 34]);
@@ -7,12 +9,9 @@ pub struct RequestEntropy([u8; 34]);
 impl RequestEntropy {
     /// Draws from the host's cryptographically secure generator.
     #[must_use]
-    pub fn draw() -> Self {
+    pub fn draw(host: impl Host) -> Self {
         let mut bytes = [0; 34];
-        // The host answers exactly as many bytes as it is asked for (wasi:random/random).
-        for (byte, random) in bytes.iter_mut().zip(wasi::random::random::get_random_bytes(34)) {
-            *byte = random;
-        }
+        host.fill_random(&mut bytes);
         Self(bytes)
     }
 

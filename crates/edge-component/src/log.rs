@@ -1,13 +1,10 @@
-use std::mem;
 use std::time::{Duration, SystemTime};
 
 use appointment::{Timestamp, TraceContext};
 use aws_http::CallLog;
 use serde::Serialize;
-use wasi::cli::stdout::get_stdout;
 
-/// How much one call writes (`wasi:io/streams`, `blocking-write-and-flush`). Lines are shorter.
-const WRITE_LIMIT: usize = 4096;
+use crate::Host;
 
 /// How much attention a log line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,16 +133,10 @@ impl LogLine {
         self.with("spans", told)
     }
 
-    /// Writes the line. Without a standard output there is nobody to tell, so an error is ignored.
-    pub fn write(mut self) {
+    /// Writes the line.
+    pub fn write(mut self, host: impl Host) {
         self.text.push_str("}\n");
-        // Past the standard library, which asks more of the host; and the stream is left to the host.
-        let output = mem::ManuallyDrop::new(get_stdout());
-        for piece in self.text.as_bytes().chunks(WRITE_LIMIT) {
-            if output.blocking_write_and_flush(piece).is_err() {
-                break;
-            }
-        }
+        host.log(&self.text);
     }
 }
 

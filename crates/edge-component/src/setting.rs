@@ -1,14 +1,34 @@
+use std::cell::OnceCell;
 use std::str::FromStr;
-use std::sync::OnceLock;
 
-use spin_sdk::variables;
+use crate::Host;
 
 /// The variable with the document: most settings of a component, one per line (`name=value`), because each variable costs a call
 /// of the host. `spin.toml` makes it from the application's variables, by whose names the lines go.
 const DOCUMENT: &str = "settings";
 
-/// The document of this instance, which serves one request.
-static READ: OnceLock<Result<String, SettingError>> = OnceLock::new();
+/// The variables of the component, as one request reads them: the document once, and only if it is asked for.
+#[derive(Debug)]
+pub struct Variables<H> {
+    host: H,
+    document: OnceCell<Result<String, SettingError>>,
+}
+
+impl<H: Host> Variables<H> {
+    /// Those of a host, none of which is read yet.
+    pub const fn of(host: H) -> Self {
+        Self { host, document: OnceCell::new() }
+    }
+
+    fn document(&self, lines: &[&'static str]) -> Result<&str, SettingError> {
+        let read = || self.read(DOCUMENT).and_then(|document| checked(document, lines));
+        self.document.get_or_init(read).as_deref().map_err(Clone::clone)
+    }
+
+    fn read(&self, name: &'static str) -> Result<String, SettingError> {
+        self.host.variable(name).map_err(|reason| SettingError::Unreadable { name, reason: reason.to_owned() })
+    }
+}
 
 /// A setting of the component, by the name of the application's variable that sets it.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +102,9 @@ impl Setting {
     /// # Errors
     ///
     /// [`SettingError::Unreadable`] and [`SettingError::Broken`].
-    pub fn text(self) -> Result<String, SettingError> {
-        let Some(lines) = self.lines else { return read(self.name) };
-        let document = READ.get_or_init(|| read(DOCUMENT).and_then(|document| checked(document, lines)));
-        let values = document.as_ref().map_err(Clone::clone)?.split('\n');
+    pub fn text(self, variables: &Variables<impl Host>) -> Result<String, SettingError> {
+        let Some(lines) = self.lines else { return variables.read(self.name) };
+        let values = variables.document(lines)?.split('\n');
         let value = values.filter_map(|line| line.split_once('=')).find(|(name, _)| *name == self.name);
         // `checked` has seen each of them.
         Ok(value.map(|(_, value)| value.to_owned()).unwrap_or_default())
@@ -96,8 +115,8 @@ impl Setting {
     /// # Errors
     ///
     /// As [`Self::text`].
-    pub fn optional_text(self) -> Result<Option<String>, SettingError> {
-        self.text().map(|text| if text.is_empty() { None } else { Some(text) })
+    pub fn optional_text(self, variables: &Variables<impl Host>) -> Result<Option<String>, SettingError> {
+        self.text(variables).map(|text| if text.is_empty() { None } else { Some(text) })
     }
 
     /// The setting's text, which must not be empty.
@@ -105,8 +124,8 @@ impl Setting {
     /// # Errors
     ///
     /// See [`SettingError`].
-    pub fn required_text(self) -> Result<String, SettingError> {
-        self.optional_text()?.ok_or_else(|| self.invalid("it is empty"))
+    pub fn required_text(self, variables: &Variables<impl Host>) -> Result<String, SettingError> {
+        self.optional_text(variables)?.ok_or_else(|| self.invalid("it is empty"))
     }
 
     /// The error that the setting does not have its form. The reason must not repeat a secret value.
@@ -120,21 +139,12 @@ impl Setting {
     /// # Errors
     ///
     /// See [`SettingError`]. The error of parsing must not repeat a secret value.
-    pub fn parse<T: FromStr<Err: std::fmt::Display>>(self) -> Result<T, SettingError> {
-        self.text()?.parse().map_err(|error: T::Err| self.invalid(&error.to_string()))
+    pub fn parse<T: FromStr<Err: std::fmt::Display>>(
+        self,
+        variables: &Variables<impl Host>,
+    ) -> Result<T, SettingError> {
+        self.text(variables)?.parse().map_err(|error: T::Err| self.invalid(&error.to_string()))
     }
-}
-
-fn read(name: &'static str) -> Result<String, SettingError> {
-    variables::get(name).map_err(|error| {
-        let reason = match error {
-            variables::Error::InvalidName(_) => "the name is invalid",
-            variables::Error::Undefined(_) => "it is not defined",
-            variables::Error::Provider(_) => "its provider failed",
-            variables::Error::Other(_) => "the host failed",
-        };
-        SettingError::Unreadable { name, reason: reason.to_owned() }
-    })
 }
 
 /// Refuses a document that does not have exactly these lines in this order: a value with a line break could otherwise cut itself

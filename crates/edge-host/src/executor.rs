@@ -2,29 +2,27 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use wasmtime::PoolConcurrencyLimitError;
-use wasmtime_wasi::I32Exit;
-use wasmtime_wasi_http::WasiBody;
 
+use crate::answer::Answer;
 use crate::application::Application;
-use crate::linked::{GuestResponse, LinkedComponent, Message, MessageAction, MessageError};
+use crate::host_response::{ResponseBody, buffered, no_response};
+use crate::instance_error::{InstanceError, MessageFailure, Refusal};
+use crate::linked::{LinkedComponent, Message, MessageAction, MessageError};
 use crate::logs::{Level, host_message};
 use crate::outbound::ConnectionPool;
 use crate::routes::prepare_call;
@@ -41,22 +39,6 @@ struct Inner {
     application: Arc<Application>,
     connections: Arc<ConnectionPool>,
     tasks: TaskTracker,
-}
-
-pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, wasmtime_wasi_http::Error>;
-
-/// Why a message has no action: it is to be handled again.
-#[derive(Debug, thiserror::Error)]
-pub enum MessageFailure {
-    /// The application has no such component.
-    #[error("the application has no component `{0}`")]
-    NoComponent(String),
-    /// The component answered with an error.
-    #[error("{0}")]
-    Handler(String),
-    /// The instance ended without a response, or never began.
-    #[error(transparent)]
-    Instance(InstanceError),
 }
 
 impl Executor {
@@ -302,203 +284,6 @@ impl Executor {
     fn note(&self, level: Level, message: &str, fields: Value) {
         host_message(&self.application().log, level, message, fields);
     }
-}
-
-/// Why a request gets no instance.
-enum Refusal {
-    NoRoute,
-    NoHost,
-    Overloaded,
-}
-
-impl Refusal {
-    fn response(&self) -> Response<ResponseBody> {
-        match self {
-            Self::NoRoute => problem(StatusCode::NOT_FOUND, "no component has a route for this path"),
-            Self::NoHost => problem(StatusCode::BAD_REQUEST, "the request has no valid Host header"),
-            Self::Overloaded => overloaded(),
-        }
-    }
-}
-
-/// Why an instance gave no complete response.
-#[derive(Debug, thiserror::Error)]
-pub enum InstanceError {
-    /// The guest returned without setting a response.
-    #[error("it returned without a response")]
-    NoResponse,
-    /// All instances are in use.
-    #[error("the process has no instance left")]
-    NoInstance,
-    /// The guest trapped or exited.
-    #[error("{0}")]
-    Ended(String),
-    /// The time that it had is over.
-    #[error("it took longer than {}", humantime::format_duration(*.0))]
-    Timeout(Duration),
-}
-
-impl InstanceError {
-    /// The cause of a guest's end, without a backtrace: components are stripped, so it would show nothing.
-    fn of(error: &wasmtime::Error) -> Self {
-        match error.downcast_ref::<I32Exit>() {
-            Some(I32Exit(status)) => Self::Ended(format!("it exited with status {status}")),
-            None if error.is::<PoolConcurrencyLimitError>() => Self::NoInstance,
-            None => Self::Ended(error.root_cause().to_string()),
-        }
-    }
-
-    fn level(&self) -> Level {
-        match self {
-            Self::NoInstance => Level::Warn,
-            Self::NoResponse | Self::Ended(_) | Self::Timeout(_) => Level::Error,
-        }
-    }
-
-    fn response(&self) -> Response<ResponseBody> {
-        match self {
-            Self::NoInstance => overloaded(),
-            Self::Timeout(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the component took too long"),
-            Self::NoResponse | Self::Ended(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the component failed"),
-        }
-    }
-}
-
-/// The way of a response from the guest to the client.
-struct Answer {
-    state: Mutex<AnswerState>,
-    /// Set when the guest ended before its response's body did.
-    cut_off: Arc<AtomicBool>,
-}
-
-enum AnswerState {
-    Awaited(oneshot::Sender<Response<ResponseBody>>),
-    Set(oneshot::Sender<Response<ResponseBody>>, GuestResponse),
-    Sent,
-}
-
-impl Answer {
-    fn new(sender: oneshot::Sender<Response<ResponseBody>>) -> Self {
-        Self { state: Mutex::new(AnswerState::Awaited(sender)), cut_off: Arc::default() }
-    }
-
-    /// Changes the state by a function of it. The lock is held for no longer than that.
-    fn advance(&self, step: impl FnOnce(AnswerState) -> AnswerState) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *state, AnswerState::Sent);
-        *state = step(before);
-    }
-
-    /// Takes the guest's response. The interface lets a guest set one only once.
-    fn set(&self, response: GuestResponse) {
-        self.advance(|state| match state {
-            AnswerState::Awaited(sender) => AnswerState::Set(sender, response),
-            other => other,
-        });
-    }
-
-    /// Sends the guest's response, where there is one that is not sent yet.
-    fn send(&self) {
-        self.advance(|state| match state {
-            AnswerState::Set(sender, response) => {
-                let response = match response {
-                    Ok(response) => {
-                        response.map(|body| GuestBody { body, cut_off: self.cut_off.clone() }.boxed_unsync())
-                    }
-                    Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the component answered with an error"),
-                };
-                // The client may be gone.
-                let _ = sender.send(response);
-                AnswerState::Sent
-            }
-            other => other,
-        });
-    }
-
-    /// Sends the host's own response, where the guest's is not sent yet.
-    fn fail(&self, response: Response<ResponseBody>) {
-        self.advance(|state| {
-            if let AnswerState::Awaited(sender) | AnswerState::Set(sender, _) = state {
-                let _ = sender.send(response);
-            }
-            AnswerState::Sent
-        });
-    }
-
-    fn is_set(&self) -> bool {
-        !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), AnswerState::Awaited(_))
-    }
-
-    /// Marks the response's body as incomplete. To be called while the instance is still there: with it goes the body's
-    /// other end, which by itself looks like a proper end.
-    fn cut_off(&self) {
-        self.cut_off.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A response's body as the guest writes it.
-struct GuestBody {
-    body: WasiBody,
-    cut_off: Arc<AtomicBool>,
-}
-
-impl Body for GuestBody {
-    type Data = Bytes;
-    type Error = wasmtime_wasi_http::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(None) if self.cut_off.load(Ordering::Relaxed) => {
-                Poll::Ready(Some(Err(wasmtime_wasi_http::Error::HttpResponseIncomplete)))
-            }
-            other => other,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The whole of a response, or that the component failed half-way through it.
-async fn buffered(response: Response<ResponseBody>) -> Response<Bytes> {
-    let (head, body) = response.into_parts();
-    match body.collect().await {
-        Ok(body) => Response::from_parts(head, body.to_bytes()),
-        Err(_) => {
-            let (head, body) = problem(StatusCode::INTERNAL_SERVER_ERROR, "the component failed").into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            Response::from_parts(head, body)
-        }
-    }
-}
-
-fn no_response() -> Response<ResponseBody> {
-    problem(StatusCode::INTERNAL_SERVER_ERROR, "the component gave no response")
-}
-
-/// The host's own answer, as RFC 9457 has it. It tells nothing of the inside.
-fn problem(status: StatusCode, detail: &str) -> Response<ResponseBody> {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    let body = Full::new(Bytes::from(problem.to_string())).map_err(|never| match never {}).boxed_unsync();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
-}
-
-fn overloaded() -> Response<ResponseBody> {
-    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
 }
 
 /// The trace that a request belongs to, from its `traceparent` (W3C Trace Context, section 3.2).

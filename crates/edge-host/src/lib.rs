@@ -24,7 +24,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`manifest`](Manifest) | the manifest's shape, and the refusal of what is not implemented |
+//! | [`manifest`](Manifest), `manifest_keys` | the manifest's shape, and the refusal of what is not implemented |
 //! | `variables`, `variable_name` | Spin variables and templates |
 //! | `outbound_hosts` | which hosts a component may call |
 //! | `routes` | which component serves a path |
@@ -36,12 +36,14 @@
 //! | `key_value` | Spin's key-value store, in memory |
 //! | [`builder`](EdgeHostBuilder) | how an application is set up |
 //! | [`application`](Application) | an application that is loaded |
-//! | [`executor`](Executor) | one instance a request or a message |
+//! | [`executor`](Executor) | one instance per request or message |
+//! | `answer`, `host_response`, [`instance_error`](InstanceError) | a component's response on its way to the client, and what the host answers without one |
 //! | `inbound`, [`server`](RunningHost) | connections of clients, worker threads |
 //! | `outbound` | requests of components over pooled connections |
 //! | `logs` | lines of components and of the host |
 //! | `export` | what lines tell of time, to an OpenTelemetry collector |
 
+mod answer;
 mod application;
 mod builder;
 mod code;
@@ -55,11 +57,14 @@ mod executor;
 mod export;
 mod guest;
 mod host_calls;
+mod host_response;
 mod inbound;
+mod instance_error;
 mod key_value;
 mod linked;
 mod logs;
 mod manifest;
+mod manifest_keys;
 mod outbound;
 mod outbound_hosts;
 mod permissions;
@@ -75,9 +80,10 @@ pub use crate::code::CodeOrigin;
 pub use crate::compile::compile_ahead;
 pub use crate::engine::WasmEngine;
 pub use crate::error::{Error, ManifestError, Trigger};
-pub use crate::executor::{Executor, InstanceError, MessageFailure};
+pub use crate::executor::Executor;
 pub use crate::export::SpanExport;
 pub use crate::host_calls::HostCalls;
+pub use crate::instance_error::{InstanceError, MessageFailure};
 pub use crate::linked::{Message, MessageAction, MessageAttribute, MessageAttributeValue};
 pub use crate::logs::{Level, LogLine, LogSink, Origin, console, host_message};
 pub use crate::manifest::Manifest;

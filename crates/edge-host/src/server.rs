@@ -21,7 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::application::{Application, LoadedComponent};
 use crate::error::Error;
-use crate::executor::{Executor, ResponseBody};
+use crate::executor::Executor;
+use crate::host_response::ResponseBody;
 use crate::inbound::LingeringBody;
 
 /// How long requests in flight may take to finish after the host was told to stop.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use appointment::{ScheduleId, Timestamp, UtcOffset};
+use appointment::{ScheduleId, Timestamp, UtcOffset, is_catalog_name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization as _;
@@ -13,9 +13,6 @@ use crate::local_time::{InvalidTime, Zone};
 /// The fields of a line: of an object of NDJSON, or the columns of CSV.
 pub(crate) const FIELDS: [&str; 9] =
     ["scheduleId", "specialty", "center", "practitioner", "start", "end", "durationMinutes", "timeZone", "state"];
-
-/// The most characters of a specialty, a center or a practitioner's name.
-const MAX_NAME_CHARS: usize = 80;
 
 /// The most characters of an unknown field's name that a report shows.
 const MAX_SHOWN_CHARS: usize = 64;
@@ -256,10 +253,8 @@ fn integer(value: &Value) -> Option<u64> {
     }
 }
 
-/// A name as people read it, trimmed, in normalisation form C. `#` separates the parts of the projection's keys.
+/// A name as people read it, trimmed, in normalisation form C.
 fn read_name(text: &str) -> Option<String> {
     let name: String = text.trim().nfc().collect();
-    let characters = name.chars().count();
-    let allowed = |character: char| !character.is_control() && character != '#';
-    ((1..=MAX_NAME_CHARS).contains(&characters) && name.chars().all(allowed)).then_some(name)
+    is_catalog_name(&name).then_some(name)
 }

@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::provision::Api;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How bookings reach intake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum EntryPoint {
     /// API Gateway, and the function behind it.

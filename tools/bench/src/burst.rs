@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use local_stack::LocalStack;
 use operator::aws::Aws;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 16;
 /// How long the last booking may take to be completed after it was accepted.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Burst {
     pub(crate) bookings: u32,
     /// From the first request until all were accepted.
@@ -37,7 +37,7 @@ pub(crate) struct Burst {
     pub(crate) delivered: Deliveries,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Published {
     /// By intake or the republisher, to the topic.
     pub(crate) commands: u64,

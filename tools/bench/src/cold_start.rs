@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use edge_host::{EdgeHost, Manifest, WasmEngine};
 use local_stack::progress::Progress;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::measure::micros;
 use crate::programs::Programs;
@@ -14,13 +14,13 @@ use crate::programs::Programs;
 /// Not measured: the first instances fault the pool's pages in.
 const WARM_UP: usize = 500;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ColdStart {
     pub(crate) components: Vec<Component>,
     pub(crate) instantiations: usize,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Component {
     pub(crate) name: String,
     pub(crate) wasm_bytes: u64,

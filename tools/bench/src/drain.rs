@@ -32,11 +32,9 @@ pub(crate) const FULL: usize = 60_000;
 pub(crate) const QUICK: usize = 600;
 
 /// What was drained, and how.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Drain {
     pub(crate) rows: usize,
-    /// Why nothing was measured.
-    pub(crate) left_out: Option<String>,
     pub(crate) calls: u32,
     /// What the topic took.
     pub(crate) publications: u64,
@@ -60,30 +58,15 @@ struct Report {
 }
 
 pub(crate) async fn measure(programs: &Programs, rows: usize, progress: &Progress) -> Result<Drain> {
-    let step = progress.step("due commands");
-    let mut drain = Drain {
-        rows,
-        left_out: npm::missing().map(str::to_owned),
-        calls: 0,
-        publications: 0,
-        seconds: 0.0,
-        cpu_us_per_row: 0.0,
-        store_cpu_us_per_row: 0.0,
-    };
-    if drain.left_out.is_some() {
-        step.done("left out");
-        return Ok(drain);
-    }
+    let step = progress.noisy_step("due commands");
     let dynalite = npm::install(programs, &programs.root.join("tools/bench/dynalite"), "dynalite")?;
     let folder = programs.scratch.join("drain");
     // What the run before drained is due no more.
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
-    let table = Backplane::load(&programs.root)?.table;
-    let store = Store::start(programs, &dynalite, folder, table.name.clone(), table.definition()).await?;
-    progress.note(&format!("loading {rows} due commands"));
-    store.load((0..rows).map(due_item)).await?;
+    let definition = Backplane::load(&programs.root)?.table.definition();
+    let store = Store::open(programs, &dynalite, folder, definition, (0..rows).map(due_item), progress).await?;
 
     let stand_in = StandIn::start(programs).await?;
     stand_in.set(Rules { delay_ms: 0, verify_every: 64, unsigned: false }).await?;
@@ -98,7 +81,7 @@ pub(crate) async fn measure(programs: &Programs, rows: usize, progress: &Progres
     let cpu = || anyhow::Ok((cpu_time(std::process::id())?, cpu_time(store.process_id())?));
     let (own, stores) = cpu()?;
     let began = Instant::now();
-    let mut published = 0;
+    let (mut published, mut calls) = (0, 0);
     while published < rows {
         ensure!(began.elapsed() < PATIENCE, "{published} of {rows} due commands after {} s", PATIENCE.as_secs());
         let request = Request::post("http://confirmation.spin.internal/internal/republish")
@@ -108,16 +91,20 @@ pub(crate) async fn measure(programs: &Programs, rows: usize, progress: &Progres
         let response = response.context("the application has no confirmation")?;
         ensure!(response.status() == StatusCode::OK, "the republisher answered {}", response.status());
         published += serde_json::from_slice::<Report>(response.body())?.published as usize;
-        drain.calls += 1;
+        calls += 1;
     }
     let elapsed = began.elapsed();
     let (own_then, stores_then) = cpu()?;
     let seen = stand_in.seen().await?;
     seen.require_no_refusal()?;
-    drain.seconds = elapsed.as_secs_f64();
-    drain.publications = seen.calls("Publish");
-    drain.cpu_us_per_row = micros(own_then.saturating_sub(own)) / rows as f64;
-    drain.store_cpu_us_per_row = micros(stores_then.saturating_sub(stores)) / rows as f64;
+    let drain = Drain {
+        rows,
+        calls,
+        publications: seen.calls("Publish"),
+        seconds: elapsed.as_secs_f64(),
+        cpu_us_per_row: micros(own_then.saturating_sub(own)) / rows as f64,
+        store_cpu_us_per_row: micros(stores_then.saturating_sub(stores)) / rows as f64,
+    };
     step.done(&format!("{:.0} per second", drain.rows_per_second()));
     Ok(drain)
 }

@@ -10,7 +10,7 @@ use local_stack::Services;
 use local_stack::archive::{self, Entry};
 use local_stack::provision::lambda_trust_policy;
 use operator::aws::Aws;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::measure::Spread;
@@ -19,7 +19,7 @@ use crate::measure::Spread;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the emulator's hops take alone, one message after another.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Emulator {
     /// SNS's `Publish` until SQS delivers to a receiver that waits.
     pub(crate) topic_to_queue_ms: Spread,

@@ -2,17 +2,18 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use local_stack::LocalStack;
 use local_stack::progress::Progress;
 use operator::backplane::{Backplane, CatalogueKind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::booking::{EntryPoint, book};
 use crate::burst::{self, Burst};
 use crate::emulator_hops::{self, Emulator};
+use crate::measure::{cpu_time, cpu_time_of_all};
 use crate::programs::Programs;
 use crate::stack_log::{Logged, Steps};
 
@@ -39,7 +40,7 @@ impl Plan {
 }
 
 /// Milliseconds of a hop.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Hop {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -55,17 +56,46 @@ impl Hop {
     }
 }
 
+/// How many processors were in use, on average.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Processors {
+    /// Of the emulator: one Python process, of whose threads one runs at a time.
+    pub(crate) emulator: f64,
+    /// Of everything that ran on the machine.
+    pub(crate) all: f64,
+}
+
+/// CPU times to compare later ones with.
+struct CpuTimes {
+    at: Instant,
+    emulator: Duration,
+    all: Duration,
+}
+
+impl CpuTimes {
+    fn now(stack: &LocalStack) -> Result<Self> {
+        let emulator = cpu_time(stack.services().emulator_process_id())?;
+        Ok(Self { at: Instant::now(), emulator, all: cpu_time_of_all()? })
+    }
+
+    fn until(&self, later: &Self) -> Processors {
+        let seconds = (later.at - self.at).as_secs_f64();
+        let processors = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64() / seconds;
+        Processors { emulator: processors(self.emulator, later.emulator), all: processors(self.all, later.all) }
+    }
+}
+
 /// Milliseconds of a hop between the `202` and `completed`, and its part of them.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Share {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     #[serde(flatten)]
     pub(crate) hop: Hop,
     /// The sum of the hop over all bookings against the sum of the whole time.
     pub(crate) share: f64,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) entry_point: EntryPoint,
     pub(crate) bookings_per_second: u32,
@@ -73,6 +103,8 @@ pub(crate) struct Row {
     pub(crate) bookings: usize,
     /// Those that were answered 503: the emulator took longer than intake waits.
     pub(crate) refused: usize,
+    /// Processors in use while they were sent.
+    pub(crate) processors: Processors,
     /// From the request to its `202`.
     pub(crate) accepted: Hop,
     /// What of that intake took, its calls to DynamoDB and SNS included.
@@ -85,7 +117,7 @@ pub(crate) struct Row {
     pub(crate) hops: Vec<Share>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EndToEnd {
     pub(crate) rows: Vec<Row>,
     /// Rates that the stack could not hold, and how that showed; higher ones are not tried.
@@ -156,7 +188,7 @@ pub(crate) async fn bookings(
     first_slot: u64,
     patience: Duration,
 ) -> Result<Row> {
-    let began = Instant::now();
+    let (began, cpu_before) = (Instant::now(), CpuTimes::now(stack)?);
     let target = entry_point.target(stack);
     let mut tasks = JoinSet::new();
     for number in 0..count {
@@ -171,6 +203,7 @@ pub(crate) async fn bookings(
             None => refused += 1,
         }
     }
+    let processors = cpu_before.until(&CpuTimes::now(stack)?);
     let given_up = Instant::now() + patience;
     let (steps, intake) = loop {
         let logged = Logged::read(&stack.services().logs())?;
@@ -179,13 +212,26 @@ pub(crate) async fn bookings(
         if let Some(both) = steps.zip(intake) {
             break both;
         }
-        ensure!(Instant::now() < given_up, "a booking was not completed in {} s", patience.as_secs());
+        if Instant::now() > given_up {
+            let [by_intake, decided, completed] = logged.progress(&booked);
+            bail!(
+                "{} s after the last of {} bookings was accepted, the logs have {by_intake} of them from intake, {decided} that a worker decided and {completed} that were completed; {refused} more were answered 503. While they were sent the emulator used {:.2} processors, and everything {:.2}",
+                patience.as_secs(),
+                booked.len(),
+                processors.emulator,
+                processors.all,
+            );
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     let whole: Vec<f64> = steps.iter().map(|steps| between(steps.accepted, steps.completed)).collect();
-    let hop = |name, from: fn(&Steps) -> SystemTime, to: fn(&Steps) -> SystemTime| -> Result<Share> {
+    let hop = |name: &str, from: fn(&Steps) -> SystemTime, to: fn(&Steps) -> SystemTime| -> Result<Share> {
         let each: Vec<f64> = steps.iter().map(|steps| between(from(steps), to(steps))).collect();
-        Ok(Share { name, share: each.iter().sum::<f64>() / whole.iter().sum::<f64>(), hop: Hop::of(each)? })
+        Ok(Share {
+            name: name.to_owned(),
+            share: each.iter().sum::<f64>() / whole.iter().sum::<f64>(),
+            hop: Hop::of(each)?,
+        })
     };
     let hops = vec![
         hop("SNS, SQS, mapping", |steps| steps.accepted, |steps| steps.received)?,
@@ -198,6 +244,7 @@ pub(crate) async fn bookings(
         bookings_per_second: rate,
         bookings: booked.len(),
         refused,
+        processors,
         accepted: Hop::of(booked.iter().map(|one| between(one.sent, one.accepted)).collect())?,
         intake: Hop::of(intake)?,
         whole: Hop::of(whole)?,

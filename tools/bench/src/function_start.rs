@@ -20,7 +20,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::process::on_path;
 use local_stack::progress::Progress;
 use operator::backplane::Backplane;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
@@ -55,7 +55,7 @@ impl Plan {
 }
 
 /// What is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
     /// The package of `appointment`: the Lambda host with intake.
@@ -73,7 +73,7 @@ impl Subject {
     }
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) subject: Subject,
     /// From the process's start until the runtime API has the response to its first booking.
@@ -83,7 +83,7 @@ pub(crate) struct Row {
     pub(crate) address_space_gb: Spread,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct FunctionStart {
     pub(crate) starts: usize,
     pub(crate) package_bytes: u64,

@@ -2,20 +2,22 @@
 //!
 //! The store is `dynalite`, which keeps its items in LevelDB by their keys, walks a partition as DynamoDB does, and tells
 //! the capacity of each operation by DynamoDB's rules. The operations are the components' own: `backplane`, natively.
-//! A million items take minutes to load, so a loaded table is kept under `target/bench/growth` for the next run.
+//! A new table is filled by `load.js`, and kept under `target/bench/growth` for the next run.
 
 use std::fs;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command as Program, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use appointment::{
     Appointment, AppointmentId, Country, InsuredId, ScheduleId, Slot, SlotState, SlotStatus, Status, Timestamp,
     TraceContext, UtcOffset,
 };
 use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, JsonVersion, Retry, Terms, Transport, TransportError};
+use aws_http::{Client, Credentials, Endpoint, Terms, Transport, TransportError};
 use backplane::{
     Applied, AppointmentsTable, CLAIM_DURATION, PageRequest, PendingShards, RepublishSchedule, SLOT_RETENTION,
     SlotSearch, SlotsTable,
@@ -25,7 +27,7 @@ use local_stack::process::{Process, free_port, on_path};
 use local_stack::progress::Progress;
 use messages::{Command, Outcome, OutcomeDetail, OutcomeEvent, Version1};
 use operator::backplane::Backplane;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::measure::Spread;
@@ -45,8 +47,8 @@ const CONFIRMATION: &str = "confirmation";
 pub(crate) const FREE_SLOTS: &str = "page of 20 free slots";
 const FREE_SLOTS_OF_CENTER: &str = "page of 20 free slots of a center";
 const SLOT_TAKEN: &str = "a slot leaves the list";
-/// DynamoDB's limit of `BatchWriteItem`.
-const LOADED_AT_ONCE: usize = 25;
+/// After how many loaded items the progress is shown.
+const SHOWN_EVERY: usize = 250_000;
 /// Persons among whom the appointments of many are spread: an insured id has five digits.
 const PERSONS: usize = 100_000;
 
@@ -62,7 +64,7 @@ impl Plan {
 }
 
 /// What fills the table: whose appointments, or slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Population {
     /// All are one person's, in one partition.
@@ -74,12 +76,12 @@ pub(crate) enum Population {
 }
 
 /// What one operation costs in a table of a size.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) population: Population,
     /// How many appointments, or slots, there are.
     pub(crate) appointments: usize,
-    pub(crate) operation: &'static str,
+    pub(crate) operation: String,
     /// Items that the store looked at and items that it answered, of the operation that read the most in vain.
     pub(crate) items_read: u64,
     pub(crate) items_returned: u64,
@@ -89,32 +91,21 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn new(
-        population: Population,
-        appointments: usize,
-        operation: &'static str,
-        times: Vec<f64>,
-        cost: Cost,
-    ) -> Result<Self> {
+    fn new(population: Population, appointments: usize, operation: &str, times: Vec<f64>, cost: Cost) -> Result<Self> {
         let milliseconds = Spread::of(times).context("an operation was measured no time")?;
         let Cost { items_read, items_returned, capacity_units } = cost;
+        let operation = operation.to_owned();
         Ok(Self { population, appointments, operation, items_read, items_returned, capacity_units, milliseconds })
     }
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Growth {
     pub(crate) rows: Vec<Row>,
-    /// Why nothing was measured.
-    pub(crate) left_out: Option<String>,
 }
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<Growth> {
-    let step = progress.step("growth");
-    if let Some(why) = npm::missing() {
-        step.done("left out");
-        return Ok(Growth { rows: Vec::new(), left_out: Some(why.to_owned()) });
-    }
+    let step = progress.noisy_step("growth");
     let dynalite = npm::install(programs, &programs.root.join("tools/bench/dynalite"), "dynalite")?;
     let mut rows = Vec::new();
     for population in [Population::One, Population::Many] {
@@ -126,7 +117,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
         rows.extend(slots_table(programs, &dynalite, slots, plan.operations, progress).await?);
     }
     step.done("");
-    Ok(Growth { rows, left_out: None })
+    Ok(Growth { rows })
 }
 
 /// Measures every operation in one table.
@@ -139,19 +130,14 @@ async fn table(
     progress: &Progress,
 ) -> Result<Vec<Row>> {
     let folder = programs.scratch.join("growth").join(format!("{population:?}-{appointments}").to_lowercase());
-    let table = Backplane::load(&programs.root)?.table;
-    let store = Store::start(programs, dynalite, folder, table.name.clone(), table.definition()).await?;
-    // A table of another definition was removed at the start.
-    if !store.loaded.is_file() {
-        progress.note(&format!("loading {appointments} appointments of {population:?}").to_lowercase());
-        let began: i64 = 1_700_000_000_000;
-        // Appointments that were completed long ago are in no index.
-        let items = (0..appointments).map(|number| {
-            let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
-            Ok(item(&appointment(insured(population, number)?, number, at)?))
-        });
-        store.load(items).await?;
-    }
+    let definition = Backplane::load(&programs.root)?.table.definition();
+    let began: i64 = 1_700_000_000_000;
+    // Appointments that were completed long ago are in no index.
+    let items = (0..appointments).map(|number| {
+        let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
+        Ok(item(&appointment(insured(population, number)?, number, at)?))
+    });
+    let store = Store::open(programs, dynalite, folder, definition, items, progress).await?;
     let table = AppointmentsTable::new(&store.client, &store.endpoint, &store.name);
     let schedule: RepublishSchedule = "60".parse()?;
     let trace = TraceContext::start([7; 24]);
@@ -230,12 +216,9 @@ async fn slots_table(
     progress: &Progress,
 ) -> Result<Vec<Row>> {
     let folder = programs.scratch.join("growth").join(format!("slots-{slots}"));
-    let table = Backplane::load(&programs.root)?.slots_table;
-    let store = Store::start(programs, dynalite, folder, table.name.clone(), table.definition()).await?;
-    if !store.loaded.is_file() {
-        progress.note(&format!("loading {slots} free slots"));
-        store.load((0..slots).map(|number| Ok(slot_item(&slot(number)?)))).await?;
-    }
+    let definition = Backplane::load(&programs.root)?.slots_table.definition();
+    let items = (0..slots).map(|number| Ok(slot_item(&slot(number)?)));
+    let store = Store::open(programs, dynalite, folder, definition, items, progress).await?;
     let table = SlotsTable::new(&store.client, &store.endpoint, &store.name);
     let mut rows = Vec::new();
     let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
@@ -417,35 +400,41 @@ pub(crate) struct Store {
     client: Client<Metered>,
     pub(crate) endpoint: Endpoint,
     cost: Arc<Mutex<Cost>>,
-    /// The table, as `infra/backplane.json` has it.
+    /// The table's, as `infra/backplane.json` has it.
     name: String,
-    definition: Value,
-    /// The file that holds the definition of the table that was loaded whole.
-    loaded: PathBuf,
 }
 
 impl Store {
-    pub(crate) async fn start(
+    /// Starts the store with a table that has these items. They are only asked for where the folder has no such table yet.
+    pub(crate) async fn open(
         programs: &Programs,
         dynalite: &Path,
         folder: PathBuf,
-        name: String,
         definition: Value,
+        items: impl ExactSizeIterator<Item = Result<Value>>,
+        progress: &Progress,
     ) -> Result<Self> {
-        let loaded = folder.join("loaded");
-        if !is_loaded(&loaded, &definition) && folder.exists() {
-            fs::remove_dir_all(&folder)?;
+        let node = on_path("node").context("`node` is not on the PATH")?;
+        let name = definition.get("TableName").and_then(Value::as_str).context("a table without a name")?.to_owned();
+        let (loaded, store) = (folder.join("loaded"), folder.join("items"));
+        if !is_loaded(&loaded, &definition) {
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+            }
+            fs::create_dir_all(&folder)?;
+            load(&node, dynalite, &store, &definition, items, progress)?;
+            fs::write(&loaded, definition.to_string())?;
         }
-        fs::create_dir_all(&folder)?;
         let port = free_port()?;
         let endpoint: Endpoint = format!("http://127.0.0.1:{port}").parse()?;
         let program = dynalite.join("node_modules/dynalite/cli.js").to_string_lossy().into_owned();
-        let items = folder.join("items").to_string_lossy().into_owned();
-        let arguments = ["--port", &port.to_string(), "--path", &items, "--createTableMs", "0", "--host", "127.0.0.1"]
-            .map(str::to_owned);
-        let node = on_path("node").context("`node` is not on the PATH")?;
-        let arguments = std::iter::once(program).chain(arguments).collect();
-        let mut process = launch(programs, "dynalite", &node, arguments, Vec::new())?;
+        let (path, port) = (store.to_string_lossy().into_owned(), port.to_string());
+        let arguments = [program.as_str(), "--port", &port, "--path", &path, "--host", "127.0.0.1"];
+        let mut process = launch(programs, "dynalite", &node, arguments.map(str::to_owned).to_vec(), Vec::new())?;
+        let address = format!("127.0.0.1:{port}");
+        let listens = async || tokio::net::TcpStream::connect(&address).await.is_ok();
+        process.until_ready(Duration::from_secs(60), listens).await?;
+
         let cost = Arc::new(Mutex::new(Cost::default()));
         let transport = Metered { transport: NativeTransport::new(), cost: cost.clone() };
         let limit = Duration::from_secs(60);
@@ -453,21 +442,7 @@ impl Store {
             .with_deadline(limit)
             .with_attempt_limit(limit)
             .with_verbatim_rejections();
-        let store = Self {
-            client,
-            endpoint,
-            cost,
-            name,
-            definition,
-            loaded,
-            process: {
-                let address = format!("127.0.0.1:{port}");
-                let listens = async || tokio::net::TcpStream::connect(&address).await.is_ok();
-                process.until_ready(Duration::from_secs(60), listens).await?;
-                process
-            },
-        };
-        Ok(store)
+        Ok(Self { process, client, endpoint, cost, name })
     }
 
     pub(crate) fn process_id(&self) -> u32 {
@@ -478,34 +453,38 @@ impl Store {
     fn cost(&self) -> Cost {
         std::mem::take(&mut *self.cost.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
 
-    async fn call(&self, operation: &str, input: &Value) -> Result<Value> {
-        let target = format!("DynamoDB_20120810.{operation}");
-        let service = self.endpoint.service("dynamodb");
-        let answer = self.client.json(service, JsonVersion::V1_0, &target, input, Retry::Safe).await;
-        answer.map_err(|error| anyhow!("{operation}: {error}"))
-    }
-
-    /// Creates the table with these items.
-    pub(crate) async fn load(&self, items: impl Iterator<Item = Result<Value>>) -> Result<()> {
-        self.call("CreateTable", &self.definition).await?;
-        let name = &self.name;
-        while self.call("DescribeTable", &json!({ "TableName": name })).await?.pointer("/Table/TableStatus")
-            != Some(&json!("ACTIVE"))
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// Fills a new store by `load.js`.
+fn load(
+    node: &Path,
+    dynalite: &Path,
+    store: &Path,
+    definition: &Value,
+    items: impl ExactSizeIterator<Item = Result<Value>>,
+    progress: &Progress,
+) -> Result<()> {
+    let mut script = Program::new(node);
+    script.arg("load.js").arg(store).current_dir(dynalite).stdin(Stdio::piped());
+    let mut script = script.spawn().context("cannot run load.js")?;
+    let mut lines = BufWriter::new(script.stdin.take().context("load.js without an input")?);
+    let count = items.len();
+    let write = || -> Result<()> {
+        writeln!(lines, "{definition}")?;
+        for (number, item) in items.enumerate() {
+            if number.is_multiple_of(SHOWN_EVERY) {
+                progress.note(&format!("loading: {number} of {count} items"));
+            }
+            writeln!(lines, "{}", item?)?;
         }
-        let mut items = items.peekable();
-        while items.peek().is_some() {
-            let puts = items.by_ref().take(LOADED_AT_ONCE);
-            let puts = puts.map(|item| Ok(json!({ "PutRequest": { "Item": item? } }))).collect::<Result<Vec<_>>>()?;
-            let answer = self.call("BatchWriteItem", &json!({ "RequestItems": { name: puts } })).await?;
-            let unprocessed = answer.get("UnprocessedItems").and_then(Value::as_object);
-            ensure!(unprocessed.is_none_or(serde_json::Map::is_empty), "the store did not take every item");
-        }
-        self.cost();
-        Ok(fs::write(&self.loaded, self.definition.to_string())?)
-    }
+        Ok(lines.flush()?)
+    };
+    let written = write();
+    // The end of its input, after which it ends.
+    drop(lines);
+    let status = script.wait()?;
+    ensure!(status.success(), "load.js: {status}");
+    written
 }
 
 /// Whether a table was loaded whole, with the definition that it has to have.

@@ -11,7 +11,7 @@ use edge_host::{EdgeHost, Executor, HostCalls, Manifest};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use local_stack::progress::Progress;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::programs::Programs;
 use crate::subjects::{Rules, StandIn, spin_variables};
@@ -35,9 +35,9 @@ const REQUESTS: [(&str, Method, &str, &str, StatusCode); 3] = [
 ];
 
 /// The calls of one request.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Counted {
-    pub(crate) request: &'static str,
+    pub(crate) request: String,
     /// By interface and function, like `wasi:io/streams output-stream.write`.
     pub(crate) calls: BTreeMap<String, u64>,
 }
@@ -72,7 +72,7 @@ pub(crate) async fn measure(programs: &Programs, progress: &Progress) -> Result<
             let _ = calls.take();
             let response = executor.handle_http(request, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), LIMIT).await;
             ensure!(response.status() == expected, "{name} was answered {}: {:?}", response.status(), response.body());
-            let counted = Counted { request: name, calls: calls.take() };
+            let counted = Counted { request: name.to_owned(), calls: calls.take() };
             fewest = Some(fewest.filter(|fewest| fewest.sum() <= counted.sum()).unwrap_or(counted));
         }
         all.push(fewest.context("no request was made")?);

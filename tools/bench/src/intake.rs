@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use local_stack::progress::Progress;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::equal_answers::Behaviour;
 use crate::load::{self, Length, Outcome, Pace};
@@ -53,7 +53,7 @@ impl Plan {
 }
 
 /// The bookings of one setting.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) subject: Kind,
     pub(crate) connections: usize,
@@ -74,7 +74,7 @@ impl Row {
 }
 
 /// What a subject needs besides CPU.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Footprint {
     pub(crate) subject: Kind,
     /// From the process's start to the answer to its first booking.
@@ -83,7 +83,7 @@ pub(crate) struct Footprint {
     pub(crate) resident_mb: Vec<(u64, f64)>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Intake {
     /// Peers that could not be measured, and why.
     pub(crate) left_out: Vec<(Kind, String)>,

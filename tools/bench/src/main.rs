@@ -14,7 +14,7 @@
 //! | [`slots`] | how soon a booked slot leaves the list, outcomes beside an import; [`moves`]: people who move |
 //! | [`drain`] | how fast due commands are published after an outage |
 //!
-//! [`report`] writes what came out. A program that is compared runs as a process of its own, behind [`subjects`].
+//! [`report`] writes what came out, and [`targets`] compares it with what it must reach. A program that is compared runs as a process of its own, behind [`subjects`].
 
 mod booking;
 mod burst;
@@ -38,6 +38,7 @@ mod report;
 mod slots;
 mod stack_log;
 mod subjects;
+mod targets;
 mod tokens;
 mod workers;
 
@@ -48,14 +49,15 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use local_stack::progress::Progress;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Measured};
 use crate::programs::Programs;
 use crate::report::Results;
 
 /// Measure the system against what people would use instead, and against the limit.
 ///
-/// To be started by `cargo xtask bench`, in the repository. A run of everything writes docs/benchmarks.md with its plots
-/// and docs/benchmarks.json; a quick one, or one of some parts only, writes to target/bench/report.
+/// To be started by `cargo xtask bench`, in the repository. Each part replaces its figures in docs/benchmarks.json and
+/// writes docs/benchmarks.md with its plots anew. A quick run, and one of a tree with changes that are not committed,
+/// writes to target/bench/report.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench --", bin_name = "cargo xtask bench --", max_term_width = 100)]
 struct Options {
@@ -106,98 +108,104 @@ async fn run(options: Options) -> Result<()> {
     let scratch = root.join("target/bench");
     std::fs::create_dir_all(&scratch)?;
     let programs = Programs { root, folder, scratch };
+    let Options { quick, parts } = options;
+    let parts = if parts.is_empty() { Part::value_variants().to_vec() } else { parts };
 
-    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
-    let steps = [
-        (Part::Intake, 3),
-        (Part::HostCalls, 1),
-        (Part::ColdStart, 1),
-        (Part::FunctionStart, 1),
-        (Part::Workers, 1),
-        (Part::EndToEnd, 1),
-        (Part::Growth, 1),
-        (Part::Slots, 1),
-        (Part::Drain, 1),
-    ];
-    let progress = Progress::steps(steps.iter().filter(|(part, _)| wanted(*part)).map(|(_, steps)| steps).sum());
-    let quick = options.quick;
-    let mut results = Results {
-        machine: Machine::look(&programs.root),
-        quick,
-        intake: None,
-        host_calls: None,
-        cold_start: None,
-        function_start: None,
-        workers: None,
-        end_to_end: None,
-        growth: None,
-        slots: None,
-        drain: None,
+    let machine = Machine::look(&programs.root);
+    let (folder, mut results) = if quick || !machine.is_of_commit() {
+        (programs.scratch.join("report"), Results { quick, ..Results::default() })
+    } else {
+        let folder = programs.root.join("docs");
+        let results = Results::read(&folder)?;
+        (folder, results)
     };
-    let mut failures = Failures::default();
-    if wanted(Part::Intake) {
-        let plan = if quick { intake::Plan::QUICK } else { intake::Plan::FULL };
-        results.intake = failures.keep(Part::Intake, intake::measure(&programs, plan, &progress).await);
+    let progress = Progress::steps(parts.iter().map(|part| part.steps()).sum());
+    let mut failed = Vec::new();
+    for part in parts {
+        match part.measure(&programs, quick, &progress, machine.now(), &mut results).await {
+            // At once: a part that fails later takes nothing away.
+            Ok(()) => results.write(&folder)?,
+            Err(error) => {
+                let name = part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                eprintln!("error: {name}: {error:#}");
+                failed.push(name);
+            }
+        }
     }
-    if wanted(Part::HostCalls) {
-        results.host_calls = failures.keep(Part::HostCalls, host_calls::measure(&programs, &progress).await);
-    }
-    if wanted(Part::ColdStart) {
-        let instantiations = if quick { 500 } else { 10_000 };
-        results.cold_start =
-            failures.keep(Part::ColdStart, cold_start::measure(&programs, instantiations, &progress).await);
-    }
-    if wanted(Part::FunctionStart) {
-        let plan = if quick { function_start::Plan::QUICK } else { function_start::Plan::FULL };
-        results.function_start =
-            failures.keep(Part::FunctionStart, function_start::measure(&programs, plan, &progress).await);
-    }
-    if wanted(Part::Workers) {
-        let plan = if quick { workers::Plan::QUICK } else { workers::Plan::FULL };
-        results.workers = failures.keep(Part::Workers, workers::measure(&programs, plan, &progress).await);
-    }
-    if wanted(Part::EndToEnd) {
-        let plan = if quick { end_to_end::Plan::QUICK } else { end_to_end::Plan::FULL };
-        results.end_to_end = failures.keep(Part::EndToEnd, end_to_end::measure(&programs, plan, &progress).await);
-    }
-    if wanted(Part::Growth) {
-        let plan = if quick { growth::Plan::QUICK } else { growth::Plan::FULL };
-        results.growth = failures.keep(Part::Growth, growth::measure(&programs, plan, &progress).await);
-    }
-    if wanted(Part::Slots) {
-        let plan = if quick { slots::Plan::QUICK } else { slots::Plan::FULL };
-        results.slots = failures.keep(Part::Slots, slots::measure(&programs, plan, &progress).await);
-    }
-    if wanted(Part::Drain) {
-        let rows = if quick { drain::QUICK } else { drain::FULL };
-        results.drain = failures.keep(Part::Drain, drain::measure(&programs, rows, &progress).await);
-    }
-
-    let is_whole = options.parts.is_empty() && !quick && failures.0.is_empty();
-    let folder = if is_whole { programs.root.join("docs") } else { programs.scratch.join("report") };
-    results.write(&folder)?;
     println!("\n{:<62} {:>20} {:>12}  met", "what", "target", "measured");
     for target in results.targets() {
         let met = target.met.map_or("not measured", |met| if met { "yes" } else { "no" });
         println!("{:<62} {:>20} {:>12}  {met}", target.what, target.target, target.measured.unwrap_or_default());
     }
     println!("\nThe report: {}", folder.join("benchmarks.md").display());
-    ensure!(failures.0.is_empty(), "these parts failed, and the report lacks them: {}", failures.0.join(", "));
+    ensure!(failed.is_empty(), "these parts failed, and the report has nothing new of them: {}", failed.join(", "));
     Ok(())
 }
 
-/// The parts that could not be measured. What others took minutes to measure is reported all the same.
-#[derive(Default)]
-struct Failures(Vec<String>);
+impl Part {
+    /// How many steps it shows.
+    const fn steps(self) -> u32 {
+        match self {
+            Self::Intake => 3,
+            _ => 1,
+        }
+    }
 
-impl Failures {
-    fn keep<T>(&mut self, part: Part, measured: Result<T>) -> Option<T> {
-        measured
-            .inspect_err(|error| {
-                let name = part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-                eprintln!("error: {name}: {error:#}");
-                self.0.push(name);
-            })
-            .ok()
+    /// Measures it, and puts its figures in place of those that the results have of it.
+    async fn measure(
+        self,
+        programs: &Programs,
+        quick: bool,
+        progress: &Progress,
+        machine: Machine,
+        results: &mut Results,
+    ) -> Result<()> {
+        match self {
+            Self::Intake => {
+                let plan = if quick { intake::Plan::QUICK } else { intake::Plan::FULL };
+                let figures = intake::measure(programs, plan, progress).await?;
+                results.intake = Some(Measured::on(machine, figures));
+            }
+            Self::HostCalls => {
+                let figures = host_calls::measure(programs, progress).await?;
+                results.host_calls = Some(Measured::on(machine, figures));
+            }
+            Self::ColdStart => {
+                let instantiations = if quick { 500 } else { 10_000 };
+                let figures = cold_start::measure(programs, instantiations, progress).await?;
+                results.cold_start = Some(Measured::on(machine, figures));
+            }
+            Self::FunctionStart => {
+                let plan = if quick { function_start::Plan::QUICK } else { function_start::Plan::FULL };
+                let figures = function_start::measure(programs, plan, progress).await?;
+                results.function_start = Some(Measured::on(machine, figures));
+            }
+            Self::Workers => {
+                let plan = if quick { workers::Plan::QUICK } else { workers::Plan::FULL };
+                let figures = workers::measure(programs, plan, progress).await?;
+                results.workers = Some(Measured::on(machine, figures));
+            }
+            Self::EndToEnd => {
+                let plan = if quick { end_to_end::Plan::QUICK } else { end_to_end::Plan::FULL };
+                let figures = end_to_end::measure(programs, plan, progress).await?;
+                results.end_to_end = Some(Measured::on(machine, figures));
+            }
+            Self::Growth => {
+                let plan = if quick { growth::Plan::QUICK } else { growth::Plan::FULL };
+                let figures = growth::measure(programs, plan, progress).await?;
+                results.growth = Some(Measured::on(machine, figures));
+            }
+            Self::Slots => {
+                let plan = if quick { slots::Plan::QUICK } else { slots::Plan::FULL };
+                let figures = slots::measure(programs, plan, progress).await?;
+                results.slots = Some(Measured::on(machine, figures));
+            }
+            Self::Drain => {
+                let rows = if quick { drain::QUICK } else { drain::FULL };
+                let figures = drain::measure(programs, rows, progress).await?;
+                results.drain = Some(Measured::on(machine, figures));
+            }
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::time::ClockId;
 use nix::unistd::Pid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The CPU time that a process has used since its start, all its threads together, user and system.
 pub(crate) fn cpu_time(process_id: u32) -> Result<Duration> {
@@ -25,6 +25,18 @@ pub(crate) fn cpu_time_with_children(process_id: u32) -> Result<Duration> {
     let ticks = own.ticks + own.ticks_of_ended_children + children.map(|stat| stat.ticks).sum::<u64>();
     // Linux tells these times in hundredths of a second on every machine (USER_HZ).
     Ok(Duration::from_millis(ticks * 10))
+}
+
+/// The CPU time that all processes together have used since the machine's start.
+pub(crate) fn cpu_time_of_all() -> Result<Duration> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().unwrap_or_default();
+    let ticks = line.split_whitespace().skip(1).map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    // user, nice, system, then idle and iowait, in which nothing runs (proc_stat(5)).
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    // The last two are part of user and nice.
+    let all: u64 = ticks.iter().take(8).sum();
+    Ok(Duration::from_millis((all - idle) * 10))
 }
 
 /// What `/proc/<id>/stat` tells (proc_pid_stat(5)).
@@ -72,7 +84,7 @@ fn memory_bytes(process_id: u32, name: &str) -> Result<f64> {
 }
 
 /// The rounds of one measurement: their median, and how far they lie apart.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) min: f64,

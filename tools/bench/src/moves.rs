@@ -12,7 +12,7 @@ use country_worker::{
 use local_stack::postgres::Postgres;
 use messages::{AppointmentMessage, Command};
 use operator::database::connect;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
 
@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 8;
 /// What the queue delivers at once.
 const BATCH: usize = 10;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Moves {
     pub(crate) people: usize,
     pub(crate) slots: u64,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use local_stack::process::on_path;
 
 use crate::programs::Programs;
@@ -26,6 +26,9 @@ pub(crate) fn missing() -> Option<&'static str> {
 
 /// Installs the package in `source`, unless it is there as its files say.
 pub(crate) fn install(programs: &Programs, source: &Path, name: &str) -> Result<PathBuf> {
+    if let Some(why) = missing() {
+        bail!(why);
+    }
     let folder = folder(programs, name);
     fs::create_dir_all(&folder)?;
     let lock = fs::read(source.join(LOCK)).with_context(|| format!("{} has no {LOCK}", source.display()))?;

@@ -11,7 +11,7 @@ use local_stack::artifacts::Artifacts;
 use local_stack::catalogue::{SlotsProgram, until_projected};
 use local_stack::progress::Progress;
 use operator::backplane::{Backplane, CatalogueKind, Country};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::booking::EntryPoint;
 use crate::end_to_end::{self, Row};
@@ -42,7 +42,7 @@ impl Plan {
         Self { rate: (5, 2), beside_import: (5, 2), imported: 500, moves: 20, packaged: false };
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Slots {
     /// Bookings at the rate at which the list's delay is measured.
     pub(crate) booked: Row,
@@ -54,7 +54,7 @@ pub(crate) struct Slots {
     pub(crate) moves: Moves,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Import {
     pub(crate) slots: u64,
     /// From the start until the country's database had all of them, and the bus their events.

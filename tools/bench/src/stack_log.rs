@@ -53,7 +53,7 @@ impl Line {
 }
 
 /// What the functions got from their queues.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Deliveries {
     /// Messages in the workers' batches.
     pub(crate) commands: u64,
@@ -122,6 +122,15 @@ impl Logged {
             delivered: confirmed.before(confirmed.duration_ms),
             completed: confirmed.before(0.0),
         })
+    }
+
+    /// How many of the bookings intake logged, a worker decided and the confirmation completed.
+    pub(crate) fn progress(&self, booked: &[Booked]) -> [usize; 3] {
+        let decided =
+            |line: &&Line| line.trace_id.as_ref().is_some_and(|trace| self.batches_by_trace.contains_key(trace));
+        let logged = || booked.iter().filter_map(|one| self.booked.get(&one.id));
+        let completed = booked.iter().filter(|one| self.confirmed.contains_key(&one.id)).count();
+        [logged().count(), logged().filter(decided).count(), completed]
     }
 
     /// How long intake took. `None` as long as its line is missing.

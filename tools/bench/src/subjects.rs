@@ -103,7 +103,7 @@ impl StandIn {
 }
 
 /// What is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// `intake` in the embedded host, which lets anybody act for anybody.
@@ -168,7 +168,7 @@ impl Kind {
 }
 
 /// How long a booking's messages are: what the bare limit sends.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     /// Head and body of `PutItem`.
     pub(crate) put: (usize, usize),

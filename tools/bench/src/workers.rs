@@ -20,7 +20,7 @@ use messages::{AppointmentMessage, Command as CountryCommand};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use operator::database::connect;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -52,7 +52,7 @@ impl Plan {
 }
 
 /// Who inserts the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
     /// `Worker::process`: reads the messages, decides, and reports each outcome with `PutEvents`.
@@ -75,7 +75,7 @@ impl Subject {
 /// The last migration before there were slots.
 const BEFORE_SLOTS: &str = "0003";
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) subject: Subject,
     pub(crate) batch: usize,
@@ -87,7 +87,7 @@ pub(crate) struct Row {
 }
 
 /// What a batch costs on the wire, counted.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Calls {
     pub(crate) batch: usize,
     /// How often the worker waits for the database, once the connection is open and the statement prepared.
@@ -95,7 +95,7 @@ pub(crate) struct Calls {
     pub(crate) put_events: u64,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Workers {
     pub(crate) rows: Vec<Row>,
     pub(crate) calls: Vec<Calls>,

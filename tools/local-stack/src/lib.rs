@@ -51,6 +51,6 @@ mod stack;
 pub mod tokens;
 pub mod tools;
 
-pub use folders::logs_of_port;
+pub use folders::{Leftovers, TESTS, logs_of_port, remove_leftovers_of_tests};
 pub use services::{Options, Ports, Services, telemetry};
 pub use stack::{ApplicationOptions, Endpoints, LocalStack, STEPS};

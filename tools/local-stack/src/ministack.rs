@@ -109,6 +109,11 @@ impl Ministack {
         self.process.ended()
     }
 
+    /// The process id.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where every service answers, for example `http://127.0.0.1:4566`.
     #[must_use]
     pub fn url(&self) -> String {

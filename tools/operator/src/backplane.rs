@@ -22,12 +22,19 @@
 //! The condition on `events:source` is `StringEqualsIfExists`: AWS always supplies the key for `PutEvents`, so there it
 //! is as strict as `StringEquals`; the emulator does not supply it and would refuse every event.
 
+mod durations;
+mod principal;
+mod table;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+pub use durations::Durations;
+pub use principal::{Principal, PrincipalKind, Resource, Statement};
+pub use table::{Index, KeyAttribute, SlotsIndexes, SlotsTable, Table};
 
 /// The path of the file inside the repository.
 pub const FILE: &str = "infra/backplane.json";
@@ -106,129 +113,11 @@ impl CatalogueKind {
     }
 }
 
-/// Every duration of the system, in seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Durations {
-    /// How long a received message stays hidden where the function that left it does not say: it crashed, or its call
-    /// failed.
-    pub visibility_timeout: u64,
-    /// What passes between the deliveries of a message that a function leaves, one fewer than `max_receive_count`.
-    pub receive_delays: Vec<u64>,
-    /// The worker function's time limit. AWS advises a visibility timeout of at least six times this.
-    pub worker_timeout: u64,
-    /// The time limit of the function that applies a country's migrations.
-    pub migration_timeout: u64,
-    /// The time limit of the function that imports slots: the most that Lambda gives. What it did not get done, its
-    /// repetition does.
-    pub import_timeout: u64,
-    /// The time limit of the function that answers the API: longer than intake's own limits, shorter than the 30 s after
-    /// which API Gateway gives up.
-    pub intake_timeout: u64,
-    /// The time limit of the function that serves the page, which calls nobody.
-    pub booking_page_timeout: u64,
-    /// The time limit of the function that applies outcomes, and repeats republishing while there is more.
-    pub confirmation_timeout: u64,
-    /// How long an event source mapping waits to fill a batch: not at all.
-    pub batching_window: u64,
-    /// How long a message may wait in a queue.
-    pub queue_retention: u64,
-    /// How long a message may wait in a dead-letter queue; SQS keeps none longer than 14 days.
-    pub dead_letter_retention: u64,
-    /// `ReceiveMessageWaitTimeSeconds` of the confirmation queue, for consumers that send no wait time.
-    pub confirmation_receive_wait: u64,
-    /// How long the bus's archive keeps events.
-    pub archive_retention: u64,
-    /// How often the schedule has the importer put on the bus what waits in the country's outbox.
-    pub drain_interval: u64,
-    /// How long the bucket keeps files of slots, and their reports: they name practitioners.
-    pub slots_file_retention: u64,
-    /// How often the schedule invokes the republisher.
-    pub republish_interval: u64,
-    /// What passes before the first republishing, between the further ones, and after the last until giving up.
-    pub republish_delays: Vec<u64>,
-    /// How often a country is asked about what was given up, for as long as dead letters are kept.
-    pub given_up_interval: u64,
-    /// For how long EventBridge tries to deliver an event to a queue: its default, which nothing here changes.
-    pub event_delivery: u64,
-}
-
 /// What the local stack overrides: durations, and nothing else (the type has no other field).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Local {
     durations_seconds: Map<String, Value>,
-}
-
-/// The DynamoDB table.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Table {
-    /// Physical name.
-    pub name: String,
-    /// `PAY_PER_REQUEST`: bookings come in bursts.
-    pub billing_mode: String,
-    /// Partition key.
-    pub partition_key: KeyAttribute,
-    /// Sort key.
-    pub sort_key: KeyAttribute,
-    /// Attribute with the Unix time, in seconds, after which DynamoDB may delete an item.
-    pub time_to_live_attribute: String,
-    /// The sparse index of what waits for its country's answer.
-    pub index: Index,
-}
-
-/// The DynamoDB table of slots: one item for each, without a sort key.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SlotsTable {
-    /// Physical name.
-    pub name: String,
-    /// `PAY_PER_REQUEST`: people look in bursts.
-    pub billing_mode: String,
-    /// Partition key.
-    pub partition_key: KeyAttribute,
-    /// Attribute with the Unix time, in seconds, after which DynamoDB may delete an item.
-    pub time_to_live_attribute: String,
-    /// The sparse indexes of what is free.
-    pub indexes: SlotsIndexes,
-}
-
-/// The indexes of free slots: an item is in them while it has their key attributes. They hold whole items.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SlotsIndexes {
-    /// The sort key of each.
-    pub sort_key: KeyAttribute,
-    /// The partition key of each, by the index's name.
-    pub partition_keys: BTreeMap<String, KeyAttribute>,
-}
-
-/// A global secondary index.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Index {
-    /// Physical name.
-    pub name: String,
-    /// Partition key.
-    pub partition_key: KeyAttribute,
-    /// Sort key.
-    pub sort_key: KeyAttribute,
-    /// Attributes copied to the index besides the keys of index and table.
-    pub projected_attributes: Vec<String>,
-    /// How many values of the partition key each country has, and as many for what was given up.
-    pub shards: u8,
-}
-
-/// A key attribute and its DynamoDB type.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyAttribute {
-    /// Attribute name.
-    pub name: String,
-    /// `S` or `N`.
-    #[serde(rename = "type")]
-    pub kind: String,
 }
 
 /// The SNS topic.
@@ -391,97 +280,6 @@ pub struct Republish {
     pub input: Value,
 }
 
-/// What kind of identity a principal is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PrincipalKind {
-    /// A user with an access key, for a Spin application elsewhere.
-    User,
-    /// The role of a function of the same name.
-    Function,
-    /// A role of a country's function (the worker, the migration); there is one for each country.
-    CountryWorker,
-}
-
-/// Somebody who acts on the backplane, and what is allowed to them.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Principal {
-    /// What kind of identity it is.
-    pub kind: PrincipalKind,
-    /// Name of its IAM role or user, with placeholders where there is one for each country.
-    pub name: String,
-    /// Another principal, by its logical name, whose statements it has besides its own.
-    #[serde(default)]
-    statements_of: Option<String>,
-    statements: Vec<Statement>,
-}
-
-/// An IAM statement with the effect `Allow`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Statement {
-    /// IAM `Sid`.
-    pub sid: String,
-    /// IAM actions, none with a wildcard.
-    pub actions: Vec<String>,
-    /// What they are allowed on.
-    pub resources: Vec<Resource>,
-    /// IAM condition, with placeholders.
-    #[serde(default)]
-    pub condition: Option<Value>,
-}
-
-/// A resource by its logical name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resource {
-    /// The DynamoDB table.
-    Table,
-    /// Its index of pending appointments.
-    TableIndex,
-    /// The DynamoDB table of slots.
-    SlotsTable,
-    /// Each of its indexes.
-    SlotsTableIndexes,
-    /// The SNS topic.
-    Topic,
-    /// The EventBridge bus.
-    Bus,
-    /// The country's own queue.
-    CountryQueue,
-    /// The log streams of the country's own function.
-    WorkerLogGroup,
-    /// The log streams of the function that applies the country's migrations.
-    MigrationLogGroup,
-    /// The log streams of the function that imports the country's slots.
-    ImporterLogGroup,
-    /// The worker's user of the country's database (RDS IAM authentication; AWS only).
-    WorkerDatabaseUser,
-    /// The importer's user of the country's database (RDS IAM authentication; AWS only).
-    ImporterDatabaseUser,
-    /// The files of slots in the country's bucket.
-    SlotsFiles,
-    /// What the importer says of each file.
-    SlotsReports,
-    /// The secret with the user that owns the country's database, kept by RDS in Secrets Manager.
-    DatabaseMasterSecret,
-    /// The network interfaces through which Lambda puts a function into a VPC (AWS only).
-    NetworkAttachment,
-    /// What describes a VPC, for which IAM knows no narrower resource than `*` (AWS only).
-    NetworkDescription,
-    /// The confirmation queue.
-    ConfirmationQueue,
-    /// The queue of slots that changed.
-    SlotsQueue,
-    /// The log streams of the function that answers the API.
-    IntakeLogGroup,
-    /// The log streams of the function that serves the page.
-    BookingPageLogGroup,
-    /// The log streams of the function that applies outcomes.
-    ConfirmationLogGroup,
-}
-
 /// The names of one country, placeholders expanded.
 #[derive(Debug, Clone)]
 pub struct Country {
@@ -549,52 +347,6 @@ pub enum BackplaneError {
     /// A principal has the statements of one that does not exist, or that has another's itself.
     #[error("{FILE}: principals.{0}.statements_of names no principal with statements of its own alone")]
     NoStatements(String),
-}
-
-impl Table {
-    /// The input of DynamoDB's `CreateTable`.
-    #[must_use]
-    pub fn definition(&self) -> Value {
-        let index = &self.index;
-        let keys = [&self.partition_key, &self.sort_key, &index.partition_key, &index.sort_key];
-        let schema = |partition: &str, sort: &str| json!([{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]);
-        json!({
-            "TableName": self.name,
-            "BillingMode": self.billing_mode,
-            "AttributeDefinitions": keys.map(|key| json!({"AttributeName": key.name, "AttributeType": key.kind})),
-            "KeySchema": schema(&self.partition_key.name, &self.sort_key.name),
-            "GlobalSecondaryIndexes": [{
-                "IndexName": index.name,
-                "KeySchema": schema(&index.partition_key.name, &index.sort_key.name),
-                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": index.projected_attributes},
-            }],
-        })
-    }
-}
-
-impl SlotsTable {
-    /// The input of DynamoDB's `CreateTable`.
-    #[must_use]
-    pub fn definition(&self) -> Value {
-        let SlotsIndexes { sort_key, partition_keys } = &self.indexes;
-        let attributes = [&self.partition_key, sort_key].into_iter().chain(partition_keys.values());
-        let attributes = attributes.map(|key| json!({"AttributeName": key.name, "AttributeType": key.kind}));
-        let key = |attribute: &KeyAttribute, kind: &str| json!({"AttributeName": attribute.name, "KeyType": kind});
-        let indexes = partition_keys.iter().map(|(name, partition_key)| {
-            json!({
-                "IndexName": name,
-                "KeySchema": [key(partition_key, "HASH"), key(sort_key, "RANGE")],
-                "Projection": {"ProjectionType": "ALL"},
-            })
-        });
-        json!({
-            "TableName": self.name,
-            "BillingMode": self.billing_mode,
-            "AttributeDefinitions": attributes.collect::<Vec<_>>(),
-            "KeySchema": [key(&self.partition_key, "HASH")],
-            "GlobalSecondaryIndexes": indexes.collect::<Vec<_>>(),
-        })
-    }
 }
 
 impl Backplane {
@@ -703,55 +455,12 @@ impl Backplane {
         })
     }
 
-    /// The name of a principal, for a country where there is one for each.
-    #[must_use]
-    pub fn principal_name(&self, principal: &Principal, country: Option<&str>) -> String {
-        country.map_or_else(|| principal.name.clone(), |code| self.fill(&principal.name, code))
-    }
-
     /// The republish schedule of a country: the name of its rule, and the rule's constant input.
     #[must_use]
     pub fn republish_rule(&self, country: &Country) -> (String, Value) {
         let Republish { rule, input, .. } = &self.confirmation.republish;
         let fill = |template: &str| self.fill(template, &country.code);
         (fill(rule), map_strings(input, &|text| vec![fill(text)]))
-    }
-
-    /// All that a principal may do: the statements of another that it names, and its own.
-    pub fn statements<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Statement> {
-        let other = principal.statements_of.as_ref().and_then(|other| self.principals.get(other));
-        other.into_iter().chain([principal]).flat_map(|principal| &principal.statements)
-    }
-
-    /// The IAM policy document of a principal, its resources resolved to ARNs by `arns`.
-    ///
-    /// # Errors
-    /// When `arns` fails.
-    pub fn policy<E>(
-        &self,
-        principal: &Principal,
-        country: Option<&str>,
-        arns: impl Fn(Resource) -> Result<Vec<String>, E>,
-    ) -> Result<Value, E> {
-        let statements = self
-            .statements(principal)
-            .map(|statement| {
-                let resources =
-                    statement.resources.iter().map(|resource| arns(*resource)).collect::<Result<Vec<_>, E>>()?.concat();
-                let mut document = serde_json::json!({
-                    "Sid": statement.sid,
-                    "Effect": "Allow",
-                    "Action": statement.actions,
-                    "Resource": resources,
-                });
-                if let (Some(condition), Some(document)) = (&statement.condition, document.as_object_mut()) {
-                    let condition = map_strings(condition, &|text| vec![self.fill(text, country.unwrap_or_default())]);
-                    document.insert("Condition".to_owned(), condition);
-                }
-                Ok(document)
-            })
-            .collect::<Result<Vec<_>, E>>()?;
-        Ok(serde_json::json!({ "Version": "2012-10-17", "Statement": statements }))
     }
 
     /// Expands the placeholders of a template. References come first, since what they name may hold a country's.
@@ -761,42 +470,6 @@ impl Backplane {
             .replace("{confirmation.event_source}", &self.confirmation.event_source)
             .replace("{COUNTRY}", code)
             .replace("{country}", &code.to_ascii_lowercase())
-    }
-}
-
-impl Durations {
-    fn overridden(&self, overrides: &Map<String, Value>) -> Result<Self, BackplaneError> {
-        let mut merged = match serde_json::to_value(self)? {
-            Value::Object(merged) => merged,
-            _ => Map::new(),
-        };
-        merged.extend(overrides.iter().map(|(name, value)| (name.clone(), value.clone())));
-        serde_json::from_value(Value::Object(merged)).map_err(BackplaneError::NoDuration)
-    }
-
-    /// [`Durations::receive_delays`], as the setting `RECEIVE_DELAYS_SECONDS` gives them.
-    #[must_use]
-    pub fn receive_delays_setting(&self) -> String {
-        self.receive_delays.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
-    }
-
-    /// [`Durations::republish_delays`], as the variable `republish_delays_seconds` gives them.
-    #[must_use]
-    pub fn republish_delays_setting(&self) -> String {
-        self.republish_delays.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
-    }
-
-    /// [`Durations::given_up_interval`] and [`Durations::dead_letter_retention`], as the variable
-    /// `given_up_schedule_seconds` gives them.
-    #[must_use]
-    pub fn given_up_schedule_setting(&self) -> String {
-        format!("{}/{}", self.given_up_interval, self.dead_letter_retention)
-    }
-
-    /// [`Durations::visibility_timeout`].
-    #[must_use]
-    pub fn visibility(&self) -> Duration {
-        Duration::from_secs(self.visibility_timeout)
     }
 }
 

@@ -1,18 +1,18 @@
 //! One call of the host, which brings a request and takes a response: with as few calls back as that takes.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::time::SystemTime;
 
+use ::wasi::http::types::{
+    Fields, IncomingRequest, Method as WasiMethod, OutgoingBody, OutgoingResponse, ResponseOutparam,
+};
 use aws_http::wasi::{WRITE_BYTES, run};
 use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use wasi::http::types::{
-    Fields, IncomingRequest, Method as WasiMethod, OutgoingBody, OutgoingResponse, ResponseOutparam,
-};
 
-use crate::{IncomingBody, Request, Response};
+use super::IncomingBody;
+use crate::Response;
 
 /// Serves one call of the host: hands the request to `answer`, with the instant at which it came, and sends what it gives.
 ///
@@ -20,7 +20,7 @@ use crate::{IncomingBody, Request, Response};
 pub fn serve<F: Future<Output = Response>>(
     incoming: IncomingRequest,
     outgoing: ResponseOutparam,
-    answer: impl FnOnce(Request, SystemTime) -> F,
+    answer: impl FnOnce(http::Request<IncomingBody>, SystemTime) -> F,
 ) {
     let arrived = SystemTime::now();
     let response = match request(incoming) {
@@ -35,7 +35,7 @@ pub fn serve<F: Future<Output = Response>>(
 }
 
 /// The host's request as one of the `http` crate, `None` where its method or target is not HTTP's.
-fn request(incoming: IncomingRequest) -> Option<Request> {
+fn request(incoming: IncomingRequest) -> Option<http::Request<IncomingBody>> {
     let method = match incoming.method() {
         WasiMethod::Get => Method::GET,
         WasiMethod::Post => Method::POST,
@@ -57,11 +57,7 @@ fn request(incoming: IncomingRequest) -> Option<Request> {
         }
     }
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut request = http::Request::new(IncomingBody {
-        request: ManuallyDrop::new(incoming),
-        announced,
-        was_awaited: Cell::new(false),
-    });
+    let mut request = http::Request::new(IncomingBody::new(incoming, announced));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;

@@ -1,26 +1,26 @@
-//! `POST …/move`: a new appointment that takes the place of another of the same person.
+//! `POST /appointments/{insuredId}/{appointmentId}/move`: a new appointment that takes the place of another of the same person.
 
 use appointment::{Appointment, AppointmentId, InsuredId, MoveRequest, ScheduleId, Status, Timestamp};
-use edge_component::{Problem, ProblemCode, Request, RequestEntropy, Response};
+use edge_component::{Body, Host, Problem, ProblemCode, Response};
 
+use crate::accepted::{keep, respond};
 use crate::auth::Role;
-use crate::commands::{Asked, Backend, answer, invalid_request, keep};
+use crate::command::{Backend, CommandRequest, invalid_request};
 use crate::context::RequestContext;
 use crate::error::RequestError;
 
 /// Keeps the new appointment and publishes it: one read, one write and one publication. The country decides about both: the new
 /// one is booked and the other one cancelled, or the new one is rejected and the other one stays as it is.
-pub(crate) async fn move_to(
+pub(crate) async fn answer<H: Host>(
     insured_id: InsuredId,
     original_id: AppointmentId,
     role: &Role,
-    request: &Request,
-    entropy: &RequestEntropy,
-    context: &mut RequestContext,
+    request: &http::Request<impl Body>,
+    context: &mut RequestContext<H>,
 ) -> Result<Response, RequestError> {
     context.appointment_id = Some(original_id);
-    let asked = Asked::read(request, context)?;
-    let wanted = MoveRequest::from_json(&asked.body).map_err(invalid_request)?;
+    let command = CommandRequest::read(request, context)?;
+    let wanted = MoveRequest::from_json(&command.body).map_err(invalid_request)?;
     let backend = Backend::read(context)?;
     let stored = backend.table().get(&insured_id, original_id).await?;
     let stored = stored.filter(|stored| role.covers(stored.appointment.country));
@@ -30,15 +30,15 @@ pub(crate) async fn move_to(
     let original = stored.appointment;
 
     let now = Timestamp::from(context.arrived);
-    let appointment = original.moved_to(wanted.schedule_id, entropy.appointment_id(now), now);
+    let appointment = original.moved_to(wanted.schedule_id, context.entropy.appointment_id(now), now);
     let Some(obstacle) = obstacle(&original, wanted.schedule_id, now) else {
-        return keep(appointment, &asked, &backend, entropy, context).await;
+        return keep(appointment, &command, &backend, context).await;
     };
     // The same request may have come before, and be why the other appointment is not booked any more.
-    if let Some(key) = asked.idempotency_key
+    if let Some(key) = command.idempotency_key
         && let Some(before) = backend.table().booked_before(&appointment, key).await?
     {
-        return answer(before, appointment, &asked, &backend, entropy, context).await;
+        return respond(before, appointment, &command, &backend, context).await;
     }
     Err(Problem::new(obstacle).into())
 }
