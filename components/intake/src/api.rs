@@ -65,7 +65,7 @@ pub async fn answer<H: Host>(host: H, request: &http::Request<impl Body>, arrive
         Ok(response) => (response, None),
         Err(failure) => {
             let code = failure.problem.code();
-            context.error = failure.error;
+            context.error = failure.error.map(String::from);
             let level = if code == ProblemCode::Internal { Level::Error } else { Level::Warn };
             context.level.get_or_insert(level);
             context.message = "request refused";

@@ -6,7 +6,8 @@ use edge_component::{Problem, ProblemCode, SettingError};
 /// A request that ends in a problem, and what the log says of it.
 pub(crate) struct RequestError {
     pub(crate) problem: Problem,
-    pub(crate) error: Option<String>,
+    /// Boxed without spare capacity: a `Result` with this error stays small.
+    pub(crate) error: Option<Box<str>>,
 }
 
 impl From<Problem> for RequestError {
@@ -17,7 +18,7 @@ impl From<Problem> for RequestError {
 
 impl From<SettingError> for RequestError {
     fn from(error: SettingError) -> Self {
-        Self { problem: Problem::new(ProblemCode::Internal), error: Some(error.to_string()) }
+        Self { problem: Problem::new(ProblemCode::Internal), error: Some(error.to_string().into()) }
     }
 }
 
@@ -28,7 +29,7 @@ impl From<StoreError> for RequestError {
             StoreError::Call(_) => ProblemCode::TemporarilyUnavailable,
             StoreError::InvalidItem(_) => ProblemCode::Internal,
         };
-        Self { problem: Problem::new(code), error: Some(error.to_string()) }
+        Self { problem: Problem::new(code), error: Some(error.to_string().into()) }
     }
 }
 
@@ -47,10 +48,10 @@ pub(crate) fn forbidden(description: &'static str) -> RequestError {
 
 fn refused(code: ProblemCode, error: &str, description: &'static str) -> RequestError {
     let challenge = format!("{CHALLENGE}, error=\"{error}\", error_description=\"{description}\"");
-    RequestError { problem: Problem::new(code).with_challenge(challenge), error: Some(description.to_owned()) }
+    RequestError { problem: Problem::new(code).with_challenge(challenge), error: Some(description.into()) }
 }
 
 /// The issuer cannot be asked, and there is no key of it: nobody can be told from anybody.
 pub(crate) fn unavailable(reason: String) -> RequestError {
-    RequestError { problem: Problem::new(ProblemCode::TemporarilyUnavailable), error: Some(reason) }
+    RequestError { problem: Problem::new(ProblemCode::TemporarilyUnavailable), error: Some(reason.into()) }
 }

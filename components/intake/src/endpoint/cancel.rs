@@ -56,7 +56,7 @@ pub(crate) async fn answer<H: Host>(
         Cancelled::AlreadyStarted => return Err(Problem::new(ProblemCode::AlreadyStarted).into()),
         Cancelled::Refused => return Err(Problem::new(ProblemCode::NotCancellable).into()),
         Cancelled::NotUnderstood(stored) => {
-            let error = stored.unknown_value().map(|unknown| unknown.to_string());
+            let error = stored.unknown_value().map(|unknown| unknown.to_string().into());
             context.level = Some(Level::Error);
             let problem = Problem::new(ProblemCode::NotCancellable).with_detail(
                 "En su estado actual no se puede cancelar. Inténtelo de nuevo más tarde.".to_owned(),
