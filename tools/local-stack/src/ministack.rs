@@ -115,7 +115,7 @@ impl Ministack {
         self.process.id()
     }
 
-    /// Where every service answers, for example `http://127.0.0.1:4566`.
+    /// The address of every service, for example `http://127.0.0.1:4566`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
