@@ -35,6 +35,7 @@ mod npm;
 mod plots;
 mod programs;
 mod report;
+mod results;
 mod slots;
 mod stack_log;
 mod subjects;
@@ -51,7 +52,7 @@ use local_stack::progress::Progress;
 
 use crate::machine::{Machine, Measured};
 use crate::programs::Programs;
-use crate::report::Results;
+use crate::results::Results;
 
 /// Measure the system against what people would use instead, and against the limit.
 ///

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::cold_start::ColdStart;
 use crate::drain::Drain;
@@ -16,6 +16,7 @@ use crate::host_calls::Counted;
 use crate::intake::Intake;
 use crate::machine::{Machine, Measured};
 use crate::plots;
+use crate::results::{Results, kibibytes};
 use crate::slots::Slots;
 use crate::subjects::Kind;
 use crate::targets::{self, COSTS, Target};
@@ -34,26 +35,6 @@ const END_TO_END: &str = "End to end, on the local stack";
 const GROWTH: &str = "Growth";
 const SLOTS: &str = "Slots";
 const DRAIN: &str = "After an outage";
-
-/// The figures, part by part: each was measured in a run of its own, perhaps.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Results {
-    /// Whether they only show that the benchmark works.
-    pub(crate) quick: bool,
-    pub(crate) intake: Option<Measured<Intake>>,
-    pub(crate) host_calls: Option<Measured<Vec<Counted>>>,
-    pub(crate) cold_start: Option<Measured<ColdStart>>,
-    pub(crate) function_start: Option<Measured<FunctionStart>>,
-    pub(crate) workers: Option<Measured<Workers>>,
-    pub(crate) end_to_end: Option<Measured<EndToEnd>>,
-    pub(crate) growth: Option<Measured<Growth>>,
-    pub(crate) slots: Option<Measured<Slots>>,
-    pub(crate) drain: Option<Measured<Drain>>,
-}
-
-pub(crate) fn kibibytes(bytes: u64) -> f64 {
-    bytes as f64 / 1024.0
-}
 
 impl Results {
     /// What [`Results::write`] wrote into a folder; nothing where it never did.

@@ -9,7 +9,7 @@ use crate::drain::{self, Drain};
 use crate::function_start;
 use crate::growth::{self, Population};
 use crate::intake::{Footprint, Row};
-use crate::report::{Results, kibibytes};
+use crate::results::{Results, kibibytes};
 use crate::subjects::Kind;
 use crate::workers::Subject;
 
