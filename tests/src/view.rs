@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::{Browser, PATIENCE, workspace};
 
-/// How long to wait between two looks.
-const LOOK: Duration = Duration::from_millis(25);
+/// How long to wait between two looks. Each takes the driver and the browser some milliseconds of processor time.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A screen by its name: width and height in CSS pixels, and whether it is dark.
 const SCREENS: [(&str, u32, u32, bool); 3] =

@@ -7,6 +7,7 @@ use backplane::{SlotPosition, SlotSearch};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use edge_component::{Problem, ProblemCode};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use sha2::{Digest as _, Sha256};
 
 use crate::parameters::{DEFAULT_LIMIT, limit_from, pairs};
@@ -239,9 +240,11 @@ fn set<T>(parameter: &mut Option<Option<T>>, value: Result<T, FieldErrorCode>) -
     outcome
 }
 
-/// The name of a specialty, a center or a practitioner, as a catalogue may have it.
+/// The name of a specialty, a center or a practitioner in normalisation form C, which is how an import stores it. macOS, for
+/// one, may send form D.
 fn name_of(text: &str) -> Result<String, FieldErrorCode> {
-    if is_catalog_name(text) { Ok(text.to_owned()) } else { Err(FieldErrorCode::InvalidFormat) }
+    let name = ComposingNormalizerBorrowed::new_nfc().normalize(text);
+    if is_catalog_name(&name) { Ok(name.into_owned()) } else { Err(FieldErrorCode::InvalidFormat) }
 }
 
 #[cfg(test)]
@@ -292,6 +295,22 @@ mod tests {
         }
         assert_eq!(refusal("&cursor=AAAA"), ProblemCode::InvalidCursor);
         assert_eq!(refusal(&"&a=1".repeat(16)), ProblemCode::QueryTooLong);
+    }
+
+    #[test]
+    fn a_name_in_form_d_searches_for_the_stored_one_in_form_c() {
+        let query = |specialty, center, practitioner| {
+            Some(format!("countryISO=PE&specialty={specialty}&center={center}&practitioner={practitioner}"))
+        };
+        let composed = query("Cardiolog%C3%ADa", "Cl%C3%ADnica%20San%20Isidro", "Dr.%20Mu%C3%B1oz");
+        let decomposed = query("Cardiologi%CC%81a", "Cli%CC%81nica%20San%20Isidro", "Dr.%20Mun%CC%83oz");
+        let [composed, decomposed] = [composed, decomposed].map(|query| Search::read(query.as_deref(), now()).unwrap());
+        assert_eq!(decomposed.specialty, "Cardiolog\u{ed}a");
+        assert_eq!(decomposed.in_table(now()), composed.in_table(now()));
+        // The most characters are counted in form C, and the page of one search goes on in the other.
+        assert_eq!(decomposed.filters, composed.filters);
+        let longest = "i%CC%81".repeat(80);
+        assert!(Search::read(query(longest.as_str(), "a", "b").as_deref(), now()).is_ok());
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub enum Reason {
     AlreadyBooked,
     /// Failed: the country's system could not process the request, however often it was tried.
     ProcessingFailed,
-    /// Failed: the country did not answer, however often the request was published. Rejected: it never decided, and the
+    /// Failed: the country sent no outcome, however often the request was published. Rejected: it never decided, and the
     /// person was told `failed` meanwhile.
     NotProcessed,
     /// Rejected: the country's catalogue has no such slot.
@@ -96,7 +96,7 @@ pub struct Appointment {
     /// Why it was rejected, failed or was cancelled by anybody but the person; only then.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
-    /// When and where, once a country with a catalogue of its own has decided.
+    /// When and where, once a country with its own catalogue has decided.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub slot: Option<Slot>,
     /// The appointment whose place it takes, where it was made by moving.

@@ -37,7 +37,7 @@ pub enum StatusEvent {
     Rejected,
     /// The country confirmed a cancellation.
     Cancelled,
-    /// The country could not process the request, or nobody answered it in time.
+    /// The country could not process the request, or there was no outcome in time.
     RequestFailed,
     /// The country could not process the cancellation.
     CancellationFailed,
@@ -124,7 +124,7 @@ impl Status {
         }
     }
 
-    /// Whether the country still owes an answer; then the appointment is in the index `pending`.
+    /// Whether the country's outcome is still missing; then the appointment is in the index `pending`.
     #[must_use]
     pub const fn awaits_country(self) -> bool {
         matches!(self, Self::Pending | Self::Cancelling)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 ///
 /// The trace id stays the same from the person's request through every hop and back, so that one search shows a
-/// booking's whole life; each hop has a span id of its own.
+/// booking's whole life; each hop has its own span id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TraceContext {
@@ -31,7 +31,7 @@ impl TraceContext {
         Self { trace_id: u128::from_be_bytes(trace).max(1), span_id: u64::from_be_bytes(span).max(1), flags: 1 }
     }
 
-    /// The context of the next hop: the same trace, a span id of its own from eight random bytes.
+    /// The context of the next hop: the same trace, its own span id from eight random bytes.
     #[must_use]
     pub fn child(self, random: [u8; 8]) -> Self {
         Self { span_id: u64::from_be_bytes(random).max(1), ..self }

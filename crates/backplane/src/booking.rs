@@ -30,7 +30,7 @@ pub enum Booked {
 }
 
 impl<T: Transport> AppointmentsTable<'_, T> {
-    /// Keeps a new appointment in `pending`: one write. Its publication follows, in whose time the write's answer comes.
+    /// Keeps a new appointment in `pending`: one write. Its publication follows, during which the write's response arrives.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         Ok(Self::booked_under_key(stored, appointment)?)
     }
 
-    /// What [`Self::book_once`] would answer to this appointment because its key came before, `None` where it did not: for a
+    /// What [`Self::book_once`] would return for this appointment because its key came before, `None` if it did not: for a
     /// request that is only possible once.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         }
     }
 
-    /// Brings a cancellation that was given up back to the shard in which its country's answer is awaited.
+    /// Brings a cancellation that was given up back to the shard in which its country's outcome is awaited.
     async fn restart_cancellation(
         &self,
         stored: StoredAppointment,

@@ -44,7 +44,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     }
 }
 
-/// In a partition of its own: no person has such a code.
+/// In its own partition: no person has such a code.
 fn tombstone_key(appointment: AppointmentId) -> Item<'static> {
     Item::new().with(attribute::INSURED_ID, format!("{TOMBSTONE}#{appointment}")).with(attribute::SORT_KEY, TOMBSTONE)
 }

@@ -28,7 +28,7 @@ pub struct StoredAppointment {
     pub history: Vec<HistoryEntry>,
     /// The events among these steps.
     events: Vec<AppliedEvent>,
-    /// The trace of the request that it awaits, or awaited, an answer to.
+    /// The trace of the request whose outcome it awaits, or awaited.
     pub trace: TraceContext,
     /// The id of the event that changed its status last. It is all that an earlier version kept of an event.
     last_event_id: Option<Uuid>,
@@ -160,7 +160,7 @@ impl StoredAppointment {
         })
     }
 
-    /// The command that its country has to answer; `None` where the country has answered, or only a later version serves it.
+    /// The command that its country has to decide; `None` if the country has decided it, or if only a later version serves it.
     ///
     /// Of a `failed` request the country is asked for its decision alone: the person was told, and may have booked elsewhere.
     #[must_use]

@@ -7,7 +7,7 @@
 //! - [`SlotsTable`]: the table `slots`, what people read of the countries' catalogues.
 //! - [`CommandTopic`]: the topic that fans commands out to the countries.
 //! - [`StatusBus`]: the bus on which changes of status are announced.
-//! - [`RepublishSchedule`]: from when, and how often, an unanswered command is published again; [`GivenUpSchedule`]: for how
+//! - [`RepublishSchedule`]: from when, and how often, an undecided command is published again; [`GivenUpSchedule`]: for how
 //!   long its country is asked afterwards.
 
 mod attribute;

@@ -115,7 +115,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         Ok(self.update_row(pending, change, None, values, ours).await?.is_some())
     }
 
-    /// Fails a request that no country has answered, with the reason `not_processed`, in place of its last
+    /// Fails a request that no country has decided, with the reason `not_processed`, in place of its last
     /// publication. `None` if the claim no longer holds.
     ///
     /// The row stays in its shard until [`Self::give_up`]: who announces the failure comes in between, and a run that dies
@@ -159,7 +159,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         Ok(self.update_row(pending, change, None, values, given_up).await?.is_some())
     }
 
-    /// Takes an appointment out of the index: nobody asks for its answer any more. Returns whether the claim still held.
+    /// Takes an appointment out of the index: nobody asks for its outcome any more. Returns whether the claim still held.
     ///
     /// # Errors
     ///

@@ -87,7 +87,7 @@ pub(crate) fn is_given_up(shard: &str) -> bool {
     shard == OLD_GIVEN_UP_SHARD || shard.ends_with(GIVEN_UP_SUFFIX)
 }
 
-/// From when, and how often, a command that no country has answered is published again.
+/// From when, and how often, a command that no country has decided is published again.
 ///
 /// It is the setting `republish_delays_seconds`: whole seconds, separated by commas. The first is the time from the write
 /// that creates the state to the first republication: SNS and SQS keep what they took, so it is longer than the queue tries.

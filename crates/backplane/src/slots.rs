@@ -152,7 +152,7 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
         }))
     }
 
-    /// Reads a country's catalogue, `None` where it has none of its own.
+    /// Reads a country's catalogue, `None` if it has none.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
 
     /// Reads a page of free slots, in the order of their time.
     ///
-    /// It is one read that reads no more than it answers. Where both a center and a practitioner are given, the center is a
+    /// It is one read that reads no more than it returns. Where both a center and a practitioner are given, the center is a
     /// filter: then at most [`MAX_READS_PER_PAGE`] reads are made, so a page may hold fewer than `limit`, even none, and yet
     /// have a next.
     ///

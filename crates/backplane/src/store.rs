@@ -1,4 +1,4 @@
-//! What both tables have in common: why one could not answer, and how much is read of one.
+//! What both tables have in common: why one could not be read or written, and how much is read of one.
 
 use aws_http::dynamodb::Item;
 use aws_http::{Error, ErrorKind};
@@ -8,7 +8,7 @@ use crate::attribute::InvalidItem;
 /// How many pages of the table one page of a filtered list may read, because DynamoDB applies its limit before a filter.
 pub const MAX_READS_PER_PAGE: u32 = 4;
 
-/// Why the table could not answer.
+/// Why the table could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The call failed.

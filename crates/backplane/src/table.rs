@@ -53,7 +53,7 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         Self { shards, ..self }
     }
 
-    /// Reads one appointment with its history, and sees every write that was answered before.
+    /// Reads one appointment with its history, and sees every write that had its response before.
     ///
     /// # Errors
     ///
@@ -75,9 +75,9 @@ impl<'a, T: Transport> AppointmentsTable<'a, T> {
         }
     }
 
-    /// Reads a page of a person's appointments, newest first, and sees every write that was answered before.
+    /// Reads a page of a person's appointments, newest first, and sees every write that had its response before.
     ///
-    /// Without a filter one page is one read that reads no more than it answers. With one, at most
+    /// Without a filter one page is one read that reads no more than it returns. With one, at most
     /// [`MAX_READS_PER_PAGE`] reads are made, so a page may hold fewer than `limit`, even none, and yet have a next.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub struct Envelope<Detail> {
     pub detail: Detail,
 }
 
-/// What a country answers to a command: the detail-type of its event.
+/// The outcome of a command: the detail-type of its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
 pub enum Outcome {
     /// The slot is booked.
@@ -79,10 +79,10 @@ pub struct OutcomeDetail {
     pub insured_id: InsuredId,
     /// The slot.
     pub schedule_id: ScheduleId,
-    /// The country that answers.
+    /// The country that decided.
     #[serde(rename = "countryISO")]
     pub country: Country,
-    /// The command that is answered.
+    /// The command that was decided.
     pub command: Command,
     /// Why, where the outcome is `AppointmentRejected` or `AppointmentFailed`, or `AppointmentCancelled` by anybody but the
     /// person.
@@ -91,7 +91,7 @@ pub struct OutcomeDetail {
     /// The appointment that took its place, where the reason is `moved`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub replaced_by: Option<AppointmentId>,
-    /// The slot and its state after the decision, where the country has a catalogue of its own.
+    /// The slot and its state after the decision, where the country has its own catalogue.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub slot: Option<SlotState>,
     /// When the country decided.
@@ -108,16 +108,16 @@ impl OutcomeDetail {
     }
 }
 
-/// A country's answer to a command.
+/// A country's outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutcomeEvent {
-    /// What it answers.
+    /// The outcome.
     pub outcome: Outcome,
     /// About which appointment, and why.
     pub detail: OutcomeDetail,
 }
 
-/// An envelope that is not a country's answer.
+/// An envelope that does not hold a country's outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOutcomeEvent {
     /// The detail-type is not one of the four outcomes.
@@ -135,7 +135,7 @@ pub enum InvalidOutcomeEvent {
 }
 
 impl OutcomeEvent {
-    /// The id of the event that answers `command` of `appointment` with `outcome`: a UUID version 5.
+    /// The id of the event with the `outcome` of `command` for `appointment`: a UUID version 5.
     #[must_use]
     pub fn event_id(appointment: AppointmentId, outcome: Outcome, command: Command) -> Uuid {
         appointment.derive(&format!("{}/{}", outcome.detail_type(), command.as_str()))

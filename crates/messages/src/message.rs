@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
-/// Version 1 of a message's shape. Any other number is refused, so that a reader never guesses.
+/// Version 1 of a message's shape. Any other number is refused, because a reader must not guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Version1;
 
@@ -30,9 +30,9 @@ pub(crate) fn json_text(message: &impl Serialize) -> String {
     serde_json::to_string(message).expect("a message serialises")
 }
 
-/// What a country is asked to do: the `type` of a message to it, and the `command` of its answer.
+/// What a country is asked to do: the `type` of a message to it, and the `command` of its outcome.
 ///
-/// Of several commands for one appointment the greatest is answered, and its answer serves for the others too.
+/// Of several commands for one appointment the greatest is decided, and its outcome is also that of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
 pub enum Command {
     /// Book the slot.

@@ -25,7 +25,7 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 /// By which name the spans go, where it is not the program's own.
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 
-/// How long sending may take: on Lambda, an answer waits for it.
+/// How long sending may take: on Lambda the response waits for it.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// How many spans wait to be sent at most. A batch of ten messages has about seventy.
@@ -80,7 +80,7 @@ pub enum ExportError {
         /// Why.
         source: OTelSdkError,
     },
-    /// The collector did not answer.
+    /// The collector did not respond.
     #[error("the collector did not answer within {} s (spans lost: {spans})", FLUSH_LIMIT.as_secs())]
     Silent {
         /// How many.

@@ -7,7 +7,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::Diagnostic;
 use serde_json::Value;
 
-/// What is kept back of the function's time to answer Lambda.
+/// The part of the function's time that is reserved for the response to Lambda.
 const RESERVE: Duration = Duration::from_millis(300);
 
 /// An event, recognised by its shape.
@@ -18,7 +18,7 @@ pub(crate) enum Event {
     Schedule(String),
 }
 
-/// Why an event cannot be answered. No message quotes the event: it may hold personal data.
+/// Why an event cannot be processed. No message quotes the event: it may hold personal data.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EventError {
     #[error(

@@ -19,7 +19,7 @@ pub(crate) struct Function {
     queue: Option<SourceQueue>,
 }
 
-/// What the function answers.
+/// The function's response.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Answer {

@@ -76,7 +76,7 @@ pub(crate) fn request(event: ApiGatewayV2httpRequest) -> Result<(Request<Bytes>,
     Ok((request, SocketAddr::new(client, 0)))
 }
 
-/// The event's answer for a response. A body that is no UTF-8 goes as base64.
+/// The result of the event for a response. A body that is not UTF-8 is base64.
 pub(crate) fn response(response: http::Response<Bytes>) -> Response {
     let (head, body) = response.into_parts();
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);

@@ -7,10 +7,10 @@
 //! | event | what the component gets |
 //! | --- | --- |
 //! | an HTTP API's request (payload format 2.0) | the HTTP request, where one of its public routes matches |
-//! | messages of SQS | each message by `handle-queue-message`, in an instance of its own, ten at a time; the response names those that failed |
+//! | messages of SQS | each message by `handle-queue-message`, in its own instance, ten at a time; the response names those that failed |
 //! | `{"countryISO":"PE"}`, from the schedule | `POST /internal/republish` with that body, again while the response says `more` and there is time |
 //!
-//! An event is answered when its instances have ended and their lines are on the standard output: after that Lambda freezes the
+//! The function responds when the event's instances have ended and their lines are on the standard output: after that Lambda freezes the
 //! process.
 //!
 //! The crate is not called `appointment`, as the function is, because the domain is (`crates/appointment`).
@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 use crate::event::Deadline;
 use crate::function::Function;
 
-/// The whole program: loads the component and answers events until Lambda stops the execution environment.
+/// The whole program: loads the component and processes events until Lambda stops the execution environment.
 #[must_use]
 pub fn run() -> ExitCode {
     let log = standard_output();
@@ -57,7 +57,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Where a collector is set (`OTEL_EXPORTER_OTLP_ENDPOINT`), it gets what the lines tell of each event before the event is answered.
+/// Where a collector is set (`OTEL_EXPORTER_OTLP_ENDPOINT`), it gets the spans of each event before the function responds.
 async fn serve(log: LogSink) -> Result<(), Error> {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Err("AWS_LAMBDA_RUNTIME_API is not set: this is a Lambda function, which only Lambda starts".into());

@@ -1,4 +1,4 @@
-//! Messages of SQS: each in an instance of its own, so what happens to one is that one's alone.
+//! Messages of SQS: each in its own instance, so a failure of one affects no other.
 
 use std::collections::HashMap;
 use std::time::Duration;

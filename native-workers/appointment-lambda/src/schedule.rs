@@ -1,4 +1,4 @@
-//! The schedule: what a country has not answered is published again, by the component's private route.
+//! The schedule: undecided commands are published again by the component's private route.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::event::{Deadline, EventError};
 /// The route, as a URI whose host is the one by which components call each other in Spin.
 const ROUTE: &str = "http://spin.internal/internal/republish";
 
-/// What one call answers.
+/// The response of one call.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Round {

@@ -156,7 +156,7 @@ async fn start(country: Country, mode: Option<Mode>, exporter: Option<&Exporter>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Processes batches until Lambda stops the execution environment. Spans leave before the answer, after which Lambda freezes the
+/// Processes batches until Lambda stops the execution environment. Spans are sent before the response, after which Lambda freezes the
 /// process.
 async fn serve(
     country: Country,
@@ -185,7 +185,7 @@ async fn serve(
     .await
 }
 
-/// What an invocation in migrate mode answers; what it is asked does not matter.
+/// The response of an invocation in migrate mode; its event does not matter.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Migrated {
@@ -273,7 +273,7 @@ async fn fingerprint(file: &Path) -> std::io::Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What an invocation in import mode answers.
+/// The response of an invocation in import mode.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Imported {
@@ -286,7 +286,7 @@ async fn serve_imports(country: Country, settings: SlotSettings, objects: Object
     let bus = &EventBridge::from_environment(settings.event_bus_name).await;
     let (database, objects) = (&settings.database, &objects);
     lambda_runtime::run(service_fn(|event: LambdaEvent<BucketEvent>| async move {
-        // A session of its own: its end lets others import under the same name.
+        // Its own session: its end lets others import under the same name.
         let mut connection = database.connect_alone().await?;
         for created in &event.payload.records {
             objects.import(&mut connection, country, bus, created, trace()).await?;

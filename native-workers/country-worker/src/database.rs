@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// After this the server ends a call of `decide`, waiting for another batch's slots included.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The longest wait for the answer to a batch: for a server that is gone without a word, which no timeout of its own
+/// The longest wait for the response to a batch: for a server that is gone without a word, which no timeout of its own
 /// ends. Two runs with a new connection each take 16 s at most, within the function's 30 s (`infra/backplane.json`).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -30,10 +30,10 @@ const DECIDE: &str = "
 
 /// The country's decisions: the port to its database.
 pub trait Decisions: Send + Sync {
-    /// Decides about `commands`, at most one per appointment, and answers by appointment. It may be called again with the
-    /// same commands: the first decision stands.
+    /// Decides about `commands`, at most one per appointment, and returns the decisions by appointment. It may be called again with the
+    /// same commands: the first decision counts.
     ///
-    /// A command without an answer may have been decided: the answer may have been lost, now or at an earlier delivery.
+    /// A command without a response may have been decided: the response may have been lost, now or at an earlier delivery.
     fn decide(
         &self,
         commands: &[&AppointmentMessage],
@@ -60,7 +60,7 @@ pub struct Decision {
     pub verdict: Verdict,
     /// When; for a command that came again, when it was first decided.
     pub decided_at: Timestamp,
-    /// The slot as it is now, where the country has a catalogue of its own.
+    /// The slot as it is now, where the country has its own catalogue.
     pub slot: Option<StoredSlot>,
     /// The appointment whose place this one took.
     pub replaced: Option<Box<Replaced>>,
@@ -93,7 +93,7 @@ pub enum Verdict {
     },
 }
 
-/// Why a batch could not be decided. The answer alone may have been lost.
+/// Why a batch could not be decided. Perhaps only the response was lost.
 #[derive(Debug, thiserror::Error)]
 pub enum DecideError {
     /// No token for a new connection.
@@ -105,7 +105,7 @@ pub enum DecideError {
     /// No connection to the database.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
-    /// The database did not answer in time.
+    /// The database did not respond in time.
     #[error("the database did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     TimedOut,
     /// The database refuses what one of the commands would write, and has written nothing.
@@ -133,7 +133,7 @@ impl Database {
         Self { login, connection: Mutex::new(None) }
     }
 
-    /// Connects now, so that the first batch need not wait.
+    /// Connects now: the first batch need not wait.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl Database {
         }
     }
 
-    /// Runs `commands` on the kept connection, or on a new one. The connection stays only where it answered: one whose
+    /// Runs `commands` on the kept connection, or on a new one. The connection is kept only if it responded: one whose
     /// answer is still under way, or never comes, must not serve the next batch.
     async fn run(
         &self,
@@ -206,7 +206,7 @@ impl Database {
                         error = %error,
                         "the database refuses a command"
                     );
-                    // `decide` reads the row before it writes: had it been there, it would have been the answer.
+                    // `decide` reads the row before it writes: if it had been there, it would have been the decision.
                     answers.insert(command.appointment_id, Answer::Undecided);
                 }
                 Err(error) => {
@@ -282,7 +282,7 @@ impl FromRow<'_, PgRow> for Row {
     }
 }
 
-/// The answers, by the appointments of their commands.
+/// The decisions, by the appointments of their commands.
 fn answers(rows: Vec<Row>) -> HashMap<AppointmentId, Answer> {
     let mut answers = HashMap::with_capacity(rows.len());
     let (own, replaced): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.command_id == row.appointment_id);

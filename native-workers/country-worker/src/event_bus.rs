@@ -30,15 +30,15 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The port to the event bus.
 pub trait EventBus: Send + Sync {
-    /// Puts `events` on the bus, and answers for each of them, in their order, whether the bus took it.
+    /// Puts `events` on the bus, and returns for each of them, in their order, whether the bus accepted it.
     fn put(&self, events: &[OutcomeEvent]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
 }
 
-/// The bus did not take an event, or its answer was lost.
+/// The bus did not accept an event, or its response was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}")]
 pub struct NotAccepted {
-    /// The code of the error as EventBridge gives it (`ThrottlingException`), or what kept its answer from coming.
+    /// The code of the error as EventBridge gives it (`ThrottlingException`), or why there was no response.
     pub code: String,
 }
 

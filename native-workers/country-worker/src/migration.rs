@@ -55,7 +55,7 @@ const IMPORT_USER: &str = include_str!("import_user.sql");
 /// Why the database could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// Secrets Manager did not give the master secret; its code, or what kept its answer from coming.
+    /// Secrets Manager did not give the master secret; its code, or why there was no response.
     #[error("the secret of DATABASE_MASTER_SECRET_ARN cannot be read: {0}")]
     SecretUnreadable(String),
     /// The secret is not one that RDS keeps. Its content is not shown.

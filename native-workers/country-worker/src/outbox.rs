@@ -32,7 +32,7 @@ pub enum Announcement {
 
 /// The port to the event bus for what the country tells without a command.
 pub trait AnnouncementBus: Send + Sync {
-    /// Puts `announcements`, at most ten, on the bus, and answers for each of them, in their order, whether the bus took it.
+    /// Puts `announcements`, at most ten, on the bus, and returns for each of them, in their order, whether the bus accepted it.
     fn announce(&self, announcements: &[Announcement]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
 }
 

@@ -51,7 +51,7 @@ enum RetryReason {
     /// There is no decision, for certain.
     #[error("undecided")]
     Undecided,
-    /// There may be a decision: the database did not answer, now or at an earlier delivery.
+    /// There may be a decision: the database did not respond, now or at an earlier delivery.
     #[error("unanswered")]
     Unanswered,
     /// There is a decision of a later version.
@@ -157,7 +157,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         answer
     }
 
-    /// The database's answers. A batch that could not be decided has none.
+    /// The database's decisions. A batch that could not be decided has none.
     async fn decide(
         &self,
         commands: &BTreeMap<AppointmentId, AppointmentMessage>,
@@ -175,7 +175,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         decided
     }
 
-    /// The event that answers `command` with `decision`, and that about the appointment whose place this one took.
+    /// The event with the `decision` about `command`, and the event about the appointment that this one replaced.
     fn answer(&self, command: &AppointmentMessage, decision: &Decision) -> (OutcomeEvent, Option<OutcomeEvent>) {
         let place = self.place(command);
         let of_replaced = decision.replaced.as_deref().map(|Replaced { appointment_id, schedule_id, decision }| {
@@ -301,7 +301,7 @@ fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<App
 /// What an event is to its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// It answers the command.
+    /// It is the outcome of the command.
     Answer,
     /// It tells of the appointment whose place the command's took.
     Replaced,
@@ -377,7 +377,7 @@ fn respond(
             Ok(message) => dispositions.get(&message.appointment_id).cloned(),
             Err(kind) => Some(Disposition::Retry(RetryReason::Unreadable(*kind))),
         };
-        // A bus that answers for fewer events than it was given has not accepted the rest.
+        // A bus that reports on fewer events than it got has not accepted the rest.
         let disposition = disposition
             .unwrap_or(Disposition::Retry(RetryReason::NotAccepted(NotAccepted { code: "NoAnswer".to_owned() })));
         report.log(record, message.as_ref().ok(), &disposition);
@@ -420,7 +420,7 @@ impl Report<'_> {
                 parent_span_id = message.traceparent.span_id(),
                 appointment_id = %message.appointment_id,
                 country,
-                // The answered command: a cancellation answers the request beside it too.
+                // The decided command: the outcome of a cancellation is also that of the request beside it.
                 command = command.as_str(),
                 outcome = outcome.detail_type(),
                 reason = reason.as_ref().map(Reason::as_str),
@@ -485,7 +485,7 @@ impl Report<'_> {
 
 struct Panicked;
 
-/// Runs what concerns one message alone, so that a panic in it does not take the batch along. The panic itself is logged
+/// Runs the part for one message separately: a panic in it does not fail the batch. The panic itself is logged
 /// by the hook.
 fn isolated<T>(step: impl FnOnce() -> T) -> Result<T, Panicked> {
     // Unwind-safe: the steps only read what they share, and what they return is dropped with the panic.

@@ -60,7 +60,7 @@ pub struct Booking {
     pub level: &'static str,
     /// What was asked for, such as `POST /appointments`.
     pub request: Option<String>,
-    /// What the country decided, or where the appointment stands, as the last line that says so has it.
+    /// What the country decided, or the appointment's status, from the last line that says so.
     pub outcome: Option<String>,
     /// Its hops, line by line in the order of their beginning.
     pub hops: Vec<Hop>,

@@ -10,7 +10,7 @@
 //! | `POST /api/redrive?only=` | does it |
 //! | `POST /api/hops/{hop}/{break,heal}` | breaks a hop, or heals it |
 //!
-//! The token is a part of the path, so that every request has it and nothing has to store it (docs/adr/0095).
+//! The token is a part of the path: every request has it, and nothing has to store it (docs/adr/0095).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -253,7 +253,7 @@ fn query(raw: RawQuery) -> Query {
     form_urlencoded::parse(raw.0.unwrap_or_default().as_bytes()).into_owned().collect()
 }
 
-/// Why a request is not answered as it would like.
+/// Why a request is refused.
 struct Refusal {
     status: StatusCode,
     error: String,

@@ -58,7 +58,7 @@ pub struct Unanswered {
     pub appointment_id: String,
     /// Whose it is.
     pub insured_id: String,
-    /// Who does not answer.
+    /// The country without an outcome.
     pub country: String,
     /// `failed` or `cancelling`.
     pub status: String,
@@ -109,7 +109,7 @@ impl Stack {
         Ok(Self { backplane, running, account, databases })
     }
 
-    /// Looks at everything. What does not answer is among the problems.
+    /// Looks at everything. What does not respond is among the problems.
     pub async fn look(&self) -> State {
         let mut state = State::default();
         let messages = async { observation::messages(&self.running.endpoint()?, &self.backplane).await };

@@ -34,7 +34,7 @@ pub struct Gap {
     pub duration: Duration,
 }
 
-/// How much of a booking's time, from the answer `202` to the status `completed` in the table, is told by spans.
+/// How much of a booking's time, from the response `202` to the status `completed` in the table, is told by spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     /// From `202` to `completed`.

@@ -104,7 +104,7 @@ pub struct ApplicationSettings<'a> {
 }
 
 impl Application {
-    /// Starts the application and waits until its health check answers.
+    /// Starts the application and waits until its health check succeeds.
     ///
     /// # Errors
     /// When the port is taken, `spin` was asked for and is missing, or the application does not become healthy.
@@ -155,7 +155,7 @@ impl Application {
         self.process.ended()
     }
 
-    /// Where it answers, for example `http://127.0.0.1:3000`.
+    /// Its address, for example `http://127.0.0.1:3000`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

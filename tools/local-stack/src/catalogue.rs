@@ -77,7 +77,7 @@ impl SlotsProgram {
     }
 }
 
-/// Imports the [`sample`] of so many days into every country that has a catalogue of its own; the codes of those.
+/// Imports the [`sample`] of so many days into every country that has its own catalogue; the codes of those.
 ///
 /// # Errors
 /// When an import fails.
@@ -101,7 +101,7 @@ pub async fn import_sample(services: &Services, artifacts: &Artifacts, days: i64
 /// Waits until people can read what was imported: until the queue of slots is empty.
 ///
 /// # Errors
-/// When it does not become empty in time, or the emulator does not answer.
+/// When it does not become empty in time, or the emulator does not respond.
 pub async fn until_projected(services: &Services) -> Result<()> {
     let url = services.queue_url(&services.backplane().slots_queue.name)?;
     let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];

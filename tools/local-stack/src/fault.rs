@@ -101,7 +101,7 @@ impl<'a> Hops<'a> {
     /// Every hop, and whether it is broken; a database that was given to the stack is not among them.
     ///
     /// # Errors
-    /// When the server of the databases, or the emulator, does not answer.
+    /// When the server of the databases, or the emulator, does not respond.
     pub async fn states(&self) -> Result<Vec<HopState>> {
         let mut states = Vec::new();
         for hop in Hop::all(self.backplane) {

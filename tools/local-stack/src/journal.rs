@@ -24,7 +24,7 @@ impl Journal {
         Ok(Self { service, file: Mutex::new(file) })
     }
 
-    /// Notes what happened, and to what, as a member of its own.
+    /// Notes what happened, and to what, as a separate field.
     pub(crate) fn note(&self, level: &str, message: &str, what: Option<(&str, &str)>) {
         let mut line = Map::new();
         let now = Timestamp::from(SystemTime::now()).to_string();

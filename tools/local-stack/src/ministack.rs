@@ -96,7 +96,8 @@ impl Ministack {
             account: None,
             directory,
             log: directory.join("logs").join("ministack.log"),
-            stop_signal: Signal::TERM,
+            // Nothing of it is kept, and to end it by itself takes it a second.
+            stop_signal: Signal::KILL,
         })?;
         let mut ministack = Self { process, port, _temporary: temporary };
         let ready = format!("http://127.0.0.1:{port}/_ministack/ready");
@@ -114,7 +115,7 @@ impl Ministack {
         self.process.id()
     }
 
-    /// Where every service answers, for example `http://127.0.0.1:4566`.
+    /// The address of every service, for example `http://127.0.0.1:4566`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

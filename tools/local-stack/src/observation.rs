@@ -18,7 +18,7 @@ use crate::http::Http;
 /// The rows of a page of a country's table.
 pub const ROWS_PER_PAGE: u32 = 25;
 
-/// How long a country's database may take to answer: it is on this machine.
+/// How long a country's database may take to respond: it is on this machine.
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
 
 /// A queue, or a dead-letter queue.
@@ -112,7 +112,7 @@ impl Shown {
 /// Reads every queue of the emulator without receiving anything.
 ///
 /// # Errors
-/// When the emulator does not answer, or shows its queues in another form.
+/// If the emulator does not respond, or shows its queues in another form.
 pub async fn messages(endpoint: &Endpoint, backplane: &Backplane) -> Result<Messages> {
     /// Accounts, regions, and queues by URL.
     #[derive(Deserialize)]
@@ -169,7 +169,7 @@ fn dead_letter(queue: &str, back_to: &str, shown: Shown, now: SystemTime) -> Dea
 /// Counts the rows of a country's database.
 ///
 /// # Errors
-/// When the database does not answer.
+/// If the database does not respond.
 pub async fn counts(database_url: &str) -> Result<Counts> {
     within_limit(async {
         let mut connection = read_only(database_url).await?;
@@ -189,7 +189,7 @@ pub async fn counts(database_url: &str) -> Result<Counts> {
 /// A page of a country's table, counted from 0: each row is an object of the table's columns.
 ///
 /// # Errors
-/// When the database does not answer.
+/// If the database does not respond.
 pub async fn rows(database_url: &str, table: CountryTable, page: u32) -> Result<Vec<Value>> {
     within_limit(async {
         let mut connection = read_only(database_url).await?;

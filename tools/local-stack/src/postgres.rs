@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,7 @@ use ring::rand::SystemRandom;
 use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
+use crate::command::successful;
 use crate::process::{self, Account, Launch, Process, TemporaryFolder, command_as, free_port, on_path};
 use crate::tools;
 
@@ -23,6 +25,24 @@ const SUPERUSER: &str = "postgres";
 /// The accounts that may run the server when this program runs as root, which `initdb` refuses; the second is on every
 /// Linux system, also where PostgreSQL never was installed.
 const SERVER_ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
+
+/// How `initdb` makes a cluster.
+///
+/// Passwords come in clear: nothing leaves this machine, and a login by SCRAM costs an unoptimised program 30 ms. What is
+/// deployed logs in over TLS (`tests/integration/rds.rs`). Segments of the log of 1 MB instead of 16 make a new cluster a third smaller.
+const INITDB: [&str; 7] = [
+    "--auth=password",
+    "--no-sync",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--no-instructions",
+    "--wal-segsize=1",
+    "--username=postgres",
+];
+
+/// The folder under `target` of new clusters that later ones are copies of, one for each version of the server: `initdb` takes a
+/// second, and a whole run of the tests starts forty clusters.
+const KEPT: &str = "postgres-clusters";
 
 /// How long the server may take to start; it needs a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -92,10 +112,10 @@ impl Postgres {
         let cluster = TemporaryFolder(place(directory, account)?);
         let path = cluster.0.join("data");
         let binaries = reachable(binaries(root)?, &cluster.0, account)?;
-        let initdb = binaries.join("initdb");
         let passwords = Passwords::generate()?;
-        let password = passwords.superuser.clone();
-        tokio::task::spawn_blocking(move || initialise(&initdb, account, &path, &password)).await??;
+        let superuser = passwords.superuser.clone();
+        let (kept, programs) = (root.join("target").join(KEPT), binaries.clone());
+        tokio::task::spawn_blocking(move || create_cluster(&kept, &programs, account, &path, &superuser)).await??;
 
         let logs = directory.join("logs");
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
@@ -227,7 +247,7 @@ pub(crate) fn machine_binaries() -> Option<PathBuf> {
         versions.pop().map(|(_, directory)| directory)
     };
     let configured = || {
-        let output = std::process::Command::new(on_path("pg_config")?).arg("--bindir").output().ok()?;
+        let output = Command::new(on_path("pg_config")?).arg("--bindir").output().ok()?;
         Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim()))
     };
     from_path
@@ -269,7 +289,7 @@ fn reachable(binaries: PathBuf, cluster: &Path, account: Option<Account>) -> Res
     })?;
     let copy = cluster.join("programs");
     for folder in [programs, libraries] {
-        copy_tree(&packages.join(folder), &copy.join(folder))
+        copy_tree(&packages.join(folder), &copy.join(folder), None)
             .with_context(|| format!("cannot copy PostgreSQL to {}", copy.display()))?;
     }
     Ok(copy.join(binaries.strip_prefix(packages)?))
@@ -281,18 +301,25 @@ fn may(account: Account, test: &str, file: &Path) -> bool {
     answer.is_ok_and(|status| status.success())
 }
 
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Copies a folder with the permissions of its files, and gives the copy away.
+fn copy_tree(from: &Path, to: &Path, owner: Option<Account>) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let place = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy_tree(&entry.path(), &place)?;
+            copy_tree(&entry.path(), &place, owner)?;
         } else {
-            std::fs::copy(entry.path(), place)?;
+            std::fs::copy(entry.path(), &place)?;
+            give_away(&place, owner)?;
         }
     }
-    Ok(())
+    std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())?;
+    give_away(to, owner)
+}
+
+fn give_away(file: &Path, owner: Option<Account>) -> std::io::Result<()> {
+    owner.map_or(Ok(()), |Account { user, group }| chown(file, Some(user), Some(group)))
 }
 
 fn create(directory: &Path, owner: Option<Account>) -> Result<PathBuf> {
@@ -300,10 +327,7 @@ fn create(directory: &Path, owner: Option<Account>) -> Result<PathBuf> {
         std::fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     }
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    if let Some(Account { user, group }) = owner {
-        chown(directory, Some(user), Some(group))
-            .with_context(|| format!("cannot give {} away", directory.display()))?;
-    }
+    give_away(directory, owner).with_context(|| format!("cannot give {} away", directory.display()))?;
     Ok(directory.to_owned())
 }
 
@@ -317,15 +341,66 @@ fn account(accounts: &str, name: &str) -> Option<Account> {
     })
 }
 
-/// Passwords come in clear: nothing leaves this machine, and a login by SCRAM costs an unoptimised program 30 ms. What is
-/// deployed logs in over TLS (`tests/integration/rds.rs`).
+/// Creates a cluster whose superuser has this password: a copy of the one that is kept, or, where none is, by `initdb`.
+fn create_cluster(
+    kept: &Path,
+    binaries: &Path,
+    account: Option<Account>,
+    cluster: &Path,
+    password: &str,
+) -> Result<()> {
+    // Another version's, or one made in another way, has another name.
+    let version = successful(Command::new(binaries.join("postgres")).arg("--version"), "postgres")?.stdout;
+    let name = format!("{} {}", String::from_utf8_lossy(&version).trim(), INITDB.join(" "));
+    let kept = kept.join(name.replace(|character: char| !(character.is_ascii_alphanumeric() || character == '.'), "-"));
+    if kept.is_dir() {
+        copy_tree(&kept, cluster, account).with_context(|| format!("cannot copy {}", kept.display()))?;
+        return set_password(&binaries.join("postgres"), account, cluster, password);
+    }
+    initialise(&binaries.join("initdb"), account, cluster, password)?;
+    keep(cluster, &kept).with_context(|| format!("cannot copy the new cluster to {}", kept.display()))
+}
+
+/// Copies a new cluster to where later ones are copied from, in one step.
+fn keep(cluster: &Path, kept: &Path) -> std::io::Result<()> {
+    let unfinished = kept.with_file_name(format!("unfinished-{}", uuid::Uuid::now_v7()));
+    copy_tree(cluster, &unfinished, None)?;
+    match std::fs::rename(&unfinished, kept) {
+        // Another start was faster.
+        Err(_) if kept.is_dir() => std::fs::remove_dir_all(&unfinished),
+        kept => kept,
+    }
+}
+
+/// Changes the superuser's password, before anybody else reaches the server.
+fn set_password(postgres: &Path, account: Option<Account>, cluster: &Path, password: &str) -> Result<()> {
+    // The statement, which is of base64url, is written to the standard input: arguments can be read by everybody.
+    let mut server = command_as(postgres, account)
+        .args(["--single", "-F", "-c", "log_min_error_statement=panic", "-D"])
+        .arg(cluster)
+        .arg("postgres")
+        .current_dir(cluster.parent().unwrap_or(cluster))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", postgres.display()))?;
+    let statement = format!("ALTER ROLE {SUPERUSER} PASSWORD '{password}'\n");
+    // Dropped when it is written, which ends the server. Why it could not be written is in what the server says.
+    let written = server.stdin.take().map(|mut input| input.write_all(statement.as_bytes()));
+    let output = server.wait_with_output()?;
+    if !output.status.success() || !matches!(written, Some(Ok(()))) {
+        bail!("the password cannot be set ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
 fn initialise(initdb: &Path, account: Option<Account>, cluster: &Path, password: &str) -> Result<()> {
     let folder = cluster.parent().unwrap_or(cluster);
     let password_file = folder.join("password");
     write_secret(&password_file, password, account).context("cannot write the password of the database")?;
     let output = command_as(initdb, account)
-        .args(["--auth=password", "--no-sync", "--encoding=UTF8", "--locale=C", "--no-instructions"])
-        .arg(format!("--username={SUPERUSER}"))
+        .args(INITDB)
         .arg("--pwfile")
         .arg(&password_file)
         .arg("--pgdata")
@@ -343,8 +418,6 @@ fn initialise(initdb: &Path, account: Option<Account>, cluster: &Path, password:
 /// Writes a file that only the account reads, or only this user where there is no account.
 fn write_secret(file: &Path, secret: &str, account: Option<Account>) -> std::io::Result<()> {
     let mut open = std::fs::File::options().create_new(true).write(true).mode(0o600).open(file)?;
-    if let Some(Account { user, group }) = account {
-        chown(file, Some(user), Some(group))?;
-    }
+    give_away(file, account)?;
     open.write_all(secret.as_bytes())
 }

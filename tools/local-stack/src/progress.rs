@@ -46,7 +46,7 @@ impl Progress {
         self.begin(what, true)
     }
 
-    /// Tells more about the step that is going on, in a line of its own.
+    /// Tells more about the step that is going on, on its own line.
     pub fn note(&self, text: &str) {
         if self.total.is_some() {
             let _ = writeln!(std::io::stderr().lock(), "      {text}");

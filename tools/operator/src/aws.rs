@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
-/// The time limit of a call, a long poll excluded. An emulator beside which much compiles answers late, and is no less sound.
+/// The time limit of a call, a long poll excluded. An emulator on a machine that compiles responds late, and is still sound.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// One identity's calls to one service of AWS, or to every service of an emulator.
@@ -87,7 +87,7 @@ impl Aws {
         self.json("cognito-idp", JsonVersion::V1_1, "AWSCognitoIdentityProviderService", operation, input).await
     }
 
-    /// An SNS operation; the answer is XML.
+    /// An SNS operation; the response is XML.
     ///
     /// # Errors
     /// When the call fails.
@@ -95,7 +95,7 @@ impl Aws {
         self.query("sns", "2010-03-31", action, params).await
     }
 
-    /// An IAM operation; the answer is XML.
+    /// An IAM operation; the response is XML.
     ///
     /// # Errors
     /// When the call fails.
@@ -103,7 +103,7 @@ impl Aws {
         self.query("iam", "2010-05-08", action, params).await
     }
 
-    /// An STS operation; the answer is XML.
+    /// An STS operation; the response is XML.
     ///
     /// # Errors
     /// When the call fails.
@@ -115,7 +115,7 @@ impl Aws {
     /// What comes back is returned as it is.
     ///
     /// # Errors
-    /// When the call fails, or is answered with another status than 2xx.
+    /// When the call fails, or the response has another status than 2xx.
     pub async fn s3(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
         let service = self.endpoint.service("s3");
         let answer = self.client.object(service, method.clone(), path, "application/octet-stream", &[], body).await;

@@ -88,7 +88,7 @@ pub struct CountryEntry {
     pub code: String,
     /// Where its slots come from.
     pub catalogue: CatalogueKind,
-    /// How many bookings that have not ended a person may hold, with a catalogue of its own.
+    /// How many bookings that have not ended a person may hold, if the country has its own catalogue.
     pub max_open_bookings: u16,
 }
 
@@ -305,7 +305,7 @@ pub struct Country {
     pub database_user: String,
     /// Where its slots come from.
     pub catalogue: CatalogueKind,
-    /// How many bookings that have not ended a person may hold, with a catalogue of its own.
+    /// How many bookings that have not ended a person may hold, if the country has its own catalogue.
     pub max_open_bookings: u16,
     /// The function that imports slots, from the same zip as the worker.
     pub importer: String,

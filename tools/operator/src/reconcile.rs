@@ -1,7 +1,7 @@
 //! After a country's database was restored to an earlier time: re-enters the decisions that it has forgotten and that the
-//! table of appointments still shows, so that no slot is given twice.
+//! table of appointments still shows. No slot is given twice.
 //!
-//! 1. The event source mapping of the country's queue stops, so that nothing is decided meanwhile.
+//! 1. The event source mapping of the country's queue stops: nothing is decided meanwhile.
 //! 2. What is in flight arrives: dead letters of the confirmation queue are put back, the bus's archive is replayed from the
 //!    restored time on (to the rule that feeds the queue, and to no other), and the queue is waited for to be empty. A
 //!    repeated outcome changes nothing, and has the id that it had.
@@ -382,7 +382,7 @@ async fn read_table(
     Ok((shown, erased, reconciled))
 }
 
-/// The decision that an appointment shows; nothing where its country has not answered.
+/// The decision that an appointment shows; `None` if its country has not decided.
 fn decision(stored: &StoredAppointment) -> Result<Option<Shown>> {
     let appointment = &stored.appointment;
     let reached =

@@ -1,7 +1,7 @@
-//! Puts back what was given up: dead letters to their queues, and unanswered commands to the topic.
+//! Puts back what was given up: dead letters to their queues, and undecided commands to the topic.
 //!
-//! It is what an operator does once the cause is gone. Both may be done twice: a worker answers a command that it has
-//! decided with the same decision.
+//! It is what an operator does once the cause is gone. Both may be done twice: a worker gives the same outcome again for a command
+//! that it has decided.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,7 +110,7 @@ impl Account {
     ///
     /// # Errors
     /// When the given-up commands cannot be published. What was put back until then stays so; doing it again does no
-    /// harm. A queue that is refused is told in the answer.
+    /// harm. A refused queue is in the result.
     pub async fn redrive(&self, backplane: &Backplane, dry_run: bool) -> Result<Redriven> {
         let mut redriven = Redriven::default();
         for (queue, dead_letters) in backplane.queues() {
@@ -247,7 +247,7 @@ impl Account {
         Ok(url.with_context(|| format!("no URL of {name}"))?.to_owned())
     }
 
-    /// Publishes the command of everything that was given up, which the country's answer takes out of the index.
+    /// Publishes the command of everything that was given up, which the country's outcome takes out of the index.
     async fn publish_given_up(&self, backplane: &Backplane, dry_run: bool) -> Result<u64> {
         let given_up = self.given_up(backplane).await?;
         if !dry_run {
@@ -268,7 +268,7 @@ impl Account {
         Ok(topic.publish(&given_up.command).await?)
     }
 
-    /// Everything that was given up and that its country has not answered since.
+    /// Everything that was given up and that its country has not decided since.
     ///
     /// # Errors
     /// When the table cannot be read.

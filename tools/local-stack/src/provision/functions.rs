@@ -109,7 +109,7 @@ async fn read_zip(zip: &Path) -> Result<String> {
 /// An HTTP API of the emulator's API Gateway.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// Where the emulator answers for it.
+    /// Its address at the emulator.
     pub url: String,
     /// What the `Host` header has to say, by which the emulator knows the API.
     pub host: String,
@@ -141,7 +141,7 @@ impl Function {
 
     /// Invokes it, and waits for what it returns.
     ///
-    /// A function that fails answers too, with the error in the place of what it returns.
+    /// A function that fails also gives a response, with the error instead of its result.
     pub(crate) async fn invoke(&self, aws: &Aws, event: &Value) -> Result<Value> {
         let path = format!("/2015-03-31/functions/{}/invocations?Qualifier={}", self.name, self.alias);
         let answer = aws.lambda(&path, event).await?;
@@ -280,7 +280,7 @@ impl Registrar<'_> {
         Ok(function)
     }
 
-    /// Creates the HTTP API: the function answers every request but those of the page's paths.
+    /// Creates the HTTP API: the function serves every request except those of the page's paths.
     async fn create_api(&self, function: &Function, page: &Function) -> Result<Api> {
         let id_of = |answer: Value, name: &str| {
             let id = answer.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -55,7 +55,7 @@ async fn create_role(aws: &Aws, arns: &Arns<'_>, principal: &Principal, country:
 }
 
 async fn create_user(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Result<Credentials> {
-    /// The part of the answer to `CreateAccessKey` that is read.
+    /// The part of the response to `CreateAccessKey` that is read.
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
@@ -80,7 +80,7 @@ async fn create_user(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Resul
     let put_policy = [("UserName", name.as_str()), ("PolicyName", &name), ("PolicyDocument", &policy)];
     let create_key = [("UserName", name.as_str())];
     let (_, created) = try_join(aws.iam("PutUserPolicy", &put_policy), aws.iam("CreateAccessKey", &create_key)).await?;
-    // Without the answer in the error: it holds the secret.
+    // Without the response in the error, because it holds the secret.
     let answer: Answer = quick_xml::de::from_str(&created)
         .map_err(|_| anyhow::anyhow!("the answer to CreateAccessKey is unreadable"))?;
     let key = answer.create_access_key_result.access_key;

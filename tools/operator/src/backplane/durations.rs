@@ -21,7 +21,7 @@ pub struct Durations {
     /// The time limit of the function that imports slots: the most that Lambda gives. What it did not get done, its
     /// repetition does.
     pub import_timeout: u64,
-    /// The time limit of the function that answers the API: longer than intake's own limits, shorter than the 30 s after
+    /// The time limit of the function that serves the API: longer than intake's own limits, shorter than the 30 s after
     /// which API Gateway gives up.
     pub intake_timeout: u64,
     /// The time limit of the function that serves the page, which calls nobody.

@@ -88,7 +88,7 @@ pub enum Resource {
     ConfirmationQueue,
     /// The queue of slots that changed.
     SlotsQueue,
-    /// The log streams of the function that answers the API.
+    /// The log streams of the function that serves the API.
     IntakeLogGroup,
     /// The log streams of the function that serves the page.
     BookingPageLogGroup,

@@ -17,7 +17,7 @@ pub struct Table {
     pub sort_key: KeyAttribute,
     /// Attribute with the Unix time, in seconds, after which DynamoDB may delete an item.
     pub time_to_live_attribute: String,
-    /// The sparse index of what waits for its country's answer.
+    /// The sparse index of the appointments that await their country's outcome.
     pub index: Index,
 }
 
