@@ -14,7 +14,7 @@ fn completed() -> Value {
 #[tokio::test]
 async fn an_outcome_is_written_announced_and_projected() {
     let mut message = completed();
-    message["detail"]["slot"] = slot_state(7, "booked");
+    message["detail"]["slot"] = slot_state(7, "busy");
     let host = host(&[]).then("UpdateItem", 200, &json!({"Attributes": row("completed", EVENT_ID)}));
     let host = host.then("PutEvents", 200, &put()).then("PutItem", 200, &json!({}));
     assert_eq!(deliver(&host, &message).await, Delivered::Done);

@@ -14,12 +14,12 @@ fn changed(slots: Value) -> Value {
 async fn slots_are_written_each_under_its_version() {
     let older = condition_failed(&json!({}));
     let host = host(&[]).then("PutItem", 200, &json!({})).then("PutItem", 400, &older);
-    let message = changed(json!([slot_state(7, "free"), slot_state(6, "booked")]));
+    let message = changed(json!([slot_state(7, "free"), slot_state(6, "busy")]));
     assert_eq!(deliver(&host, &message).await, Delivered::Done);
     assert_eq!((&host.lines()[0]["slots"], &host.lines()[0]["written"]), (&json!(2), &json!(1)));
     let item = &host.sent()[0].json()["Item"];
     assert_eq!(item["freeSpecialty"]["S"], "PE#Cardiología");
-    assert_eq!(host.sent()[1].json()["Item"].get("freeSpecialty"), None, "a booked slot is in no index");
+    assert_eq!(host.sent()[1].json()["Item"].get("freeSpecialty"), None, "a slot that is taken is in no index");
 }
 
 #[tokio::test]
