@@ -14,8 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::provision::log_group;
 
-/// What passes between two questions to CloudWatch Logs, at least. Each function is asked for: five times per second took half of
-/// what an idle emulator costs.
+/// What passes between two questions to CloudWatch Logs, at least. Questions are most of what an idle emulator costs.
 const POLL: Duration = Duration::from_secs(1);
 
 /// How many times as long as an answer took passes until the next question: meanwhile the emulator answers others.
@@ -31,6 +30,19 @@ impl Drop for FunctionLogs {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Described {
+    log_groups: Vec<GroupSize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupSize {
+    log_group_name: String,
+    stored_bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -52,22 +64,37 @@ impl FunctionLogs {
         let output = File::options().create(true).append(true).open(log);
         let mut output = output.with_context(|| format!("cannot write {}", log.display()))?;
         let groups = functions.iter().map(|function| log_group(function));
-        let mut groups: Vec<Group> = groups.map(|name| Group { name, since: 0, copied: HashSet::new() }).collect();
+        let mut groups: Vec<Group> =
+            groups.map(|name| Group { name, bytes: 0, since: 0, copied: HashSet::new() }).collect();
         Ok(Self(tokio::spawn(async move {
             loop {
                 let asked = Instant::now();
-                for group in &mut groups {
-                    // The next round asks again, and nothing is skipped until it was written.
-                    let _ = group.copy(&aws, &mut output).await;
-                }
+                // The next round asks again, and nothing is skipped until it was written.
+                let _ = copy_what_grew(&aws, &mut groups, &mut output).await;
                 tokio::time::sleep(POLL.max(asked.elapsed() * PAUSES)).await;
             }
         })))
     }
 }
 
+/// Asks once for the sizes of all groups, and reads those that have more than before.
+async fn copy_what_grew(aws: &Aws, groups: &mut [Group], output: &mut File) -> Result<()> {
+    let question = json!({"logGroupNamePrefix": log_group("")});
+    let sizes: Described = serde_json::from_value(aws.logs("DescribeLogGroups", &question).await?)?;
+    for group in groups {
+        // It comes with the function's first line.
+        let size = sizes.log_groups.iter().find(|size| size.log_group_name == group.name);
+        let Some(size) = size.filter(|size| size.stored_bytes != group.bytes) else { continue };
+        group.copy(aws, output).await?;
+        group.bytes = size.stored_bytes;
+    }
+    Ok(())
+}
+
 struct Group {
     name: String,
+    /// How much it held when it was copied.
+    bytes: u64,
     since: i64,
     /// Streams that were copied: the emulator writes one stream for each invocation, all at once.
     copied: HashSet<String>,
