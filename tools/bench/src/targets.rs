@@ -255,17 +255,14 @@ pub(crate) fn elsewhere() -> Vec<Target> {
             FRESH_CLONE,
             Some("most of it are the compiled dependencies of the host and of the local stack"),
         ),
-        Target::elsewhere(
-            "`cargo xtask test` after it",
-            "at most 10 min",
-            FRESH_CLONE,
-            Some("the tests wait for stacks, browsers and deadlines; more of them at once were slower on two cores"),
-        ),
+        Target::elsewhere("`cargo xtask test` after it", "at most 10 min", FRESH_CLONE, None),
         Target::elsewhere(
             "`cargo xtask test`, warm, one changed line of `intake`",
             "at most 4 min",
             FRESH_CLONE,
-            Some("as above: every test runs, whatever changed"),
+            Some(
+                "every test runs, whatever changed, and most of the time is theirs: stacks start, browsers and generators run",
+            ),
         ),
         Target::elsewhere(
             "`cargo xtask check`, warm",
@@ -277,7 +274,7 @@ pub(crate) fn elsewhere() -> Vec<Target> {
             "a new optional field of an appointment",
             "at most 12 files, 80 lines",
             "[adding-a-field.md](adding-a-field.md)",
-            Some("a fifth of the lines are the new test; files are met"),
+            None,
         ),
         Target::elsewhere(
             "a booking beside a database that is away for ten seconds",
