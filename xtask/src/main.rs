@@ -56,7 +56,7 @@ enum Task {
     /// one database per country, the functions behind their queues and API Gateway, and
     /// the application outside of them, and imports four weeks of slots. To use a
     /// PostgreSQL server that exists, name a database for each country, as a superuser:
-    /// DATABASE_URL_PE, DATABASE_URL_CL. Logs are in target/local-stack/<port>/logs.
+    /// DATABASE_URL_PE, DATABASE_URL_CL. Logs are in target/local-stack/PORT/logs.
     ///
     /// Examples:
     ///   cargo xtask up
