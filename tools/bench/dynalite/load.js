@@ -1,8 +1,7 @@
 // Fills a new store: node load.js FOLDER
 //
 // Standard input is the definition of its table, as `CreateTable` takes it, and then an item per line. The keys and the rows of the
-// indexes are dynalite's own; what goes is its HTTP, its 25 items per request and the look for an older item, which together take
-// ten times as long.
+// indexes are dynalite's own; it leaves out HTTP, requests of 25 items each and the look for an older item.
 
 'use strict'
 
