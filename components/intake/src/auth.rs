@@ -4,7 +4,9 @@
 //! configured issuer; its caller is the insured person whom the token names, or staff, who act for others. With `none`
 //! anybody acts for anybody, which is for local use only. Each log line says which of the two it is.
 
-use appointment::{Country, InsuredId, StoredCountry};
+use appointment::{AppointmentId, Country, InsuredId, StoredCountry};
+use aws_http::Transport;
+use backplane::{AppointmentsTable, StoredAppointment};
 use edge_component::{Host, Problem, ProblemCode, Variables};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -56,6 +58,18 @@ impl Role {
     /// Whether there are countries that are not the caller's business.
     pub(crate) fn is_bounded(&self) -> bool {
         Country::ALL.into_iter().any(|country| !self.covers(country.into()))
+    }
+
+    /// A person's appointment. One in a country that this role does not cover is not found.
+    pub(crate) async fn find(
+        &self,
+        table: &AppointmentsTable<'_, impl Transport>,
+        insured_id: InsuredId,
+        appointment_id: AppointmentId,
+    ) -> Result<StoredAppointment, RequestError> {
+        let stored = table.get(&insured_id, appointment_id).await?;
+        let stored = stored.filter(|stored| self.covers(stored.appointment.country));
+        Ok(stored.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?)
     }
 }
 

@@ -28,10 +28,7 @@ pub(crate) async fn answer<H: Host>(
     context.appointment_id = Some(appointment_id);
     let table = backend.table();
     if role.is_bounded() {
-        let stored = table.get(&insured_id, appointment_id).await?;
-        if !stored.is_some_and(|stored| role.covers(stored.appointment.country)) {
-            return Err(Problem::new(ProblemCode::AppointmentNotFound).into());
-        }
+        role.find(&table, insured_id, appointment_id).await?;
     }
     let now = Timestamp::from(context.arrived);
     let cancelled =

@@ -22,9 +22,7 @@ pub(crate) async fn answer<H: Host>(
     let command = CommandRequest::read(request, context)?;
     let wanted = MoveRequest::from_json(&command.body).map_err(invalid_request)?;
     let backend = Backend::read(context)?;
-    let stored = backend.table().get(&insured_id, original_id).await?;
-    let stored = stored.filter(|stored| role.covers(stored.appointment.country));
-    let stored = stored.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
+    let stored = role.find(&backend.table(), insured_id, original_id).await?;
     context.about(&stored.appointment);
     context.report_unknown(&stored);
     let original = stored.appointment;

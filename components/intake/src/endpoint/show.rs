@@ -1,7 +1,7 @@
 //! `GET /appointments/{insuredId}/{appointmentId}`: one appointment.
 
 use appointment::{AppointmentId, InsuredId};
-use edge_component::{Host, Problem, ProblemCode, Response};
+use edge_component::{Host, Response};
 use http::{HeaderMap, StatusCode};
 
 use crate::auth::Role;
@@ -20,9 +20,7 @@ pub(crate) async fn answer<H: Host>(
     context: &mut RequestContext<H>,
 ) -> Result<Response, RequestError> {
     context.appointment_id = Some(appointment_id);
-    let stored = Settings::read(context)?.appointments().get(&insured_id, appointment_id).await?;
-    let stored = stored.filter(|stored| role.covers(stored.appointment.country));
-    let stored = stored.ok_or(Problem::new(ProblemCode::AppointmentNotFound))?;
+    let stored = role.find(&Settings::read(context)?.appointments(), insured_id, appointment_id).await?;
     context.report_unknown(&stored);
     let shown = Shown::new(&stored.appointment, context.language).with_history(&stored.history);
     Ok(tagged(json_in(context.language, StatusCode::OK, &shown), headers))
