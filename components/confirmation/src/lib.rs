@@ -8,7 +8,7 @@
 //!
 //! `POST /internal/republish`, its private HTTP route, takes `{"countryISO":"PE"}` from the schedule, publishes again what
 //! that country has not answered, gives up what it never will, and answers `{"published":0,"givenUp":0,"more":false}`.
-
+//!
 //! The host is a parameter ([`edge_component::Host`]), so everything but the two entry points is built and tested natively.
 
 // The macros generate the exports, which are unsafe code of their own.

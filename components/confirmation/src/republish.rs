@@ -406,6 +406,7 @@ impl<H: Host> Republisher<H> {
     fn table<'a>(&'a self, client: &'a Client<H::Transport>) -> AppointmentsTable<'a, H::Transport> {
         AppointmentsTable::new(client, &self.settings.dynamodb, &self.settings.table)
     }
+
     /// Writes a log line that asks for an operator.
     fn alarm(&self, message: &'static str, stored: &StoredAppointment) {
         LogLine::new(Level::Error, SERVICE, message, stored.trace)
