@@ -8,15 +8,11 @@ mod slots;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use test_host::TestHost;
+use test_host::{ID, TRACE, TestHost, condition_failed};
 
 use crate::Delivered;
 
-const ID: &str = "01930000-0000-7000-8000-000000000001";
-
 const EVENT_ID: &str = "6f2f7a54-7b0f-5d63-9d57-0a5c3d0e8f11";
-
-const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The host of confirmation, with these values of variables.
 fn host(values: &[(&str, &str)]) -> TestHost {
@@ -30,25 +26,14 @@ async fn deliver(host: &TestHost, message: &Value) -> Delivered {
     delivered
 }
 
-/// The row of [`ID`], as DynamoDB returns it, which this event brought to this status.
+/// The row of [`ID`], which this event brought to this status.
 fn row(status: &str, event_id: &str) -> Value {
-    json!({
-        "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "scheduleId": {"N": "100"},
-        "countryISO": {"S": "PE"}, "status": {"S": status}, "traceparent": {"S": TRACE}, "lastEventId": {"S": event_id},
-        "createdAt": {"S": "2026-11-24T09:00:00.000Z"}, "updatedAt": {"S": "2026-11-24T09:00:02.000Z"},
-        "history": {"L": [
-            {"M": {"status": {"S": "pending"}, "at": {"S": "2026-11-24T09:00:00.000Z"}}},
-            {"M": {
-                "status": {"S": status}, "at": {"S": "2026-11-24T09:00:02.000Z"}, "eventId": {"S": event_id},
-                "traceparent": {"S": TRACE},
-            }},
-        ]},
-    })
-}
-
-/// What DynamoDB says to a write whose condition failed, with the row as it is.
-fn condition_failed(row: &Value) -> Value {
-    json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "Item": row})
+    let mut row = test_host::row(status);
+    row["lastEventId"] = json!({"S": event_id});
+    let step = &mut row["history"]["L"][1]["M"];
+    step["eventId"] = json!({"S": event_id});
+    step["traceparent"] = json!({"S": TRACE});
+    row
 }
 
 /// What EventBridge says to an event that it took.

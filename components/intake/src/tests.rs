@@ -16,15 +16,10 @@ use std::time::SystemTime;
 use appointment::Timestamp;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
-use test_host::{TestHost, WholeBody};
+use test_host::{ID, TRACE, TestHost, WholeBody, condition_failed, row};
 
 /// When every request comes.
 const NOW: &str = "2026-11-24T09:30:00.000Z";
-
-/// An appointment that is there before the request.
-const ID: &str = "01930000-0000-7000-8000-000000000001";
-
-const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The host of intake, with these values of variables.
 fn host(values: &[(&str, &str)]) -> TestHost {
@@ -76,24 +71,6 @@ async fn call_at(
 
 fn now() -> Timestamp {
     NOW.parse().unwrap()
-}
-
-/// The row of [`ID`], a booking of the person 00123 for the slot 100 in Peru, as DynamoDB returns it.
-fn row(status: &str) -> Value {
-    json!({
-        "insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}, "scheduleId": {"N": "100"},
-        "countryISO": {"S": "PE"}, "status": {"S": status}, "traceparent": {"S": TRACE},
-        "createdAt": {"S": "2026-11-24T09:00:00.000Z"}, "updatedAt": {"S": "2026-11-24T09:00:02.000Z"},
-        "history": {"L": [
-            {"M": {"status": {"S": "pending"}, "at": {"S": "2026-11-24T09:00:00.000Z"}}},
-            {"M": {"status": {"S": status}, "at": {"S": "2026-11-24T09:00:02.000Z"}}},
-        ]},
-    })
-}
-
-/// What DynamoDB says to a write whose condition failed, with the row as it is.
-fn condition_failed(row: &Value) -> Value {
-    json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "Item": row})
 }
 
 /// Another instant than [`NOW`].
