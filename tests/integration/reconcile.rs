@@ -1,6 +1,6 @@
 //! A country's database is restored to an earlier time, and reconciled with what people were told since.
 //!
-//! `cargo xtask test` does it with 240 bookings, `cargo xtask test reconcile` with 5,000; `RECONCILE_BOOKINGS` is another number.
+//! `cargo xtask test` does it with 120 bookings, `cargo xtask test reconcile` with 5,000; `RECONCILE_BOOKINGS` is another number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -129,7 +129,7 @@ impl Server {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_country_forgets_nothing_that_people_were_told() {
-    let bookings = std::env::var("RECONCILE_BOOKINGS").map_or(240, |number| number.parse().unwrap());
+    let bookings = std::env::var("RECONCILE_BOOKINGS").map_or(120, |number| number.parse().unwrap());
     let faulty = Faulty::start("reconcile", |durations| {
         durations.visibility_timeout = 2;
         durations.worker_timeout = 2;

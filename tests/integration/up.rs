@@ -79,15 +79,17 @@ impl Up {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_serves_the_console_unless_it_is_told_not_to() {
-    let folder = scratch_folder("up");
-    let up = Up::start(&[], &folder.join("with")).await;
+async fn it_serves_the_console() {
+    let up = Up::start(&[], &scratch_folder("up").join("printed")).await;
     let address = up.printed.lines().skip_while(|line| *line != "The console, for you alone:").nth(1).unwrap().trim();
     assert_eq!(ask(Method::GET, address, &[]).await.status(), StatusCode::OK, "{address}");
     assert_eq!(up.listening(), 1);
     up.end().await;
+}
 
-    let up = Up::start(&["--no-console"], &folder.join("without")).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_no_console_if_it_is_told_so() {
+    let up = Up::start(&["--no-console"], &scratch_folder("up-alone").join("printed")).await;
     assert!(up.printed.contains("The page on which people book") && !up.printed.contains("onsole"), "{}", up.printed);
     assert_eq!(up.listening(), 0, "nothing of it can be asked");
     up.end().await;
