@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::slots_decide::own_catalogue;
-use crate::worker_fixture::{cancellation, command, request, session};
+use crate::worker_fixture::{command, session};
 
 /// The rows of each table. Without statistics, PostgreSQL takes one in two hundred to be of the same person: an estimate that is high
 /// enough for its compiler.
@@ -55,26 +55,19 @@ impl Notices {
     }
 }
 
-/// Requests and, if `mixed`, one command of each other kind, about slots and persons from `first` on.
-fn batch(first: u64, mixed: bool) -> Vec<AppointmentMessage> {
-    let number = |offset: u64| (first + offset, u32::try_from((first + offset) % PERSONS).unwrap(), first + offset);
-    let mut batch: Vec<AppointmentMessage> = (0..6)
-        .map(|offset| {
-            let (appointment, person, slot) = number(offset);
-            request(appointment, person, slot)
-        })
-        .collect();
-    if mixed {
-        let (appointment, person, slot) = number(6);
-        batch.push(cancellation(appointment, person, slot));
-        let (appointment, person, slot) = number(7);
-        batch.push(command(Command::Decision, appointment, person, slot));
-        let (appointment, person, slot) = number(8);
-        let replaces = Original { appointment_id: batch[0].appointment_id, schedule_id: batch[0].schedule_id };
-        batch
-            .push(AppointmentMessage { replaces: Some(replaces), ..command(Command::Move, appointment, person, slot) });
-    }
-    batch
+/// A request alone, requests, and those with one command of each other kind; about slots and persons from `first` on.
+fn batches(first: u64) -> [Vec<AppointmentMessage>; 3] {
+    let person = |number: u64| u32::try_from(number % PERSONS).unwrap();
+    let of = |kind: Command, number: u64| command(kind, number, person(number), number);
+    let requests = |first: u64| (first..first + 6).map(|number| of(Command::Request, number)).collect::<Vec<_>>();
+    let mut mixed = requests(first + 20);
+    let replaces = Some(Original { appointment_id: mixed[0].appointment_id, schedule_id: mixed[0].schedule_id });
+    mixed.extend([
+        of(Command::Cancellation, first + 26),
+        of(Command::Decision, first + 27),
+        AppointmentMessage { replaces, ..command(Command::Move, first + 28, person(first + 20), first + 28) },
+    ]);
+    [vec![of(Command::Request, first)], requests(first + 10), mixed]
 }
 
 async fn decide(connection: &mut PgConnection, commands: &[AppointmentMessage]) {
@@ -110,8 +103,9 @@ async fn decide_reads_by_index_and_compiles_nothing_when_statistics_are_stale() 
     let mut early = session(&url).await;
     // A scan for each row of a scan would take minutes.
     early.execute("SET statement_timeout = '20s'").await.unwrap();
-    decide(&mut early, &batch(ROWS + 1, true)).await;
-    decide(&mut early, &batch(ROWS + 1, true)).await;
+    for commands in batches(ROWS + 1) {
+        decide(&mut early, &commands).await;
+    }
 
     let booked = ROWS - 1000;
     let load = format!(
@@ -140,13 +134,13 @@ async fn decide_reads_by_index_and_compiles_nothing_when_statistics_are_stale() 
             .unwrap();
         for catalogue in [CatalogueKind::Own, CatalogueKind::External] {
             let catalogue = if catalogue == CatalogueKind::Own { "own" } else { "external" };
-            for (first, mixed) in [(booked + 1, false), (booked + 101, true)] {
-                let of = format!("planned {name}, {catalogue} catalogue, mixed: {mixed}");
+            for commands in batches(booked + 1) {
+                let of = format!("planned {name}, {catalogue} catalogue, {} commands", commands.len());
                 connection.execute("BEGIN").await.unwrap();
                 let set = sqlx::query("UPDATE country_settings SET catalogue = $1").bind(catalogue);
                 set.execute(&mut *connection).await.unwrap();
                 notices.plans();
-                decide(connection, &batch(first, mixed)).await;
+                decide(connection, &commands).await;
                 let plans = notices.plans();
                 let (scanned, by_index) = rows_read(connection).await;
                 connection.execute("ROLLBACK").await.unwrap();
@@ -154,8 +148,9 @@ async fn decide_reads_by_index_and_compiles_nothing_when_statistics_are_stale() 
                 assert_eq!(scanned, 0, "{of}");
                 // Twice those of each person and their slots.
                 assert!((1..1000).contains(&by_index), "{of}: {by_index}");
-                let inner =
-                    plans.iter().filter(|plan| plan["Query Text"].as_str().is_some_and(|text| text.contains("booked")));
+                let inner = plans.iter().filter(|plan| {
+                    plan["Query Text"].as_str().is_some_and(|text| text.contains("INSERT INTO public.appointments"))
+                });
                 assert!(inner.count() >= 1, "{of}: auto_explain told of no statement of decide: {plans:?}");
                 let compiled: Vec<&Value> = plans.iter().filter(|plan| plan.get("JIT").is_some()).collect();
                 assert!(compiled.is_empty(), "{of}: {compiled:?}");
