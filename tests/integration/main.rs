@@ -23,6 +23,7 @@ mod confirmation;
 mod console;
 mod contract;
 mod cors;
+mod decide_plans;
 mod deploy;
 mod domain;
 mod edge_host;

@@ -34,6 +34,8 @@ const FILES: &[(&str, &str)] = &[
     ("0005_appointments_of_person", include_str!("../migrations/0005_appointments_of_person.sql")),
     ("0006_slot_import", include_str!("../migrations/0006_slot_import.sql")),
     ("0007_fewer_statements", include_str!("../migrations/0007_fewer_statements.sql")),
+    ("0008_plans_by_index", include_str!("../migrations/0008_plans_by_index.sql")),
+    ("0009_one_command", include_str!("../migrations/0009_one_command.sql")),
 ];
 
 /// An older binary works on a newer schema: what a later version applied is no error, and a rollback needs no older schema.

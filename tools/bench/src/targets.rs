@@ -156,7 +156,7 @@ impl Results {
                 .or_because("pgbench reports nothing to a bus: ten HTTP calls, each signed, cost more than the hundred rows that they report"),
             Target::at_least("decide with a catalogue, batches of 10, against before slots", 0.8, "x", 2, against(Subject::PgbenchOwnCatalogue, Subject::PgbenchBeforeSlots, 10)),
             Target::at_least("the same, batches of 1", 0.8, "x", 2, against(Subject::PgbenchOwnCatalogue, Subject::PgbenchBeforeSlots, 1))
-                .or_because("each decision starts more statements: it locks, and raises a slot's version ([ADR 140](adr/0140-one-statement-books-a-batch.md))"),
+                .or_because("each decision counts the person's bookings, and writes and tells the slot's version ([ADR 161](adr/0161-a-request-that-comes-alone.md))"),
         ]
     }
 
