@@ -82,13 +82,20 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
     let given_up = Instant::now() + PATIENCE;
     let completed_at = loop {
         let logged = Logged::read(&stack.services().logs())?;
-        let completed: Option<Vec<SystemTime>> = booked.iter().map(|one| logged.completed(one)).collect();
+        let completed: Vec<SystemTime> = booked.iter().filter_map(|one| logged.completed(one)).collect();
         // The workers' lines may be copied later than the confirmation's.
-        let told = logged.deliveries_since(began_at).commands >= booked.len() as u64;
-        if let Some(last) = completed.and_then(|completed| completed.into_iter().max()).filter(|_| told) {
-            break last;
+        let delivered = logged.deliveries_since(began_at).commands;
+        if let (Some(last), true) =
+            (completed.iter().max(), completed.len() == booked.len() && delivered >= booked.len() as u64)
+        {
+            break *last;
         }
-        ensure!(Instant::now() < given_up, "a booking of the burst was not completed in {} s", PATIENCE.as_secs());
+        ensure!(
+            Instant::now() < given_up,
+            "{} s after the burst of {bookings} bookings the functions' lines tell of {} that are completed, and of {delivered} commands that were delivered",
+            PATIENCE.as_secs(),
+            completed.len(),
+        );
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     Ok(Burst {

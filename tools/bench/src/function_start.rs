@@ -17,8 +17,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use local_stack::artifacts::Artifacts;
-use local_stack::process::on_path;
 use local_stack::progress::Progress;
+use local_stack::tools::{NODE_PEER, node_program};
 use operator::backplane::Backplane;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,9 +27,8 @@ use tokio::sync::{Mutex, mpsc};
 use zip::ZipArchive;
 
 use crate::measure::{Spread, address_space_gb, resident_mb};
-use crate::npm;
 use crate::programs::Programs;
-use crate::subjects::{self, Kind, Rules, StandIn};
+use crate::subjects::{self, Rules, StandIn};
 
 /// How long a process may take to its first response.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,8 +87,6 @@ pub(crate) struct FunctionStart {
     pub(crate) starts: usize,
     pub(crate) package_bytes: u64,
     pub(crate) rows: Vec<Row>,
-    /// Why the Node.js peer was not measured.
-    pub(crate) left_out: Option<String>,
 }
 
 impl FunctionStart {
@@ -112,18 +109,12 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     }
     ZipArchive::new(File::open(&package)?)?.extract(&folder)?;
 
-    let mut subjects = vec![Subject::Appointment];
-    let left_out = npm::missing().map(str::to_owned);
-    if left_out.is_none() {
-        let name = Kind::NodeAwsSdk.name();
-        npm::install(programs, &programs.root.join("tools/bench/peers").join(name), name)?;
-        subjects.push(Subject::NodeAwsSdk);
-    }
+    let subjects = [Subject::Appointment, Subject::NodeAwsSdk];
     let stand_in = StandIn::start(programs).await?;
     let mut starts: Vec<(Subject, Start)> = Vec::new();
     // The first one of each reads files that are not in the page cache yet, and is not counted.
     for number in 0..=plan.starts {
-        for &subject in &subjects {
+        for subject in subjects {
             let start = start(subject, programs, &folder, &stand_in).await?;
             if number > 0 {
                 starts.push((subject, start));
@@ -143,7 +134,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     };
     let rows = subjects.iter().map(row).collect::<Option<Vec<_>>>().context("a plan without a start")?;
     step.done(&format!("{} each", plan.starts));
-    Ok(FunctionStart { starts: plan.starts, package_bytes: fs::metadata(&package)?.len(), rows, left_out })
+    Ok(FunctionStart { starts: plan.starts, package_bytes: fs::metadata(&package)?.len(), rows })
 }
 
 struct Start {
@@ -169,8 +160,8 @@ async fn start(subject: Subject, programs: &Programs, folder: &Path, stand_in: &
         }
         Subject::NodeAwsSdk => {
             environment.push(("NODE_ENV".to_owned(), "production".to_owned()));
-            let function = npm::folder(programs, Kind::NodeAwsSdk.name()).join("function.js");
-            let node = on_path("node").context("`node` is not on the PATH")?;
+            let function = NODE_PEER.place(&programs.root).join("function.js");
+            let node = node_program(&programs.root);
             let arguments = std::iter::once(function.to_string_lossy().into_owned());
             ("node-function", node, arguments.chain(subjects::aws_options(stand_in)).collect())
         }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::equal_answers::Behaviour;
 use crate::load::{self, Length, Outcome, Pace};
 use crate::measure::{Spread, cpu_time, micros, resident_mb};
-use crate::npm;
 use crate::programs::Programs;
 use crate::subjects::{Kind, Rules, Sizes, StandIn, Subject};
 
@@ -85,8 +84,6 @@ pub(crate) struct Footprint {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Intake {
-    /// Peers that could not be measured, and why.
-    pub(crate) left_out: Vec<(Kind, String)>,
     /// How many requests were answered equally before anything was timed.
     pub(crate) equal_answers: usize,
     pub(crate) sizes: Sizes,
@@ -103,26 +100,15 @@ impl Intake {
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<Intake> {
     let step = progress.step("intake: starts and equal answers");
-    let mut kinds = vec![Kind::Component, Kind::AxumAwsSdk];
-    let mut left_out = Vec::new();
-    match npm::missing() {
-        None => {
-            let source = programs.root.join("tools/bench/peers").join(Kind::NodeAwsSdk.name());
-            npm::install(programs, &source, Kind::NodeAwsSdk.name())?;
-            kinds.push(Kind::NodeAwsSdk);
-        }
-        Some(why) => left_out.push((Kind::NodeAwsSdk, why.to_owned())),
-    }
     let stand_in = StandIn::start(programs).await?;
 
     // The component first: the limit moves as many bytes as it does. The first start may compile, and is not counted.
     let component = Subject::start(Kind::Component, programs, &stand_in, None).await?;
     let (expected, sizes) = Behaviour::of(&component, &stand_in).await?;
     drop(component);
-    kinds.push(Kind::BareHyper);
     let mut subjects = Vec::new();
     let mut footprints = Vec::new();
-    for kind in kinds {
+    for kind in [Kind::Component, Kind::AxumAwsSdk, Kind::NodeAwsSdk, Kind::BareHyper] {
         let mut starts = Vec::new();
         let mut subject = None;
         for _ in 0..plan.starts {
@@ -188,7 +174,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
         }
     }
     step.done("");
-    Ok(Intake { left_out, equal_answers: expected.cases(), sizes, rows, footprints })
+    Ok(Intake { equal_answers: expected.cases(), sizes, rows, footprints })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -124,15 +124,6 @@ impl Logged {
         })
     }
 
-    /// How many of the bookings intake logged, a worker decided and the confirmation completed.
-    pub(crate) fn progress(&self, booked: &[Booked]) -> [usize; 3] {
-        let decided =
-            |line: &&Line| line.trace_id.as_ref().is_some_and(|trace| self.batches_by_trace.contains_key(trace));
-        let logged = || booked.iter().filter_map(|one| self.booked.get(&one.id));
-        let completed = booked.iter().filter(|one| self.confirmed.contains_key(&one.id)).count();
-        [logged().count(), logged().filter(decided).count(), completed]
-    }
-
     /// How long intake took. `None` as long as its line is missing.
     pub(crate) fn intake_ms(&self, booked: &Booked) -> Option<f64> {
         Some(self.booked.get(&booked.id)?.duration_ms)

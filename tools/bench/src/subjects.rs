@@ -8,13 +8,13 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request};
-use local_stack::process::{Launch, Process, free_port, on_path};
+use local_stack::process::{Launch, Process, free_port};
 use local_stack::tokens::Algorithm;
+use local_stack::tools::{NODE_PEER, node_program};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::load::{Client, PREFER};
-use crate::npm;
 use crate::programs::Programs;
 use crate::tokens::{self, TokenKind};
 
@@ -23,7 +23,8 @@ const ACCESS_KEY_ID: &str = "AKIABENCHMARK0000000";
 const SECRET_ACCESS_KEY: &str = "the/secret/of/a/benchmark/that/signs/for/nobody";
 const TABLE: &str = "appointments";
 const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:000000000000:appointment-commands";
-const REPUBLISH_DELAYS: &str = "60,60,120,240,480,960,960";
+/// From when a row of the peers is due, in seconds, as `spin.toml` has it for the component.
+const FIRST_REPUBLISH_DELAY: &str = "2400";
 
 /// How long a program may take to answer for the first time; the embedded host may have to compile.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -258,11 +259,14 @@ fn command(
             credentials(),
         ),
         Kind::NodeAwsSdk => {
-            let server = npm::folder(programs, kind.name()).join("server.js").to_string_lossy().into_owned();
-            let node = on_path("node").context("`node` is not on the PATH")?;
+            let server = NODE_PEER.place(&programs.root).join("server.js").to_string_lossy().into_owned();
             let mut environment = credentials();
             environment.push(("NODE_ENV".to_owned(), "production".to_owned()));
-            (node, [server].into_iter().chain(listen).chain(aws_options(stand_in)).collect(), environment)
+            (
+                node_program(&programs.root),
+                [server].into_iter().chain(listen).chain(aws_options(stand_in)).collect(),
+                environment,
+            )
         }
         Kind::BareHyper => {
             let Sizes { put, publish, answer } = sizes.context("the limit needs to know how long a booking is")?;
@@ -284,12 +288,12 @@ pub(crate) fn aws_options(stand_in: &StandIn) -> impl Iterator<Item = String> {
         ("--sns", format!("http://{sns}")),
         ("--table", TABLE.to_owned()),
         ("--topic-arn", TOPIC_ARN.to_owned()),
-        ("--republish-delays-seconds", REPUBLISH_DELAYS.to_owned()),
+        ("--republish-delays-seconds", FIRST_REPUBLISH_DELAY.to_owned()),
     ];
     options.into_iter().flat_map(|(name, value)| [name.to_owned(), value])
 }
 
-/// The variables of `spin.toml`. Those that a booking does not use have a value all the same: a host asks for each.
+/// The variables of `spin.toml` that are not as deployed, among them the names and addresses that every host asks for.
 pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(&'static str, String)> {
     let StandIn { dynamodb, sns, .. } = stand_in;
     vec![
@@ -299,7 +303,6 @@ pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(&'static str, String)> 
         ("eventbridge_endpoint", format!("http://{sns}")),
         ("appointments_table", TABLE.to_owned()),
         ("appointments_topic_arn", TOPIC_ARN.to_owned()),
-        ("republish_delays_seconds", REPUBLISH_DELAYS.to_owned()),
         ("intake_access_key_id", ACCESS_KEY_ID.to_owned()),
         ("intake_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
         ("confirmation_access_key_id", ACCESS_KEY_ID.to_owned()),

@@ -17,7 +17,7 @@ use crate::database;
 use crate::postgres;
 use crate::process::on_path;
 use crate::progress::Progress;
-use crate::tools::{self, OpenApiTools};
+use crate::tools::{self, NodePackages, OpenApiTools};
 
 /// The target of the components.
 pub const WASM_TARGET: &str = "wasm32-wasip2";
@@ -76,6 +76,19 @@ pub fn run_for_tests(root: &Path, progress: &Progress) -> Result<()> {
     let step = progress.step("linters of OpenAPI, and openapi-typescript");
     let installed = OpenApiTools::install(root, progress);
     step.done(&installed.context("the programs of Node.js for docs/openapi.yaml cannot be installed")?);
+    Ok(())
+}
+
+/// Installs packages from npm on the pinned Node.js, in one step.
+///
+/// # Errors
+/// As [`run`].
+pub fn node_packages(root: &Path, packages: &[&NodePackages], progress: &Progress) -> Result<()> {
+    let _lock = lock(root)?;
+    let step = progress.step("packages of Node.js");
+    let installed = packages.iter().map(|each| each.install(root, progress)).collect::<Result<Vec<_>>>();
+    let installed = installed.context("packages of Node.js cannot be installed")?;
+    step.done(&if installed.is_empty() { "none needed".to_owned() } else { installed.join(", ") });
     Ok(())
 }
 
