@@ -18,7 +18,7 @@ use crate::booking::{EntryPoint, book};
 use crate::emulator_hops::queue;
 use crate::stack_log::{Deliveries, Logged};
 
-/// Connections that send the burst, each the next booking as soon as the one before is answered.
+/// Connections that send the burst, each the next booking when it has the response to the one before.
 const CONNECTIONS: usize = 16;
 
 /// How long the last booking may take to be completed after it was accepted.
@@ -70,7 +70,7 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
                     return anyhow::Ok(booked);
                 }
                 let one = book(&entry_point, first_slot + u64::from(number)).await?;
-                booked.push(one.context("a booking of the burst was answered 503")?);
+                booked.push(one.context("a booking of the burst had the response 503")?);
             }
         });
     }

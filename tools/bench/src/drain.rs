@@ -1,4 +1,4 @@
-//! How fast the commands are published that a country has not answered, once they are due: what is left of an outage.
+//! How fast the commands are published that a country has not decided, once they are due: what is left of an outage.
 //!
 //! The component confirmation runs as it is deployed, in this process, and its call is repeated while there is more, as its
 //! function repeats it. The table is a store that executes ([`store`](crate::store)), the topic is the stand-in.

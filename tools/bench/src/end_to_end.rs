@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    /// Bookings a second, and for how many seconds.
+    /// Bookings per second, and for how many seconds.
     pub(crate) rates: &'static [(u32, u32)],
     /// How often the emulator's own hops are timed.
     pub(crate) emulator_hops: usize,
@@ -139,10 +139,10 @@ impl EndToEnd {
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<EndToEnd> {
     let step = progress.noisy_step("end to end");
-    // With the durations that are deployed, so that nothing comes again sooner than it would on AWS.
+    // With the durations that are deployed: nothing comes again sooner than it would on AWS.
     let backplane = Backplane::load(&programs.root)?.with_catalogue(CatalogueKind::External);
     let artifacts = programs.artifacts(plan.packaged, &backplane)?;
-    // A stack each, so that none has to work off what another was sent too fast.
+    // A stack each: none has to work off what another was sent too fast.
     let start = async || programs.stack("bench", &backplane, &artifacts).await;
     let mut slots = (0..).map(|series: u64| series * 1_000_000 + 1);
     let mut first_slot = || slots.next().context("a series of slots");

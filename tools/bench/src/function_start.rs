@@ -168,14 +168,14 @@ async fn start(subject: Subject, programs: &Programs, folder: &Path, stand_in: &
     };
     let began = Instant::now();
     let process = subjects::launch(programs, name, &program, arguments, environment)?;
-    let answer = tokio::time::timeout(PATIENCE, api.answers.recv()).await;
-    let answer = answer.ok().flatten().with_context(|| format!("{name} gave no response: see its log"))?;
-    let first_response_ms = answer.at.duration_since(began).as_secs_f64() * 1000.0;
+    let response = tokio::time::timeout(PATIENCE, api.responses.recv()).await;
+    let response = response.ok().flatten().with_context(|| format!("{name} gave no response: see its log"))?;
+    let first_response_ms = response.at.duration_since(began).as_secs_f64() * 1000.0;
     ensure!(
-        answer.path.ends_with("/response") && answer.status == Some(202),
+        response.path.ends_with("/response") && response.status == Some(202),
         "{name} did not accept a booking: {} {}",
-        answer.path,
-        answer.body
+        response.path,
+        response.body
     );
     let seen = stand_in.seen().await?;
     seen.require_no_refusal()?;
@@ -210,7 +210,7 @@ fn booking() -> Result<String> {
 }
 
 /// What a function posted to the runtime API.
-struct Answer {
+struct Posted {
     at: Instant,
     path: String,
     /// Of the HTTP response in it.
@@ -221,7 +221,7 @@ struct Answer {
 /// The runtime API of one execution environment; it ends with this value.
 struct RuntimeApi {
     address: SocketAddr,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    responses: mpsc::UnboundedReceiver<Posted>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -235,24 +235,24 @@ impl Drop for RuntimeApi {
 struct Environment {
     /// The event that waits, until it is handed out.
     event: Arc<Mutex<Option<String>>>,
-    answers: mpsc::UnboundedSender<Answer>,
+    responses: mpsc::UnboundedSender<Posted>,
 }
 
 impl RuntimeApi {
     async fn start(event: String) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (sender, answers) = mpsc::unbounded_channel();
-        let environment = Environment { event: Arc::new(Mutex::new(Some(event))), answers: sender };
+        let (sender, responses) = mpsc::unbounded_channel();
+        let environment = Environment { event: Arc::new(Mutex::new(Some(event))), responses: sender };
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/{*rest}", post(answered))
+            .route("/2018-06-01/runtime/{*rest}", post(posted))
             .with_state(environment);
         let server = tokio::spawn(async move {
             // It ends by being aborted.
             let _ = axum::serve(listener, routes).await;
         });
-        Ok(Self { address, answers, server })
+        Ok(Self { address, responses, server })
     }
 }
 
@@ -271,11 +271,11 @@ async fn next(State(environment): State<Environment>) -> Response {
     (head, event).into_response()
 }
 
-async fn answered(State(environment): State<Environment>, uri: axum::http::Uri, body: Bytes) -> StatusCode {
+async fn posted(State(environment): State<Environment>, uri: axum::http::Uri, body: Bytes) -> StatusCode {
     let at = Instant::now();
     let status = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body.get("statusCode")?.as_u64());
     let body = String::from_utf8_lossy(&body).into_owned();
     // The receiver is gone only when the measurement has failed already.
-    let _ = environment.answers.send(Answer { at, path: uri.path().to_owned(), status, body });
+    let _ = environment.responses.send(Posted { at, path: uri.path().to_owned(), status, body });
     StatusCode::ACCEPTED
 }

@@ -48,7 +48,7 @@ pub(crate) struct Row {
     /// How many appointments, or slots, there are.
     pub(crate) appointments: usize,
     pub(crate) operation: String,
-    /// Items that the store looked at and items that it answered, of the operation that read the most in vain.
+    /// Items that the store looked at and items that it returned, of the operation that read the most in vain.
     pub(crate) items_read: u64,
     pub(crate) items_returned: u64,
     /// DynamoDB's read or write units, of one operation at most.

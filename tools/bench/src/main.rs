@@ -4,7 +4,7 @@
 //!
 //! | module | what it measures |
 //! | --- | --- |
-//! | [`intake`] | `POST /appointments`: the component, its peers (`peers/`), the limit; [`equal_answers`] checks them first |
+//! | [`intake`] | `POST /appointments`: the component, its peers (`peers/`), the limit; [`equal_responses`] checks them first |
 //! | [`host_calls`] | what a request asks of the host, counted |
 //! | [`cold_start`] | compilation and instantiation of the components |
 //! | [`function_start`] | from the start of a function's process to its first response |
@@ -23,7 +23,7 @@ mod cold_start;
 mod drain;
 mod emulator_hops;
 mod end_to_end;
-mod equal_answers;
+mod equal_responses;
 mod function_start;
 mod growth;
 mod host_calls;

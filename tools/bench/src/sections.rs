@@ -29,7 +29,7 @@ pub(crate) const DRAIN: &str = "After an outage";
 impl Page {
     pub(crate) fn machines(&mut self, parts: &[(&'static str, &Machine)]) {
         self.heading("When, and on what");
-        self.line("The programs, the stand-in for AWS and the sender of the load share the processors, so that rates and latencies are those of a machine that does all of it. The main figure is therefore **CPU time per booking of the measured process alone**, as the kernel counts it. Rounds of all subjects are interleaved; a figure is their median, with the least and the greatest in brackets, and what matters is the ratio within the run. *Load* is how many threads were runnable in the minute before.");
+        self.line("The programs, the stand-in for AWS and the sender of the load share the processors, and rates and latencies are those of a machine that does all of it. The main figure is therefore **CPU time per booking of the measured process alone**, as the kernel counts it. Rounds of all subjects are interleaved; a figure is their median, with the least and the greatest in brackets, and what matters is the ratio within the run. *Load* is how many threads were runnable in the minute before.");
         self.line("");
         let rows = parts.iter().map(|(part, machine)| {
             let Machine { processor, processors, memory_mb, kernel, rustc, node, commit, load_before, measured_at } =
@@ -53,11 +53,11 @@ impl Page {
         self.heading(INTAKE);
         let sizes = intake.sizes;
         self.line(&format!(
-            "Every booking is one `PutItem` ({} + {} bytes of head and body) and one `Publish` ({} + {}) against a stand-in in a process of its own, which checks the form of every signature and computes one in 64 anew. Before anything is timed, {} requests, valid and invalid, are answered equally by the component and its peers, and their calls to AWS are compared member by member. Only the component knows repeated members of a body, `Accept-Language` and `Idempotency-Key`; no timed booking has them.",
-            sizes.put.0, sizes.put.1, sizes.publish.0, sizes.publish.1, intake.equal_answers,
+            "Every booking is one `PutItem` ({} + {} bytes of head and body) and one `Publish` ({} + {}) against a stand-in in a process of its own, which checks the form of every signature and computes one in 64 anew. Before anything is timed, {} requests, valid and invalid, have equal responses from the component and its peers, and their calls to AWS are compared field by field. Only the component knows repeated fields of a body, `Accept-Language` and `Idempotency-Key`; no timed booking has them.",
+            sizes.put.0, sizes.put.1, sizes.publish.0, sizes.publish.1, intake.equal_responses,
         ));
         self.line("");
-        self.line("As fast as they are answered (`backend` is how long the stand-in waits before each answer):");
+        self.line("Each connection sends the next booking when it has the response to the one before (`backend` is how long the stand-in waits before each response):");
         self.line("");
         let saturated = intake.rows.iter().filter(|row| row.rate.is_none()).map(|row| {
             vec![
@@ -91,17 +91,17 @@ impl Page {
         });
         self.table(&["subject", "per second", "backend", "CPU µs per booking", "p50 ms", "p99 ms"], paced);
         self.line(
-            "From the start of the process to the answer to its first booking, and resident memory after so many:",
+            "From the start of the process to the response to its first booking, and resident memory after so many:",
         );
         self.line("");
         let marks = intake.footprints.first().map(|footprint| footprint.resident_mb.len()).unwrap_or_default();
-        let mut head = vec!["subject".to_owned(), "first answer ms".to_owned()];
+        let mut head = vec!["subject".to_owned(), "first response ms".to_owned()];
         for mark in 0..marks {
             let bookings = intake.footprints.first().and_then(|footprint| footprint.resident_mb.get(mark));
             head.push(bookings.map_or_else(String::new, |(bookings, _)| format!("MB after {bookings}")));
         }
         let rows = intake.footprints.iter().map(|footprint| {
-            let mut row = vec![footprint.subject.label().to_owned(), footprint.first_answer_ms.text(0)];
+            let mut row = vec![footprint.subject.label().to_owned(), footprint.first_response_ms.text(0)];
             row.extend(footprint.resident_mb.iter().map(|(_, resident)| format!("{resident:.1}")));
             row
         });
@@ -147,8 +147,8 @@ impl Page {
         let node = intake.and_then(|intake| intake.footprints.iter().find(|each| each.subject == Kind::NodeAwsSdk));
         if let Some(node) = node {
             self.line(&format!(
-                "What a fresh instance is to the component, a new process is to the Node.js peer: {} ms to its first answer.",
-                node.first_answer_ms.text(0)
+                "What a fresh instance is to the component, a new process is to the Node.js peer: {} ms to its first response.",
+                node.first_response_ms.text(0)
             ));
             self.line("");
         }
@@ -156,7 +156,7 @@ impl Page {
 
     pub(crate) fn workers(&mut self, workers: &Workers) {
         self.heading(WORKERS);
-        self.line("One connection, real PostgreSQL (without `fsync`), the same rows by the same call of `decide` with as many rows per statement. `pgbench` sends the arrays as text in the statement; the worker prepares it once. Batches of 10 are what the queue delivers; 100 and 1,000 show the library. Besides the statement the worker reads the messages and builds the outcomes (it writes log lines only in its function); *with PutEvents* it also reports them to the stand-in. *Own catalogue* knows every slot that is booked, counts the person's bookings and answers the slot with its new version; *before slots* is `decide` of migration 3.");
+        self.line("One connection, real PostgreSQL (without `fsync`), the same rows by the same call of `decide` with as many rows per statement. `pgbench` sends the arrays as text in the statement; the worker prepares it once. Batches of 10 are what the queue delivers; 100 and 1,000 show the library. Besides the statement the worker reads the messages and builds the outcomes (it writes log lines only in its function); *with PutEvents* it also reports them to the stand-in. *Own catalogue* knows every slot that is booked, counts the person's bookings and returns the slot with its new version; *before slots* is `decide` of migration 3.");
         self.line("");
         if let Some(why) = &workers.left_out {
             self.line(&format!("Left out: pgbench, because {why}."));

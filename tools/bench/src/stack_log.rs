@@ -26,7 +26,7 @@ pub(crate) struct Steps {
     pub(crate) completed: SystemTime,
 }
 
-/// A line of a function's or of the application's log, by its members.
+/// A line of a function's or of the application's log, by its fields.
 #[derive(Deserialize)]
 struct Line {
     timestamp: Timestamp,

@@ -149,11 +149,11 @@ impl Transport for Metered {
             input.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
             *request.body_mut() = Value::Object(input).to_string().into();
         }
-        let answer = self.transport.send(request, terms).await?;
-        if let Ok(output) = serde_json::from_slice::<Value>(answer.body())
+        let response = self.transport.send(request, terms).await?;
+        if let Ok(output) = serde_json::from_slice::<Value>(response.body())
             && let Some(units) = output.pointer("/ConsumedCapacity/CapacityUnits").and_then(Value::as_f64)
         {
-            let count = |member: &str| output.get(member).and_then(Value::as_u64);
+            let count = |field: &str| output.get(field).and_then(Value::as_u64);
             let mut cost = self.cost.lock().unwrap_or_else(PoisonError::into_inner);
             // A write looks at the one item that it writes.
             let (read, returned) = (count("ScannedCount").unwrap_or(1), count("Count").unwrap_or(1));
@@ -163,7 +163,7 @@ impl Transport for Metered {
             }
             cost.capacity_units = cost.capacity_units.max(units);
         }
-        Ok(answer)
+        Ok(response)
     }
 
     async fn sleep(&self, duration: Duration) {

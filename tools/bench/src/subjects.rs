@@ -26,7 +26,7 @@ const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:000000000000:appointment-commands
 /// From when a row of the peers is due, in seconds, as `spin.toml` has it for the component.
 const FIRST_REPUBLISH_DELAY: &str = "2400";
 
-/// How long a program may take to answer for the first time; the embedded host may have to compile.
+/// How long a program may take to its first response; the embedded host may have to compile.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// The stand-in for DynamoDB, SNS and EventBridge.
@@ -69,7 +69,7 @@ impl Seen {
     }
 }
 
-/// How the stand-in answers.
+/// How the stand-in responds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) delay_ms: u64,
@@ -92,14 +92,14 @@ impl StandIn {
         let Rules { delay_ms, verify_every, unsigned } = rules;
         let path = format!("/rules?delay_ms={delay_ms}&verify_every={verify_every}&unsigned={unsigned}");
         let request = Request::put(path).body(Bytes::new())?;
-        let answer = Client::connect(self.dynamodb).await?.send(request).await?;
-        ensure!(answer.status().is_success(), "the stand-in takes no such rules: {:?}", answer.body());
+        let response = Client::connect(self.dynamodb).await?.send(request).await?;
+        ensure!(response.status().is_success(), "the stand-in takes no such rules: {:?}", response.body());
         Ok(())
     }
 
     pub(crate) async fn seen(&self) -> Result<Seen> {
-        let answer = Client::connect(self.dynamodb).await?.send(Request::get("/seen").body(Bytes::new())?).await?;
-        serde_json::from_slice(answer.body()).context("what the stand-in has seen")
+        let response = Client::connect(self.dynamodb).await?.send(Request::get("/seen").body(Bytes::new())?).await?;
+        serde_json::from_slice(response.body()).context("what the stand-in has seen")
     }
 }
 
@@ -175,8 +175,8 @@ pub(crate) struct Sizes {
     pub(crate) put: (usize, usize),
     /// Head and body of `Publish`.
     pub(crate) publish: (usize, usize),
-    /// The body of the answer to the client.
-    pub(crate) answer: usize,
+    /// The body of the response to the client.
+    pub(crate) response: usize,
 }
 
 /// A program that runs.
@@ -186,14 +186,14 @@ pub(crate) struct Subject {
     /// What each of its bookings says besides.
     pub(crate) headers: HeaderMap,
     process: Process,
-    /// From the process's start to the answer to its first booking.
-    pub(crate) first_answer: Duration,
-    /// How many bookings it has answered.
+    /// From the process's start to the response to its first booking.
+    pub(crate) first_response: Duration,
+    /// How many bookings it has responded to.
     pub(crate) bookings: u64,
 }
 
 impl Subject {
-    /// Starts it, and waits until it has answered a booking.
+    /// Starts it, and waits until it has responded to a booking.
     pub(crate) async fn start(
         kind: Kind,
         programs: &Programs,
@@ -219,8 +219,8 @@ impl Subject {
             Err(_) => false,
         };
         process.until_ready(START_LIMIT, booked).await?;
-        let first_answer = began.elapsed();
-        Ok(Self { kind, address, headers, process, first_answer, bookings: 1 })
+        let first_response = began.elapsed();
+        Ok(Self { kind, address, headers, process, first_response, bookings: 1 })
     }
 
     pub(crate) fn process_id(&self) -> u32 {
@@ -269,11 +269,11 @@ fn command(
             )
         }
         Kind::BareHyper => {
-            let Sizes { put, publish, answer } = sizes.context("the limit needs to know how long a booking is")?;
+            let Sizes { put, publish, response } = sizes.context("the limit needs to know how long a booking is")?;
             let sizes = ["--put-bytes", &put.0.to_string(), &put.1.to_string()].map(str::to_owned).into_iter();
             let sizes = sizes
                 .chain(["--publish-bytes", &publish.0.to_string(), &publish.1.to_string()].map(str::to_owned))
-                .chain(["--answer-bytes", &answer.to_string()].map(str::to_owned))
+                .chain(["--response-bytes", &response.to_string()].map(str::to_owned))
                 .chain(["--dynamodb", &dynamodb.to_string(), "--sns", &sns.to_string()].map(str::to_owned));
             (programs.program("bare-hyper")?, listen.into_iter().chain(sizes).collect(), Vec::new())
         }

@@ -52,11 +52,11 @@ pub(crate) async fn count(
     Ok(Calls { batch, sql_round_trips, put_events })
 }
 
-/// Relays one connection, and counts how often the client begins to speak after it has heard an answer.
+/// Relays one connection, and counts how often the client begins to speak after it has heard a response.
 async fn relay_one(listener: TcpListener, server: String, round_trips: Arc<AtomicUsize>) -> std::io::Result<()> {
     let (mut client, _) = listener.accept().await?;
     let mut server = TcpStream::connect(server).await?;
-    let (mut question, mut answer) = (vec![0; 65536], vec![0; 65536]);
+    let (mut question, mut response) = (vec![0; 65536], vec![0; 65536]);
     let mut asking = false;
     loop {
         tokio::select! {
@@ -68,11 +68,11 @@ async fn relay_one(listener: TcpListener, server: String, round_trips: Arc<Atomi
                 }
                 server.write_all(question.get(..length).unwrap_or_default()).await?;
             }
-            read = server.read(&mut answer) => {
+            read = server.read(&mut response) => {
                 let length = read?;
                 if length == 0 { return Ok(()) }
                 asking = false;
-                client.write_all(answer.get(..length).unwrap_or_default()).await?;
+                client.write_all(response.get(..length).unwrap_or_default()).await?;
             }
         }
     }

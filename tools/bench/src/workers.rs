@@ -33,7 +33,7 @@ const SIZES: [usize; 4] = [1, 10, 100, 1000];
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
-    /// Rows that a round inserts, at most; with small batches fewer, so that it takes as long.
+    /// Rows that a round inserts, at most; with small batches fewer, to take as long.
     pub(crate) rows: usize,
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum Subject {
     Worker,
     /// The same without an event bus: what concerns the database.
     WorkerWithoutBus,
-    /// `pgbench`, which sends the statement and drops its answer.
+    /// `pgbench`, which sends the statement and drops its result.
     Pgbench,
     /// The same, in a database with a catalogue of its own.
     PgbenchOwnCatalogue,

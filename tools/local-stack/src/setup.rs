@@ -1,8 +1,8 @@
 //! What a machine needs before the system can be built and run: the Wasm target, the AWS emulator, PostgreSQL; and for
 //! the tests, what holds the API to its description. A Rust toolchain and Python are all that must be there before.
 //!
-//! Every part is looked at first, so that a second run takes no time, and put in place by a rename, so that an
-//! interrupted run leaves nothing half done.
+//! Every part is looked at first: a second run takes no time. It is put in place by a rename: an interrupted run leaves
+//! nothing half done.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
