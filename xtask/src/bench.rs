@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
+use bench_options::{Options, Part};
 use local_stack::artifacts::COMPONENTS;
 use local_stack::progress::Progress;
+use local_stack::tools::{DYNALITE, NODE_PEER};
 use local_stack::{command, setup};
 
 use crate::package::{self, Package};
@@ -14,13 +16,22 @@ use crate::package::{self, Package};
 const PROGRAMS: [&str; 7] =
     ["bench", "aws-stand-in", "axum-aws-sdk", "bare-hyper", "edge-host", "appointment-pe", "appointment-cl"];
 
-pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<ExitCode> {
+pub(crate) fn run(root: &Path, options: &Options) -> Result<ExitCode> {
+    let Options { quick, .. } = *options;
+    let progress = Progress::steps(setup::STEPS + 2);
+    setup::run(root, &progress)?;
+    let mut packages = Vec::new();
+    if options.parts().iter().any(|part| matches!(part, Part::Intake | Part::FunctionStart)) {
+        packages.push(&NODE_PEER);
+    }
+    if options.parts().iter().any(|part| matches!(part, Part::Growth | Part::Drain)) {
+        packages.push(&DYNALITE);
+    }
+    setup::node_packages(root, &packages, &progress)?;
     // The figures are about the programs that are deployed.
     if !quick {
         package::run(root, &Package::default())?;
     }
-    let progress = Progress::steps(setup::STEPS + 1);
-    setup::run(root, &progress)?;
     // The figures of the quick form mean nothing, so the programs that the tests have built are enough.
     let (profile, folder) = if quick { ("dev", "debug") } else { ("release", "release") };
     let step = progress.noisy_step("building components, peers and host");
@@ -33,10 +44,7 @@ pub(crate) fn run(root: &Path, quick: bool, arguments: &[String]) -> Result<Exit
     step.done("");
 
     let mut bench = Command::new(root.join("target").join(folder).join("bench"));
-    if quick {
-        bench.arg("--quick");
-    }
-    let status = bench.args(arguments).current_dir(root).status().context("cannot run the benchmark")?;
+    let status = bench.args(options.arguments()).current_dir(root).status().context("cannot run the benchmark")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -304,7 +304,7 @@ fn cost_table(page: &mut String, lines: &[CostLine]) -> f64 {
     sum
 }
 
-/// A quantity rounded to six decimal places, so that binary fractions do not show; a very small one as `2e-6`.
+/// A quantity rounded to six decimal places, because binary fractions would show; a very small one as `2e-6`.
 fn number(value: f64) -> String {
     if value != 0.0 && value < 1e-3 { format!("{value:e}") } else { ((value * 1e6).round() / 1e6).to_string() }
 }

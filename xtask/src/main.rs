@@ -216,23 +216,16 @@ enum Task {
     ///
     /// Builds what is deployed first (`cargo xtask package`), takes about a quarter of
     /// an hour after that, and needs the machine for itself. Writes docs/benchmarks.md
-    /// with its plots, and docs/benchmarks.json. One peer and the growing store need
-    /// Node.js and npm. The report names what could not be measured on this machine.
+    /// with its plots, and docs/benchmarks.json: each part replaces its own figures. A
+    /// quick run, and one of a tree with changes that are not committed, writes to
+    /// target/bench/report instead.
     ///
     /// Examples:
-    ///   cargo xtask bench                     everything
-    ///   cargo xtask bench --quick             under two minutes: shows that it works
-    ///   cargo xtask bench -- intake workers   these parts
-    /// The last two write to target/bench only.
+    ///   cargo xtask bench                  everything
+    ///   cargo xtask bench --quick          under two minutes: shows that it works
+    ///   cargo xtask bench intake workers   these parts
     #[command(verbatim_doc_comment)]
-    Bench {
-        /// Short rounds of unoptimised programs. The figures mean nothing.
-        #[arg(long)]
-        quick: bool,
-        /// The parts to measure, as `-- --help` tells.
-        #[arg(last = true)]
-        arguments: Vec<String>,
-    },
+    Bench(bench_options::Options),
     /// Build what is deployed into target/package: zips, application, checksums.
     ///
     /// The same sources and the same rustc give the same bytes. Beside each zip,
@@ -368,7 +361,7 @@ async fn run(task: Task) -> Result<ExitCode> {
         Task::Reconcile { country, restored_to, place, dry_run } => {
             reconcile::run(&root, &place, country, restored_to, dry_run).await
         }
-        Task::Bench { quick, arguments } => bench::run(&root, quick, &arguments),
+        Task::Bench(options) => bench::run(&root, &options),
         Task::Test { host, arguments } => test::run(&root, host.into(), &arguments),
         Task::Package(package) => package::run(&root, &package).map(|()| ExitCode::SUCCESS),
         Task::Terraform => terraform::run(&root).map(|()| ExitCode::SUCCESS),

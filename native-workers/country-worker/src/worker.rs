@@ -254,12 +254,11 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         records
             .iter()
             .zip(messages)
+            .filter_map(|(record, message)| Some((record, message.as_ref().ok()?)))
+            .filter(|(_, message)| may_fail(message) && undecided(message))
             .filter(|(record, _)| delivery(record).receive_count >= self.delays.max_receive_count())
-            .filter_map(|(_, message)| message.as_ref().ok())
-            .filter(|message| {
-                may_fail(message) && undecided(message) && reported.insert((message.appointment_id, message.command))
-            })
-            .filter_map(|message| {
+            .filter(|(_, message)| reported.insert((message.appointment_id, message.command)))
+            .filter_map(|(_, message)| {
                 let event =
                     || self.event(message, Outcome::Failed, Some(Reason::ProcessingFailed), now, self.place(message));
                 isolated(event).ok().map(|event| (message, event))
@@ -409,8 +408,9 @@ impl Report<'_> {
         let message_id = record.message_id.as_deref().unwrap_or_default();
         let country = self.country.code();
         let duration_ms = milliseconds(self.began.instant.elapsed());
-        let receive_count = delivery(record).receive_count;
-        let spans = self.began.spans(record, &self.steps);
+        // Both cost something, and most lines do not need the first.
+        let receive_count = || delivery(record).receive_count;
+        let spans = || self.began.spans(record, &self.steps);
         let span_id = message.and_then(|message| self.places.of(message)).map(TraceContext::span_id);
         let span_id = span_id.as_deref();
         match (message, disposition) {
@@ -426,7 +426,7 @@ impl Report<'_> {
                 reason = reason.as_ref().map(Reason::as_str),
                 message_id,
                 duration_ms,
-                spans,
+                spans = spans(),
                 "appointment decided and reported"
             ),
             (Some(message), Disposition::Erased) => tracing::info!(
@@ -438,7 +438,7 @@ impl Report<'_> {
                 command = message.command.as_str(),
                 message_id,
                 duration_ms,
-                spans,
+                spans = spans(),
                 "command of an erased appointment dropped"
             ),
             (Some(message), Disposition::Retry(failure)) => {
@@ -454,16 +454,16 @@ impl Report<'_> {
                             command = message.command.as_str(),
                             failure = %failure,
                             message_id,
-                            receive_count,
+                            receive_count = receive_count(),
                             duration_ms,
-                            spans,
+                            spans = spans(),
                             $text
                         )
                     };
                 }
                 if matches!(failure, RetryReason::UnknownDecision) {
                     line!(error, "the decision is one of a later version");
-                } else if receive_count >= self.delays.max_receive_count() {
+                } else if receive_count() >= self.delays.max_receive_count() {
                     line!(error, "message goes to the dead-letter queue");
                 } else {
                     line!(warn, "message has to come again");
@@ -473,7 +473,7 @@ impl Report<'_> {
                 country,
                 failure = %failure,
                 message_id,
-                receive_count,
+                receive_count = receive_count(),
                 duration_ms,
                 "message is no command for this country"
             ),

@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use appointment::Status;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::{Method, Response, StatusCode};
 use local_stack::LocalStack;
 use local_stack::http::Http;
 use local_stack::provision::Api;
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// How long a booking may take to be answered.
+/// How long a response may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How bookings reach intake.
@@ -60,29 +62,48 @@ enum Address {
 /// A booking that was accepted.
 pub(crate) struct Booked {
     pub(crate) id: Uuid,
+    insured_id: String,
     pub(crate) sent: SystemTime,
     pub(crate) accepted: SystemTime,
 }
 
-/// Books a slot. `None` where it is answered 503.
+impl Target {
+    /// Sends a request for `path`, with a body of JSON if there is one.
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Response<Bytes>> {
+        let request = match &self.address {
+            Address::Api(api) => api.request(path).method(method),
+            Address::Edge(url) => http::Request::builder().method(method).uri(format!("{url}{path}")),
+        };
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        Ok(self.http.send_within(request.body(body)?, LIMIT).await?)
+    }
+
+    /// Whether the appointment of a booking is `completed`, as its person sees it.
+    pub(crate) async fn is_completed(&self, booked: &Booked) -> Result<bool> {
+        let path = format!("/appointments/{}/{}", booked.insured_id, booked.id);
+        let response = self.send(Method::GET, &path, None).await?;
+        let text = String::from_utf8_lossy(response.body());
+        ensure!(response.status() == StatusCode::OK, "the response to {path} is {}: {text}", response.status());
+        let appointment: Value = serde_json::from_str(&text)?;
+        Ok(appointment.get("status").and_then(Value::as_str) == Some(Status::Completed.as_str()))
+    }
+}
+
+/// Books a slot. `None` if the response is 503.
 pub(crate) async fn book(target: &Target, slot: u64) -> Result<Option<Booked>> {
     let country = if slot.is_multiple_of(2) { "PE" } else { "CL" };
     let insured_id = format!("{:05}", slot % 100_000);
     let body = json!({ "insuredId": insured_id, "scheduleId": slot, "countryISO": country });
-    let request = match &target.address {
-        Address::Api(api) => api.request("/appointments").method(http::Method::POST),
-        Address::Edge(url) => http::Request::post(format!("{url}/appointments")),
-    };
-    let request = request.header(CONTENT_TYPE, "application/json").body(Bytes::from(body.to_string()))?;
     let sent = SystemTime::now();
-    let answer = target.http.send_within(request, LIMIT).await?;
+    let response = target.send(Method::POST, "/appointments", Some(body)).await?;
     let accepted = SystemTime::now();
-    if answer.status() == http::StatusCode::SERVICE_UNAVAILABLE {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         return Ok(None);
     }
-    let text = String::from_utf8_lossy(answer.body());
-    ensure!(answer.status() == http::StatusCode::ACCEPTED, "a booking was answered {}: {text}", answer.status());
-    let answer: Value = serde_json::from_str(&text)?;
-    let id = answer.get("appointmentId").and_then(Value::as_str).context("a 202 without an id")?.parse()?;
-    Ok(Some(Booked { id, sent, accepted }))
+    let text = String::from_utf8_lossy(response.body());
+    ensure!(response.status() == StatusCode::ACCEPTED, "the response to a booking is {}: {text}", response.status());
+    let appointment: Value = serde_json::from_str(&text)?;
+    let id = appointment.get("appointmentId").and_then(Value::as_str).context("a 202 without an id")?.parse()?;
+    Ok(Some(Booked { id, insured_id, sent, accepted }))
 }

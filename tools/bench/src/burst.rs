@@ -18,7 +18,7 @@ use crate::booking::{EntryPoint, book};
 use crate::emulator_hops::queue;
 use crate::stack_log::{Deliveries, Logged};
 
-/// Connections that send the burst, each the next booking as soon as the one before is answered.
+/// Connections that send the burst, each the next booking when it has the response to the one before.
 const CONNECTIONS: usize = 16;
 
 /// How long the last booking may take to be completed after it was accepted.
@@ -70,7 +70,7 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
                     return anyhow::Ok(booked);
                 }
                 let one = book(&entry_point, first_slot + u64::from(number)).await?;
-                booked.push(one.context("a booking of the burst was answered 503")?);
+                booked.push(one.context("a booking of the burst had the response 503")?);
             }
         });
     }
@@ -82,13 +82,20 @@ pub(crate) async fn measure(stack: &LocalStack, bookings: u32, first_slot: u64) 
     let given_up = Instant::now() + PATIENCE;
     let completed_at = loop {
         let logged = Logged::read(&stack.services().logs())?;
-        let completed: Option<Vec<SystemTime>> = booked.iter().map(|one| logged.completed(one)).collect();
+        let completed: Vec<SystemTime> = booked.iter().filter_map(|one| logged.completed(one)).collect();
         // The workers' lines may be copied later than the confirmation's.
-        let told = logged.deliveries_since(began_at).commands >= booked.len() as u64;
-        if let Some(last) = completed.and_then(|completed| completed.into_iter().max()).filter(|_| told) {
-            break last;
+        let delivered = logged.deliveries_since(began_at).commands;
+        if let (Some(last), true) =
+            (completed.iter().max(), completed.len() == booked.len() && delivered >= booked.len() as u64)
+        {
+            break *last;
         }
-        ensure!(Instant::now() < given_up, "a booking of the burst was not completed in {} s", PATIENCE.as_secs());
+        ensure!(
+            Instant::now() < given_up,
+            "{} s after the burst of {bookings} bookings the functions' lines tell of {} that are completed, and of {delivered} commands that were delivered",
+            PATIENCE.as_secs(),
+            completed.len(),
+        );
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     Ok(Burst {

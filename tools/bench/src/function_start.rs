@@ -17,8 +17,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use local_stack::artifacts::Artifacts;
-use local_stack::process::on_path;
 use local_stack::progress::Progress;
+use local_stack::tools::{NODE_PEER, node_program};
 use operator::backplane::Backplane;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,9 +27,8 @@ use tokio::sync::{Mutex, mpsc};
 use zip::ZipArchive;
 
 use crate::measure::{Spread, address_space_gb, resident_mb};
-use crate::npm;
 use crate::programs::Programs;
-use crate::subjects::{self, Kind, Rules, StandIn};
+use crate::subjects::{self, Rules, StandIn};
 
 /// How long a process may take to its first response.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,8 +87,6 @@ pub(crate) struct FunctionStart {
     pub(crate) starts: usize,
     pub(crate) package_bytes: u64,
     pub(crate) rows: Vec<Row>,
-    /// Why the Node.js peer was not measured.
-    pub(crate) left_out: Option<String>,
 }
 
 impl FunctionStart {
@@ -112,18 +109,12 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     }
     ZipArchive::new(File::open(&package)?)?.extract(&folder)?;
 
-    let mut subjects = vec![Subject::Appointment];
-    let left_out = npm::missing().map(str::to_owned);
-    if left_out.is_none() {
-        let name = Kind::NodeAwsSdk.name();
-        npm::install(programs, &programs.root.join("tools/bench/peers").join(name), name)?;
-        subjects.push(Subject::NodeAwsSdk);
-    }
+    let subjects = [Subject::Appointment, Subject::NodeAwsSdk];
     let stand_in = StandIn::start(programs).await?;
     let mut starts: Vec<(Subject, Start)> = Vec::new();
     // The first one of each reads files that are not in the page cache yet, and is not counted.
     for number in 0..=plan.starts {
-        for &subject in &subjects {
+        for subject in subjects {
             let start = start(subject, programs, &folder, &stand_in).await?;
             if number > 0 {
                 starts.push((subject, start));
@@ -143,7 +134,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     };
     let rows = subjects.iter().map(row).collect::<Option<Vec<_>>>().context("a plan without a start")?;
     step.done(&format!("{} each", plan.starts));
-    Ok(FunctionStart { starts: plan.starts, package_bytes: fs::metadata(&package)?.len(), rows, left_out })
+    Ok(FunctionStart { starts: plan.starts, package_bytes: fs::metadata(&package)?.len(), rows })
 }
 
 struct Start {
@@ -169,22 +160,22 @@ async fn start(subject: Subject, programs: &Programs, folder: &Path, stand_in: &
         }
         Subject::NodeAwsSdk => {
             environment.push(("NODE_ENV".to_owned(), "production".to_owned()));
-            let function = npm::folder(programs, Kind::NodeAwsSdk.name()).join("function.js");
-            let node = on_path("node").context("`node` is not on the PATH")?;
+            let function = NODE_PEER.place(&programs.root).join("function.js");
+            let node = node_program(&programs.root);
             let arguments = std::iter::once(function.to_string_lossy().into_owned());
             ("node-function", node, arguments.chain(subjects::aws_options(stand_in)).collect())
         }
     };
     let began = Instant::now();
     let process = subjects::launch(programs, name, &program, arguments, environment)?;
-    let answer = tokio::time::timeout(PATIENCE, api.answers.recv()).await;
-    let answer = answer.ok().flatten().with_context(|| format!("{name} gave no response: see its log"))?;
-    let first_response_ms = answer.at.duration_since(began).as_secs_f64() * 1000.0;
+    let response = tokio::time::timeout(PATIENCE, api.responses.recv()).await;
+    let response = response.ok().flatten().with_context(|| format!("{name} gave no response: see its log"))?;
+    let first_response_ms = response.at.duration_since(began).as_secs_f64() * 1000.0;
     ensure!(
-        answer.path.ends_with("/response") && answer.status == Some(202),
+        response.path.ends_with("/response") && response.status == Some(202),
         "{name} did not accept a booking: {} {}",
-        answer.path,
-        answer.body
+        response.path,
+        response.body
     );
     let seen = stand_in.seen().await?;
     seen.require_no_refusal()?;
@@ -219,7 +210,7 @@ fn booking() -> Result<String> {
 }
 
 /// What a function posted to the runtime API.
-struct Answer {
+struct Posted {
     at: Instant,
     path: String,
     /// Of the HTTP response in it.
@@ -230,7 +221,7 @@ struct Answer {
 /// The runtime API of one execution environment; it ends with this value.
 struct RuntimeApi {
     address: SocketAddr,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    responses: mpsc::UnboundedReceiver<Posted>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -244,24 +235,24 @@ impl Drop for RuntimeApi {
 struct Environment {
     /// The event that waits, until it is handed out.
     event: Arc<Mutex<Option<String>>>,
-    answers: mpsc::UnboundedSender<Answer>,
+    responses: mpsc::UnboundedSender<Posted>,
 }
 
 impl RuntimeApi {
     async fn start(event: String) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (sender, answers) = mpsc::unbounded_channel();
-        let environment = Environment { event: Arc::new(Mutex::new(Some(event))), answers: sender };
+        let (sender, responses) = mpsc::unbounded_channel();
+        let environment = Environment { event: Arc::new(Mutex::new(Some(event))), responses: sender };
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/{*rest}", post(answered))
+            .route("/2018-06-01/runtime/{*rest}", post(posted))
             .with_state(environment);
         let server = tokio::spawn(async move {
             // It ends by being aborted.
             let _ = axum::serve(listener, routes).await;
         });
-        Ok(Self { address, answers, server })
+        Ok(Self { address, responses, server })
     }
 }
 
@@ -280,11 +271,11 @@ async fn next(State(environment): State<Environment>) -> Response {
     (head, event).into_response()
 }
 
-async fn answered(State(environment): State<Environment>, uri: axum::http::Uri, body: Bytes) -> StatusCode {
+async fn posted(State(environment): State<Environment>, uri: axum::http::Uri, body: Bytes) -> StatusCode {
     let at = Instant::now();
     let status = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body.get("statusCode")?.as_u64());
     let body = String::from_utf8_lossy(&body).into_owned();
     // The receiver is gone only when the measurement has failed already.
-    let _ = environment.answers.send(Answer { at, path: uri.path().to_owned(), status, body });
+    let _ = environment.responses.send(Posted { at, path: uri.path().to_owned(), status, body });
     StatusCode::ACCEPTED
 }

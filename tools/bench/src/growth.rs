@@ -1,41 +1,24 @@
-//! What a booking, a page and a confirmation cost as the table grows, and a page of free slots, from a store that executes them.
-//!
-//! The store is `dynalite`, which keeps its items in LevelDB by their keys, walks a partition as DynamoDB does, and tells
-//! the capacity of each operation by DynamoDB's rules. The operations are the components' own: `backplane`, natively.
-//! A new table is filled by `load.js`, and kept under `target/bench/growth` for the next run.
+//! What a booking, a page and a confirmation cost as the table grows, and a page of free slots, from a store that executes them
+//! ([`store`](crate::store)). The operations are the components' own: `backplane`, natively. A table is kept under
+//! `target/bench/growth` for the next run.
 
-use std::fs;
-use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command as Program, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use appointment::{
-    Appointment, AppointmentId, Country, InsuredId, ScheduleId, Slot, SlotState, SlotStatus, Status, Timestamp,
-    TraceContext, UtcOffset,
-};
-use aws_http::native::NativeTransport;
-use aws_http::{Client, Credentials, Endpoint, Terms, Transport, TransportError};
+use appointment::{Appointment, Country, SlotState, SlotStatus, Timestamp, TraceContext};
 use backplane::{
-    Applied, AppointmentsTable, CLAIM_DURATION, PageRequest, PendingShards, RepublishSchedule, SLOT_RETENTION,
-    SlotSearch, SlotsTable,
+    Applied, AppointmentsTable, CLAIM_DURATION, PageRequest, PendingShards, RepublishSchedule, SlotSearch, SlotsTable,
 };
-use bytes::Bytes;
-use local_stack::process::{Process, free_port, on_path};
 use local_stack::progress::Progress;
 use messages::{Command, Outcome, OutcomeDetail, OutcomeEvent, Version1};
 use operator::backplane::Backplane;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::measure::Spread;
-use crate::npm;
+use crate::population::{Population, SPECIALTY, appointment, insured, item, slot, slot_item};
 use crate::programs::Programs;
-use crate::subjects::launch;
+use crate::store::{Cost, Store};
 
-const REGION: &str = "us-east-1";
 const PAGE: u32 = 20;
 /// The operations, as the report names them.
 pub(crate) const LIST: &str = "page of 20";
@@ -47,11 +30,6 @@ const CONFIRMATION: &str = "confirmation";
 pub(crate) const FREE_SLOTS: &str = "page of 20 free slots";
 const FREE_SLOTS_OF_CENTER: &str = "page of 20 free slots of a center";
 const SLOT_TAKEN: &str = "a slot leaves the list";
-/// After how many loaded items the progress is shown.
-const SHOWN_EVERY: usize = 250_000;
-/// Persons among whom the appointments of many are spread: an insured id has five digits.
-const PERSONS: usize = 100_000;
-
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) sizes: &'static [usize],
@@ -63,18 +41,6 @@ impl Plan {
     pub(crate) const QUICK: Self = Self { sizes: &[100, 1_000], operations: 10 };
 }
 
-/// What fills the table: whose appointments, or slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Population {
-    /// All are one person's, in one partition.
-    One,
-    /// They are spread over up to 100,000 persons.
-    Many,
-    /// Slots of one specialty, all of them free.
-    Slots,
-}
-
 /// What one operation costs in a table of a size.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -82,7 +48,7 @@ pub(crate) struct Row {
     /// How many appointments, or slots, there are.
     pub(crate) appointments: usize,
     pub(crate) operation: String,
-    /// Items that the store looked at and items that it answered, of the operation that read the most in vain.
+    /// Items that the store looked at and items that it returned, of the operation that read the most in vain.
     pub(crate) items_read: u64,
     pub(crate) items_returned: u64,
     /// DynamoDB's read or write units, of one operation at most.
@@ -106,15 +72,14 @@ pub(crate) struct Growth {
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<Growth> {
     let step = progress.noisy_step("growth");
-    let dynalite = npm::install(programs, &programs.root.join("tools/bench/dynalite"), "dynalite")?;
     let mut rows = Vec::new();
     for population in [Population::One, Population::Many] {
         for &appointments in plan.sizes {
-            rows.extend(table(programs, &dynalite, population, appointments, plan.operations, progress).await?);
+            rows.extend(table(programs, population, appointments, plan.operations, progress).await?);
         }
     }
     for &slots in plan.sizes {
-        rows.extend(slots_table(programs, &dynalite, slots, plan.operations, progress).await?);
+        rows.extend(slots_table(programs, slots, plan.operations, progress).await?);
     }
     step.done("");
     Ok(Growth { rows })
@@ -123,7 +88,6 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 /// Measures every operation in one table.
 async fn table(
     programs: &Programs,
-    dynalite: &Path,
     population: Population,
     appointments: usize,
     operations: usize,
@@ -137,7 +101,7 @@ async fn table(
         let at = Timestamp::from_unix_milliseconds(began + i64::try_from(number)?);
         Ok(item(&appointment(insured(population, number)?, number, at)?))
     });
-    let store = Store::open(programs, dynalite, folder, definition, items, progress).await?;
+    let store = Store::open(programs, folder, definition, items, progress).await?;
     let table = AppointmentsTable::new(&store.client, &store.endpoint, &store.name);
     let schedule: RepublishSchedule = "60".parse()?;
     let trace = TraceContext::start([7; 24]);
@@ -208,17 +172,11 @@ async fn table(
 }
 
 /// Measures a page of free slots, and what a decision writes, in one table of slots.
-async fn slots_table(
-    programs: &Programs,
-    dynalite: &Path,
-    slots: usize,
-    operations: usize,
-    progress: &Progress,
-) -> Result<Vec<Row>> {
+async fn slots_table(programs: &Programs, slots: usize, operations: usize, progress: &Progress) -> Result<Vec<Row>> {
     let folder = programs.scratch.join("growth").join(format!("slots-{slots}"));
     let definition = Backplane::load(&programs.root)?.slots_table.definition();
     let items = (0..slots).map(|number| Ok(slot_item(&slot(number)?)));
-    let store = Store::open(programs, dynalite, folder, definition, items, progress).await?;
+    let store = Store::open(programs, folder, definition, items, progress).await?;
     let table = SlotsTable::new(&store.client, &store.endpoint, &store.name);
     let mut rows = Vec::new();
     let mut summed_up = |operation, times: Vec<f64>, cost: Cost| -> Result<()> {
@@ -261,68 +219,8 @@ async fn slots_table(
     Ok(rows)
 }
 
-const SPECIALTY: &str = "Cardiología";
-
-/// Half an hour after half an hour, ten at once, at three centers.
-fn slot(number: usize) -> Result<Slot> {
-    let starts_at = Timestamp::from_unix_milliseconds(4_000_000_000_000 + i64::try_from(number / 10)? * 1_800_000);
-    Ok(Slot {
-        schedule_id: ScheduleId::try_from(number as u64 + 1)?,
-        country: Country::Peru,
-        specialty: SPECIALTY.to_owned(),
-        center: format!("Center {}", number % 3),
-        practitioner: format!("Dr. {}", number % 10),
-        starts_at,
-        ends_at: starts_at + Duration::from_secs(1800),
-        time_zone: "America/Lima".to_owned(),
-        utc_offset: UtcOffset::from_minutes(-300)?,
-    })
-}
-
-/// A free slot as it lies in the table.
-fn slot_item(slot: &Slot) -> Value {
-    let (starts_at, number) = (slot.starts_at.to_string(), slot.schedule_id.get());
-    json!({
-        "slotKey": { "S": format!("PE#{number}") },
-        "scheduleId": { "N": number.to_string() },
-        "countryISO": { "S": "PE" },
-        "version": { "N": "1" },
-        "status": { "S": SlotStatus::Free.as_str() },
-        "specialty": { "S": slot.specialty },
-        "center": { "S": slot.center },
-        "practitioner": { "S": slot.practitioner },
-        "startsAt": { "S": starts_at },
-        "endsAt": { "S": slot.ends_at.to_string() },
-        "timeZone": { "S": slot.time_zone },
-        "utcOffset": { "S": slot.utc_offset.to_string() },
-        "expiresAt": { "N": (slot.ends_at + SLOT_RETENTION).unix_seconds().to_string() },
-        "startsKey": { "S": format!("{starts_at}#{number:016}") },
-        "freeSpecialty": { "S": format!("PE#{}", slot.specialty) },
-        "freeCenter": { "S": format!("PE#{}#{}", slot.specialty, slot.center) },
-        "freePractitioner": { "S": format!("PE#{}#{}", slot.specialty, slot.practitioner) },
-    })
-}
-
 fn milliseconds(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
-}
-
-pub(crate) fn insured(population: Population, number: usize) -> Result<InsuredId> {
-    let person = match population {
-        Population::One => 1,
-        Population::Many | Population::Slots => number % PERSONS,
-    };
-    Ok(format!("{person:05}").parse()?)
-}
-
-pub(crate) fn appointment(insured_id: InsuredId, number: usize, at: Timestamp) -> Result<Appointment> {
-    Ok(Appointment::requested(
-        AppointmentId::new(at, std::array::from_fn(|_| fastrand::u8(..))),
-        insured_id,
-        ScheduleId::try_from(number as u64 + 1)?,
-        Country::Peru,
-        at,
-    ))
 }
 
 fn completed(appointment: &Appointment, trace: TraceContext) -> OutcomeEvent {
@@ -344,171 +242,4 @@ fn completed(appointment: &Appointment, trace: TraceContext) -> OutcomeEvent {
             traceparent: trace,
         },
     }
-}
-
-/// What the operations since the last look cost: the items of the one that read the most in vain, the most units.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cost {
-    items_read: u64,
-    items_returned: u64,
-    capacity_units: f64,
-}
-
-/// Asks the store for the capacity of each operation, and notes it. The body is changed after it was signed, which this
-/// store does not verify.
-#[derive(Clone)]
-struct Metered {
-    transport: NativeTransport,
-    cost: Arc<Mutex<Cost>>,
-}
-
-impl Transport for Metered {
-    async fn send(
-        &self,
-        mut request: http::Request<Bytes>,
-        terms: Terms,
-    ) -> Result<http::Response<Bytes>, TransportError> {
-        if let Ok(Value::Object(mut input)) = serde_json::from_slice(request.body()) {
-            input.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
-            *request.body_mut() = Value::Object(input).to_string().into();
-        }
-        let answer = self.transport.send(request, terms).await?;
-        if let Ok(output) = serde_json::from_slice::<Value>(answer.body())
-            && let Some(units) = output.pointer("/ConsumedCapacity/CapacityUnits").and_then(Value::as_f64)
-        {
-            let count = |member: &str| output.get(member).and_then(Value::as_u64);
-            let mut cost = self.cost.lock().unwrap_or_else(PoisonError::into_inner);
-            // A write looks at the one item that it writes.
-            let (read, returned) = (count("ScannedCount").unwrap_or(1), count("Count").unwrap_or(1));
-            let by_waste = |read: u64, returned: u64| (read.saturating_sub(returned), read);
-            if by_waste(read, returned) > by_waste(cost.items_read, cost.items_returned) {
-                (cost.items_read, cost.items_returned) = (read, returned);
-            }
-            cost.capacity_units = cost.capacity_units.max(units);
-        }
-        Ok(answer)
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.transport.sleep(duration).await;
-    }
-}
-
-/// `dynalite` with one table, which it keeps in a folder.
-pub(crate) struct Store {
-    process: Process,
-    client: Client<Metered>,
-    pub(crate) endpoint: Endpoint,
-    cost: Arc<Mutex<Cost>>,
-    /// The table's, as `infra/backplane.json` has it.
-    name: String,
-}
-
-impl Store {
-    /// Starts the store with a table that has these items. They are only asked for where the folder has no such table yet.
-    pub(crate) async fn open(
-        programs: &Programs,
-        dynalite: &Path,
-        folder: PathBuf,
-        definition: Value,
-        items: impl ExactSizeIterator<Item = Result<Value>>,
-        progress: &Progress,
-    ) -> Result<Self> {
-        let node = on_path("node").context("`node` is not on the PATH")?;
-        let name = definition.get("TableName").and_then(Value::as_str).context("a table without a name")?.to_owned();
-        let (loaded, store) = (folder.join("loaded"), folder.join("items"));
-        if !is_loaded(&loaded, &definition) {
-            if folder.exists() {
-                fs::remove_dir_all(&folder)?;
-            }
-            fs::create_dir_all(&folder)?;
-            load(&node, dynalite, &store, &definition, items, progress)?;
-            fs::write(&loaded, definition.to_string())?;
-        }
-        let port = free_port()?;
-        let endpoint: Endpoint = format!("http://127.0.0.1:{port}").parse()?;
-        let program = dynalite.join("node_modules/dynalite/cli.js").to_string_lossy().into_owned();
-        let (path, port) = (store.to_string_lossy().into_owned(), port.to_string());
-        let arguments = [program.as_str(), "--port", &port, "--path", &path, "--host", "127.0.0.1"];
-        let mut process = launch(programs, "dynalite", &node, arguments.map(str::to_owned).to_vec(), Vec::new())?;
-        let address = format!("127.0.0.1:{port}");
-        let listens = async || tokio::net::TcpStream::connect(&address).await.is_ok();
-        process.until_ready(Duration::from_secs(60), listens).await?;
-
-        let cost = Arc::new(Mutex::new(Cost::default()));
-        let transport = Metered { transport: NativeTransport::new(), cost: cost.clone() };
-        let limit = Duration::from_secs(60);
-        let client = Client::new(transport, REGION, Credentials::from_keys("bench", "bench", None))
-            .with_deadline(limit)
-            .with_attempt_limit(limit)
-            .with_verbatim_rejections();
-        Ok(Self { process, client, endpoint, cost, name })
-    }
-
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// What the operations since the last call cost.
-    fn cost(&self) -> Cost {
-        std::mem::take(&mut *self.cost.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Fills a new store by `load.js`.
-fn load(
-    node: &Path,
-    dynalite: &Path,
-    store: &Path,
-    definition: &Value,
-    items: impl ExactSizeIterator<Item = Result<Value>>,
-    progress: &Progress,
-) -> Result<()> {
-    let mut script = Program::new(node);
-    script.arg("load.js").arg(store).current_dir(dynalite).stdin(Stdio::piped());
-    let mut script = script.spawn().context("cannot run load.js")?;
-    let mut lines = BufWriter::new(script.stdin.take().context("load.js without an input")?);
-    let count = items.len();
-    let write = || -> Result<()> {
-        writeln!(lines, "{definition}")?;
-        for (number, item) in items.enumerate() {
-            if number.is_multiple_of(SHOWN_EVERY) {
-                progress.note(&format!("loading: {number} of {count} items"));
-            }
-            writeln!(lines, "{}", item?)?;
-        }
-        Ok(lines.flush()?)
-    };
-    let written = write();
-    // The end of its input, after which it ends.
-    drop(lines);
-    let status = script.wait()?;
-    ensure!(status.success(), "load.js: {status}");
-    written
-}
-
-/// Whether a table was loaded whole, with the definition that it has to have.
-fn is_loaded(loaded: &Path, definition: &Value) -> bool {
-    let found = fs::read(loaded).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-    found.as_ref() == Some(definition)
-}
-
-/// An appointment as it lies in the table once its country has completed it.
-pub(crate) fn item(appointment: &Appointment) -> Value {
-    let at = appointment.created_at.to_string();
-    json!({
-        "insuredId": { "S": appointment.insured_id.as_str() },
-        "sk": { "S": format!("appointment#{}", appointment.appointment_id) },
-        "scheduleId": { "N": appointment.schedule_id.to_string() },
-        "countryISO": { "S": appointment.country.as_str() },
-        "status": { "S": Status::Completed.as_str() },
-        "createdAt": { "S": at },
-        "updatedAt": { "S": at },
-        "history": { "L": [
-            { "M": { "status": { "S": "pending" }, "at": { "S": at } } },
-            { "M": { "status": { "S": "completed" }, "at": { "S": at } } },
-        ] },
-        "traceparent": { "S": "00-07070707070707070707070707070707-0707070707070707-01" },
-        "shard": { "S": "PE#0" },
-    })
 }

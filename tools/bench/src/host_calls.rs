@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::programs::Programs;
 use crate::subjects::{Rules, StandIn, spin_variables};
 
-/// How often each request is made; the fewest calls count, since an answer that comes in pieces is waited for more than once.
+/// How often each request is made; the fewest calls count, because a response that comes in pieces is waited for more than once.
 const ROUNDS: usize = 20;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -71,7 +71,12 @@ pub(crate) async fn measure(programs: &Programs, progress: &Progress) -> Result<
                 .body(Bytes::from_static(body.as_bytes()))?;
             let _ = calls.take();
             let response = executor.handle_http(request, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), LIMIT).await;
-            ensure!(response.status() == expected, "{name} was answered {}: {:?}", response.status(), response.body());
+            ensure!(
+                response.status() == expected,
+                "the response to {name} is {}: {:?}",
+                response.status(),
+                response.body()
+            );
             let counted = Counted { request: name.to_owned(), calls: calls.take() };
             fewest = Some(fewest.filter(|fewest| fewest.sum() <= counted.sum()).unwrap_or(counted));
         }

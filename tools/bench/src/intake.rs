@@ -6,10 +6,9 @@ use anyhow::{Context, Result, ensure};
 use local_stack::progress::Progress;
 use serde::{Deserialize, Serialize};
 
-use crate::equal_answers::Behaviour;
+use crate::equal_responses::Behaviour;
 use crate::load::{self, Length, Outcome, Pace};
 use crate::measure::{Spread, cpu_time, micros, resident_mb};
-use crate::npm;
 use crate::programs::Programs;
 use crate::subjects::{Kind, Rules, Sizes, StandIn, Subject};
 
@@ -23,7 +22,7 @@ pub(crate) struct Plan {
     /// After how many bookings memory is looked at.
     pub(crate) memory_at: &'static [u64],
     pub(crate) starts: usize,
-    /// Bookings a second.
+    /// Bookings per second.
     pub(crate) rates: &'static [u32],
     /// The settings that only the component is measured in.
     pub(crate) own_settings: &'static [(usize, u64)],
@@ -48,7 +47,7 @@ impl Plan {
         rates: &[50],
         own_settings: &[(64, 20)],
     };
-    /// Connections, and the milliseconds after which the backend answers, that everything is measured in.
+    /// Connections, and the milliseconds after which the backend responds, with which everything is measured.
     const SETTINGS: [(usize, u64); 4] = [(1, 0), (16, 0), (1, 5), (16, 5)];
 }
 
@@ -58,7 +57,7 @@ pub(crate) struct Row {
     pub(crate) subject: Kind,
     pub(crate) connections: usize,
     pub(crate) backend_ms: u64,
-    /// `None` as fast as they are answered.
+    /// `None` if each connection sends the next booking when it has the response.
     pub(crate) rate: Option<u32>,
     pub(crate) cpu_us_per_booking: Spread,
     pub(crate) p50_ms: Spread,
@@ -67,7 +66,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether it was measured with so many connections as fast as they are answered.
+    /// Whether it was measured with so many connections, at no fixed rate.
     pub(crate) fn is_setting(&self, connections: usize, backend_ms: u64) -> bool {
         self.connections == connections && self.backend_ms == backend_ms && self.rate.is_none()
     }
@@ -77,58 +76,45 @@ impl Row {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Footprint {
     pub(crate) subject: Kind,
-    /// From the process's start to the answer to its first booking.
-    pub(crate) first_answer_ms: Spread,
+    /// From the process's start to the response to its first booking.
+    pub(crate) first_response_ms: Spread,
     /// Bookings so far, and the resident memory then.
     pub(crate) resident_mb: Vec<(u64, f64)>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Intake {
-    /// Peers that could not be measured, and why.
-    pub(crate) left_out: Vec<(Kind, String)>,
-    /// How many requests were answered equally before anything was timed.
-    pub(crate) equal_answers: usize,
+    /// How many requests had equal responses before anything was timed.
+    pub(crate) equal_responses: usize,
     pub(crate) sizes: Sizes,
     pub(crate) rows: Vec<Row>,
     pub(crate) footprints: Vec<Footprint>,
 }
 
 impl Intake {
-    /// A subject's row with so many connections as fast as they are answered.
+    /// A subject's row with so many connections, at no fixed rate.
     pub(crate) fn find(&self, subject: Kind, connections: usize, backend_ms: u64) -> Option<&Row> {
         self.rows.iter().find(|row| row.subject == subject && row.is_setting(connections, backend_ms))
     }
 }
 
 pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress) -> Result<Intake> {
-    let step = progress.step("intake: starts and equal answers");
-    let mut kinds = vec![Kind::Component, Kind::AxumAwsSdk];
-    let mut left_out = Vec::new();
-    match npm::missing() {
-        None => {
-            let source = programs.root.join("tools/bench/peers").join(Kind::NodeAwsSdk.name());
-            npm::install(programs, &source, Kind::NodeAwsSdk.name())?;
-            kinds.push(Kind::NodeAwsSdk);
-        }
-        Some(why) => left_out.push((Kind::NodeAwsSdk, why.to_owned())),
-    }
+    let step = progress.step("intake: starts and equal responses");
     let stand_in = StandIn::start(programs).await?;
 
     // The component first: the limit moves as many bytes as it does. The first start may compile, and is not counted.
     let component = Subject::start(Kind::Component, programs, &stand_in, None).await?;
     let (expected, sizes) = Behaviour::of(&component, &stand_in).await?;
     drop(component);
-    kinds.push(Kind::BareHyper);
     let mut subjects = Vec::new();
     let mut footprints = Vec::new();
-    for kind in kinds {
+    for kind in [Kind::Component, Kind::AxumAwsSdk, Kind::NodeAwsSdk, Kind::BareHyper] {
         let mut starts = Vec::new();
         let mut subject = None;
         for _ in 0..plan.starts {
             drop(subject.take());
             let started = Subject::start(kind, programs, &stand_in, Some(sizes)).await?;
-            starts.push(started.first_answer.as_secs_f64() * 1000.0);
+            starts.push(started.first_response.as_secs_f64() * 1000.0);
             subject = Some(started);
         }
         let subject = subject.context("a plan without a start")?;
@@ -136,8 +122,8 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
             expected.require_equal(&Behaviour::of(&subject, &stand_in).await?.0, kind)?;
         }
         subjects.push(subject);
-        let first_answer_ms = Spread::of(starts).context("a plan without a start")?;
-        footprints.push(Footprint { subject: kind, first_answer_ms, resident_mb: Vec::new() });
+        let first_response_ms = Spread::of(starts).context("a plan without a start")?;
+        footprints.push(Footprint { subject: kind, first_response_ms, resident_mb: Vec::new() });
     }
     step.done(&format!("{} requests, {} subjects", expected.cases(), subjects.len()));
 
@@ -178,7 +164,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let rows = bench.rows();
 
     let step = progress.step("intake: memory");
-    // Of fresh processes: those of the rounds have answered more than the first marks.
+    // Of fresh processes: those of the rounds have served more than the first marks.
     for footprint in &mut footprints {
         let mut subject = Subject::start(footprint.subject, programs, &bench.stand_in, Some(sizes)).await?;
         for &mark in plan.memory_at {
@@ -188,7 +174,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
         }
     }
     step.done("");
-    Ok(Intake { left_out, equal_answers: expected.cases(), sizes, rows, footprints })
+    Ok(Intake { equal_responses: expected.cases(), sizes, rows, footprints })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +197,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// One round against one subject, while the others idle. Every booking must have been answered as it should be, and
+    /// One round against one subject, while the others idle. Every booking must have had the right response, and
     /// have made both calls.
     async fn round(&mut self, subject: &mut Subject, setting: Setting, length: Length) -> Result<()> {
         let Setting { connections, backend_ms, rate } = setting;

@@ -1,4 +1,4 @@
-//! Bookings, as clients send them: over kept connections, as fast as they are answered or at a fixed rate.
+//! Bookings, as clients send them: over kept connections, each when the response to the one before is there, or at a fixed rate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// When a round's bookings are sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
-    /// Each connection sends the next as soon as the one before is answered.
+    /// Each connection sends the next when it has the response to the one before.
     Closed,
-    /// So many a second, evenly spaced, whether those before are answered or not (as long as a connection is free).
+    /// So many per second, evenly spaced, whether or not the responses to those before are there (as long as a connection is free).
     PerSecond(u32),
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Length {
     Bookings(u64),
 }
 
-/// What came of a round in which every booking was answered as it should be.
+/// What came of a round in which every booking had the right response.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) bookings: u64,
@@ -77,8 +77,8 @@ impl Client {
     pub(crate) async fn send(&mut self, mut request: Request<Bytes>) -> Result<Response<Bytes>> {
         request.headers_mut().insert(HOST, self.address.to_string().parse()?);
         self.sender.ready().await?;
-        let answer = self.sender.send_request(request.map(Full::new)).await?;
-        let (head, body) = answer.into_parts();
+        let response = self.sender.send_request(request.map(Full::new)).await?;
+        let (head, body) = response.into_parts();
         Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 
@@ -88,9 +88,9 @@ impl Client {
         booking.headers_mut().extend(self.headers.clone());
         // Whoever prefers to wait is told the outcome where one of the places to wait is free, everybody else that there will be one.
         let waits = self.headers.contains_key(PREFER);
-        let answer = self.send(booking).await?;
-        if !(answer.status() == StatusCode::ACCEPTED || waits && answer.status() == StatusCode::CREATED) {
-            bail!("a booking was answered {}: {}", answer.status(), String::from_utf8_lossy(answer.body()));
+        let response = self.send(booking).await?;
+        if !(response.status() == StatusCode::ACCEPTED || waits && response.status() == StatusCode::CREATED) {
+            bail!("the response to a booking is {}: {}", response.status(), String::from_utf8_lossy(response.body()));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use appointment::Timestamp;
+use local_stack::tools::node_program;
 use serde::{Deserialize, Serialize};
 
 const DIRTY: &str = "-dirty";
@@ -46,7 +47,7 @@ impl Machine {
                 |value| value.trim_start_matches([' ', '\t', ':']).trim().to_owned(),
             )
         };
-        let said = |program: &str, arguments: &[&str]| {
+        let said = |program: &Path, arguments: &[&str]| {
             let output = Command::new(program).args(arguments).current_dir(root).output().ok();
             let output = output.filter(|output| output.status.success());
             output.map_or_else(
@@ -55,16 +56,16 @@ impl Machine {
             )
         };
         let memory_kib: u64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
-        let changed = said("git", &["status", "--porcelain", "--", ".", ":(exclude)docs/benchmarks*"]);
+        let changed = said("git".as_ref(), &["status", "--porcelain", "--", ".", ":(exclude)docs/benchmarks*"]);
         let dirty = if changed.is_empty() { "" } else { DIRTY };
         Self {
             processor: field(&read("/proc/cpuinfo"), "model name"),
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             memory_mb: memory_kib * 1024 / 1_000_000,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            rustc: said("rustc", &["--version"]),
-            node: said("node", &["--version"]),
-            commit: said("git", &["rev-parse", "--short=12", "HEAD"]) + dirty,
+            rustc: said("rustc".as_ref(), &["--version"]),
+            node: said(&node_program(root), &["--version"]),
+            commit: said("git".as_ref(), &["rev-parse", "--short=12", "HEAD"]) + dirty,
             load_before: load(),
             measured_at: now(),
         }

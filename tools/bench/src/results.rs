@@ -13,7 +13,7 @@ use crate::machine::Measured;
 use crate::slots::Slots;
 use crate::workers::Workers;
 
-/// The figures, part by part: each was measured in a run of its own, perhaps.
+/// The figures, part by part: perhaps each of a different run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     /// Whether they only show that the benchmark works.

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    /// Bookings a second, and for how many seconds, where the delay of the list is measured.
+    /// Bookings per second, and for how many seconds, where the delay of the list is measured.
     pub(crate) rate: (u32, u32),
     /// The same without an import, and again while there is one.
     pub(crate) beside_import: (u32, u32),

@@ -26,7 +26,7 @@ pub(crate) struct Steps {
     pub(crate) completed: SystemTime,
 }
 
-/// A line of a function's or of the application's log, by its members.
+/// A line of a function's or of the application's log, by its fields.
 #[derive(Deserialize)]
 struct Line {
     timestamp: Timestamp,
@@ -122,15 +122,6 @@ impl Logged {
             delivered: confirmed.before(confirmed.duration_ms),
             completed: confirmed.before(0.0),
         })
-    }
-
-    /// How many of the bookings intake logged, a worker decided and the confirmation completed.
-    pub(crate) fn progress(&self, booked: &[Booked]) -> [usize; 3] {
-        let decided =
-            |line: &&Line| line.trace_id.as_ref().is_some_and(|trace| self.batches_by_trace.contains_key(trace));
-        let logged = || booked.iter().filter_map(|one| self.booked.get(&one.id));
-        let completed = booked.iter().filter(|one| self.confirmed.contains_key(&one.id)).count();
-        [logged().count(), logged().filter(decided).count(), completed]
     }
 
     /// How long intake took. `None` as long as its line is missing.

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use country_worker::EventBridge;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request};
-use local_stack::process::{Launch, Process, free_port, on_path};
+use local_stack::process::{Launch, Process, free_port};
 use local_stack::tokens::Algorithm;
+use local_stack::tools::{NODE_PEER, node_program};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::load::{Client, PREFER};
-use crate::npm;
 use crate::programs::Programs;
 use crate::tokens::{self, TokenKind};
 
@@ -25,9 +25,10 @@ const ACCESS_KEY_ID: &str = "AKIABENCHMARK0000000";
 const SECRET_ACCESS_KEY: &str = "the/secret/of/a/benchmark/that/signs/for/nobody";
 const TABLE: &str = "appointments";
 const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:000000000000:appointment-commands";
-const REPUBLISH_DELAYS: &str = "60,60,120,240,480,960,960";
+/// From when a row of the peers is due, in seconds, as `spin.toml` has it for the component.
+const FIRST_REPUBLISH_DELAY: &str = "2400";
 
-/// How long a program may take to answer for the first time; the embedded host may have to compile.
+/// How long a program may take to its first response; the embedded host may have to compile.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// The stand-in for DynamoDB, SNS and EventBridge.
@@ -70,7 +71,7 @@ impl Seen {
     }
 }
 
-/// How the stand-in answers.
+/// How the stand-in responds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) delay_ms: u64,
@@ -93,14 +94,14 @@ impl StandIn {
         let Rules { delay_ms, verify_every, unsigned } = rules;
         let path = format!("/rules?delay_ms={delay_ms}&verify_every={verify_every}&unsigned={unsigned}");
         let request = Request::put(path).body(Bytes::new())?;
-        let answer = Client::connect(self.dynamodb).await?.send(request).await?;
-        ensure!(answer.status().is_success(), "the stand-in takes no such rules: {:?}", answer.body());
+        let response = Client::connect(self.dynamodb).await?.send(request).await?;
+        ensure!(response.status().is_success(), "the stand-in takes no such rules: {:?}", response.body());
         Ok(())
     }
 
     pub(crate) async fn seen(&self) -> Result<Seen> {
-        let answer = Client::connect(self.dynamodb).await?.send(Request::get("/seen").body(Bytes::new())?).await?;
-        serde_json::from_slice(answer.body()).context("what the stand-in has seen")
+        let response = Client::connect(self.dynamodb).await?.send(Request::get("/seen").body(Bytes::new())?).await?;
+        serde_json::from_slice(response.body()).context("what the stand-in has seen")
     }
 }
 
@@ -176,8 +177,8 @@ pub(crate) struct Sizes {
     pub(crate) put: (usize, usize),
     /// Head and body of `Publish`.
     pub(crate) publish: (usize, usize),
-    /// The body of the answer to the client.
-    pub(crate) answer: usize,
+    /// The body of the response to the client.
+    pub(crate) response: usize,
 }
 
 /// A program that runs.
@@ -187,14 +188,14 @@ pub(crate) struct Subject {
     /// What each of its bookings says besides.
     pub(crate) headers: HeaderMap,
     process: Process,
-    /// From the process's start to the answer to its first booking.
-    pub(crate) first_answer: Duration,
-    /// How many bookings it has answered.
+    /// From the process's start to the response to its first booking.
+    pub(crate) first_response: Duration,
+    /// How many bookings it has responded to.
     pub(crate) bookings: u64,
 }
 
 impl Subject {
-    /// Starts it, and waits until it has answered a booking.
+    /// Starts it, and waits until it has responded to a booking.
     pub(crate) async fn start(
         kind: Kind,
         programs: &Programs,
@@ -220,8 +221,8 @@ impl Subject {
             Err(_) => false,
         };
         process.until_ready(START_LIMIT, booked).await?;
-        let first_answer = began.elapsed();
-        Ok(Self { kind, address, headers, process, first_answer, bookings: 1 })
+        let first_response = began.elapsed();
+        Ok(Self { kind, address, headers, process, first_response, bookings: 1 })
     }
 
     pub(crate) fn process_id(&self) -> u32 {
@@ -260,18 +261,21 @@ fn command(
             credentials(),
         ),
         Kind::NodeAwsSdk => {
-            let server = npm::folder(programs, kind.name()).join("server.js").to_string_lossy().into_owned();
-            let node = on_path("node").context("`node` is not on the PATH")?;
+            let server = NODE_PEER.place(&programs.root).join("server.js").to_string_lossy().into_owned();
             let mut environment = credentials();
             environment.push(("NODE_ENV".to_owned(), "production".to_owned()));
-            (node, [server].into_iter().chain(listen).chain(aws_options(stand_in)).collect(), environment)
+            (
+                node_program(&programs.root),
+                [server].into_iter().chain(listen).chain(aws_options(stand_in)).collect(),
+                environment,
+            )
         }
         Kind::BareHyper => {
-            let Sizes { put, publish, answer } = sizes.context("the limit needs to know how long a booking is")?;
+            let Sizes { put, publish, response } = sizes.context("the limit needs to know how long a booking is")?;
             let sizes = ["--put-bytes", &put.0.to_string(), &put.1.to_string()].map(str::to_owned).into_iter();
             let sizes = sizes
                 .chain(["--publish-bytes", &publish.0.to_string(), &publish.1.to_string()].map(str::to_owned))
-                .chain(["--answer-bytes", &answer.to_string()].map(str::to_owned))
+                .chain(["--response-bytes", &response.to_string()].map(str::to_owned))
                 .chain(["--dynamodb", &dynamodb.to_string(), "--sns", &sns.to_string()].map(str::to_owned));
             (programs.program("bare-hyper")?, listen.into_iter().chain(sizes).collect(), Vec::new())
         }
@@ -286,12 +290,12 @@ pub(crate) fn aws_options(stand_in: &StandIn) -> impl Iterator<Item = String> {
         ("--sns", format!("http://{sns}")),
         ("--table", TABLE.to_owned()),
         ("--topic-arn", TOPIC_ARN.to_owned()),
-        ("--republish-delays-seconds", REPUBLISH_DELAYS.to_owned()),
+        ("--republish-delays-seconds", FIRST_REPUBLISH_DELAY.to_owned()),
     ];
     options.into_iter().flat_map(|(name, value)| [name.to_owned(), value])
 }
 
-/// The variables of `spin.toml`. Those that a booking does not use have a value all the same: a host asks for each.
+/// The variables of `spin.toml` that are not as deployed, among them the names and addresses that every host asks for.
 pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(&'static str, String)> {
     let StandIn { dynamodb, sns, .. } = stand_in;
     vec![
@@ -301,7 +305,6 @@ pub(crate) fn spin_variables(stand_in: &StandIn) -> Vec<(&'static str, String)> 
         ("eventbridge_endpoint", format!("http://{sns}")),
         ("appointments_table", TABLE.to_owned()),
         ("appointments_topic_arn", TOPIC_ARN.to_owned()),
-        ("republish_delays_seconds", REPUBLISH_DELAYS.to_owned()),
         ("intake_access_key_id", ACCESS_KEY_ID.to_owned()),
         ("intake_secret_access_key", SECRET_ACCESS_KEY.to_owned()),
         ("confirmation_access_key_id", ACCESS_KEY_ID.to_owned()),

@@ -3,47 +3,42 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use appointment::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
 use aws_lambda_events::event::sqs::SqsEvent;
 use country_worker::{
-    CountryRules, Database, DatabaseLogin, DatabasePlace, DatabaseUrl, EventBridge, EventBus, Left, MigrationSettings,
-    NotAccepted, SourceQueue, Worker, migrate,
+    CountryRules, Database, DatabasePlace, DatabaseUrl, EventBridge, EventBus, MigrationSettings, NotAccepted, Worker,
+    migrate,
 };
 use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
-use messages::{AppointmentMessage, Command as CountryCommand};
+use messages::AppointmentMessage;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use operator::database::connect;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::batches::{self, NothingLeft, Rows};
 use crate::measure::{Spread, cpu_time, cpu_time_with_children, micros};
 use crate::moves;
 use crate::programs::Programs;
-use crate::subjects::{Rules, StandIn, event_bridge};
+use crate::subjects::{StandIn, event_bridge};
+use crate::wire::{self, Calls};
 
 /// Batches of 10 are what the queue delivers; the larger ones show the library.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
-const RECEIVE_DELAYS: &str = "5,30,120,300,600,600,600";
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
-    /// Rows that a round inserts, at most; with small batches fewer, so that it takes as long.
+    /// Rows that a round inserts, at most; with small batches fewer, to take as long.
     pub(crate) rows: usize,
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { rounds: 5, rows: 8_000 };
+    pub(crate) const FULL: Self = Self { rounds: 9, rows: 8_000 };
     pub(crate) const QUICK: Self = Self { rounds: 1, rows: 2_000 };
 
     fn batches(self, size: usize) -> usize {
@@ -59,7 +54,7 @@ pub(crate) enum Subject {
     Worker,
     /// The same without an event bus: what concerns the database.
     WorkerWithoutBus,
-    /// `pgbench`, which sends the statement and drops its answer.
+    /// `pgbench`, which sends the statement and drops its result.
     Pgbench,
     /// The same, in a database with a catalogue of its own.
     PgbenchOwnCatalogue,
@@ -84,15 +79,6 @@ pub(crate) struct Row {
     pub(crate) client_cpu_us_per_row: Spread,
     /// Of PostgreSQL.
     pub(crate) server_cpu_us_per_row: Spread,
-}
-
-/// What a batch costs on the wire, counted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Calls {
-    pub(crate) batch: usize,
-    /// How often the worker waits for the database, once the connection is open and the statement prepared.
-    pub(crate) sql_round_trips: usize,
-    pub(crate) put_events: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -125,8 +111,8 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     migrate(&MigrationSettings { place, master_secret: None, worker, importer, rules }).await?;
 
     let bus = event_bridge(&stand_in)?;
-    let worker = self::worker(database.clone(), bus.clone())?;
-    let without_bus = self::worker(database.clone(), Discard)?;
+    let worker = batches::worker(database.clone(), bus.clone())?;
+    let without_bus = batches::worker(database.clone(), Discard)?;
     let pgbench = pgbench(&programs.root);
     let mut rounds = Vec::new();
     let mut rows = Rows(0);
@@ -170,7 +156,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
 
     let mut calls = Vec::new();
     for batch in SIZES {
-        calls.push(count(&url, &stand_in, &bus, batch, &mut rows).await?);
+        calls.push(wire::count(&url, &stand_in, &bus, batch, &mut rows).await?);
     }
     step.done(&format!("{written} rows"));
     Ok(Workers { rows: summed_up(&rounds), calls, left_out: pgbench.err().map(|error| format!("{error:#}")) })
@@ -196,22 +182,6 @@ fn summed_up(rounds: &[Round]) -> Vec<Row> {
     rows
 }
 
-/// The queue of batches that never fail.
-struct NothingLeft;
-
-impl SourceQueue for NothingLeft {
-    async fn leave(&self, _: &[Left]) {}
-}
-
-fn worker<B: EventBus>(database: DatabaseUrl, bus: B) -> Result<Worker<Database, B, NothingLeft>> {
-    let database = Database::new(DatabaseLogin::Url(database));
-    Ok(Worker::new(Country::Peru, RECEIVE_DELAYS.parse()?, database, bus, NothingLeft, span_id))
-}
-
-fn span_id() -> [u8; 8] {
-    fastrand::u64(1..).to_be_bytes()
-}
-
 /// Accepts every event and forgets it.
 struct Discard;
 
@@ -219,46 +189,6 @@ impl EventBus for Discard {
     async fn put(&self, events: &[messages::OutcomeEvent]) -> Vec<Result<(), NotAccepted>> {
         events.iter().map(|_| Ok(())).collect()
     }
-}
-
-/// Bookings that no other has the slot or the id of. It counts them.
-struct Rows(u64);
-
-impl Rows {
-    fn messages(&mut self, batches: usize, size: usize) -> Result<Vec<Vec<AppointmentMessage>>> {
-        (0..batches).map(|_| (0..size).map(|_| self.message()).collect()).collect()
-    }
-
-    fn message(&mut self) -> Result<AppointmentMessage> {
-        self.0 += 1;
-        let now = Timestamp::from(SystemTime::now());
-        let appointment_id = AppointmentId::new(now, fastrand::u128(..).to_be_bytes()[..10].try_into()?);
-        let insured_id: InsuredId = format!("{:05}", self.0 % 100_000).parse()?;
-        let trace = TraceContext::start(std::array::from_fn(|_| fastrand::u8(..)));
-        let slot = ScheduleId::try_from(self.0)?;
-        let appointment = Appointment::requested(appointment_id, insured_id, slot, Country::Peru, now);
-        AppointmentMessage::new(CountryCommand::Request, &appointment, trace).context("Peru is known")
-    }
-
-    /// As SQS hands them to the function.
-    fn batches(&mut self, batches: usize, size: usize) -> Result<Vec<SqsEvent>> {
-        self.messages(batches, size)?.iter().map(|messages| event(messages)).collect()
-    }
-}
-
-fn event(messages: &[AppointmentMessage]) -> Result<SqsEvent> {
-    let records: Vec<_> = messages
-        .iter()
-        .map(|message| {
-            json!({
-                "messageId": message.event_id,
-                "body": message.to_json(),
-                "attributes": { "ApproximateReceiveCount": "1" },
-                "messageAttributes": {},
-            })
-        })
-        .collect();
-    Ok(serde_json::from_value(json!({ "Records": records }))?)
 }
 
 async fn with_worker<B: EventBus>(
@@ -365,55 +295,4 @@ async fn row_count(url: &str) -> Result<u64> {
         .fetch_one(&mut connection)
         .await?;
     Ok(count.unsigned_abs())
-}
-
-/// Counts what a batch asks: of the database by a relay between the two, of EventBridge by the stand-in.
-async fn count(url: &str, stand_in: &StandIn, bus: &EventBridge, batch: usize, rows: &mut Rows) -> Result<Calls> {
-    let server = url.split('@').nth(1).and_then(|rest| rest.split('/').next()).context("a URL with a host")?.to_owned();
-    let relay = TcpListener::bind("127.0.0.1:0").await?;
-    let through_relay = url.replace(&server, &relay.local_addr()?.to_string());
-    let round_trips = Arc::new(AtomicUsize::new(0));
-    let relaying = tokio::spawn(relay_one(relay, server, round_trips.clone()));
-    let worker = worker(through_relay.parse()?, bus.clone())?;
-    let mut counted = Vec::new();
-    for _ in 0..4 {
-        stand_in.set(Rules { delay_ms: 0, verify_every: 1, unsigned: false }).await?;
-        let before = round_trips.load(Ordering::SeqCst);
-        for event in rows.batches(1, batch)? {
-            worker.process(event).await?;
-        }
-        let seen = stand_in.seen().await?;
-        seen.require_no_refusal()?;
-        counted.push((round_trips.load(Ordering::SeqCst) - before, seen.calls("PutEvents")));
-    }
-    relaying.abort();
-    // The first batch also connects and prepares the statement.
-    let (sql_round_trips, put_events) = counted.into_iter().skip(1).max().context("no batch was counted")?;
-    Ok(Calls { batch, sql_round_trips, put_events })
-}
-
-/// Relays one connection, and counts how often the client begins to speak after it has heard an answer.
-async fn relay_one(listener: TcpListener, server: String, round_trips: Arc<AtomicUsize>) -> std::io::Result<()> {
-    let (mut client, _) = listener.accept().await?;
-    let mut server = TcpStream::connect(server).await?;
-    let (mut question, mut answer) = (vec![0; 65536], vec![0; 65536]);
-    let mut asking = false;
-    loop {
-        tokio::select! {
-            read = client.read(&mut question) => {
-                let length = read?;
-                if length == 0 { return Ok(()) }
-                if !std::mem::replace(&mut asking, true) {
-                    round_trips.fetch_add(1, Ordering::SeqCst);
-                }
-                server.write_all(question.get(..length).unwrap_or_default()).await?;
-            }
-            read = server.read(&mut answer) => {
-                let length = read?;
-                if length == 0 { return Ok(()) }
-                asking = false;
-                client.write_all(answer.get(..length).unwrap_or_default()).await?;
-            }
-        }
-    }
 }

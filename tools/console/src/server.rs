@@ -280,13 +280,13 @@ impl From<anyhow::Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = answer(&json!({"error": self.error}));
+        let mut response = json_response(&json!({"error": self.error}));
         *response.status_mut() = self.status;
         response
     }
 }
 
-fn answer(value: &impl Serialize) -> Response {
+fn json_response(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -343,7 +343,7 @@ async fn bookings(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Resp
     let query = query(raw);
     let text = query.get("find").map(|text| text.trim().to_ascii_lowercase()).unwrap_or_default();
     if text.is_empty() {
-        return Ok(answer(&desk.told.history().latest(FIRST)));
+        return Ok(json_response(&desk.told.history().latest(FIRST)));
     }
     let appointments: BTreeSet<String> = match text.parse::<InsuredId>() {
         Ok(person) => {
@@ -353,7 +353,7 @@ async fn bookings(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Resp
         Err(_) => BTreeSet::from([text.clone()]),
     };
     let found = desk.told.history().find(&text, &appointments);
-    Ok(answer(&found))
+    Ok(json_response(&found))
 }
 
 async fn table(
@@ -370,7 +370,7 @@ async fn table(
         .map_or(Ok(0), |page| page.parse())
         .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "`page` must be a whole number: 0 is the first page"))?;
     let rows = observation::rows(url, table, page).await?;
-    Ok(answer(&json!({"page": page, "rowsPerPage": observation::ROWS_PER_PAGE, "rows": rows})))
+    Ok(json_response(&json!({"page": page, "rowsPerPage": observation::ROWS_PER_PAGE, "rows": rows})))
 }
 
 /// What a redrive would do.
@@ -381,7 +381,7 @@ async fn preview(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Respo
     if only.is_some() && steps.is_empty() {
         return Err(Refusal::gone());
     }
-    Ok(answer(&json!({"steps": steps})))
+    Ok(json_response(&json!({"steps": steps})))
 }
 
 async fn redrive(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Response, Refusal> {
@@ -410,7 +410,7 @@ async fn redrive(Shared(desk): Shared<Arc<Desk>>, raw: RawQuery) -> Result<Respo
         steps.push(format!("given up: {} published again", redriven.published));
     }
     desk.look.notify_one();
-    Ok(answer(&json!({"steps": steps})))
+    Ok(json_response(&json!({"steps": steps})))
 }
 
 async fn change(
@@ -427,5 +427,5 @@ async fn change(
         .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such hop"))?;
     desk.stack.running.hops(&desk.stack.backplane)?.set(&hop, broken).await?;
     desk.look.notify_one();
-    Ok(answer(&json!({"hop": hop.to_string(), "broken": broken})))
+    Ok(json_response(&json!({"hop": hop.to_string(), "broken": broken})))
 }

@@ -108,12 +108,12 @@ pub async fn until_projected(services: &Services) -> Result<()> {
     let question = json!({"QueueUrl": url, "AttributeNames": names});
     let started = Instant::now();
     loop {
-        let answer = services.aws().sqs("GetQueueAttributes", &question).await?;
-        let attributes = answer.get("Attributes");
+        let response = services.aws().sqs("GetQueueAttributes", &question).await?;
+        let attributes = response.get("Attributes");
         if names.iter().all(|name| attributes.and_then(|all| all.get(*name)).is_some_and(|number| number == "0")) {
             return Ok(());
         }
-        ensure!(started.elapsed() < PROJECTION_LIMIT, "the slots that were imported are not projected: {answer}");
+        ensure!(started.elapsed() < PROJECTION_LIMIT, "the slots that were imported are not projected: {response}");
         sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Breaks a hop of a stack that runs, and heals it: to watch what the system does about it.
 //!
 //! A hop is broken by what the local stack itself has: PostgreSQL lets nobody into a country's database, or a policy of IAM denies
-//! a call to everybody who makes it. Whether a hop is broken is read from there, so that no two programs disagree about it.
+//! a call to everybody who makes it. Whether a hop is broken is read from there, and no two programs disagree about it.
 
 use std::collections::BTreeMap;
 use std::fmt;

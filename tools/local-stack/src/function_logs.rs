@@ -17,7 +17,7 @@ use crate::provision::log_group;
 /// What passes between two questions to CloudWatch Logs, at least. Questions are most of what an idle emulator costs.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How many times as long as an answer took passes until the next question: meanwhile the emulator answers others.
+/// How many times as long as a response took passes until the next question: meanwhile the emulator serves others.
 const PAUSES: u32 = 9;
 
 /// How far back each question reaches, in milliseconds: the emulator writes a stream's lines a moment after their time.

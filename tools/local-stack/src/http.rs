@@ -47,5 +47,5 @@ impl Http {
 
 /// Whether a `GET` of the URL gets a 2xx response.
 pub async fn answers_success(url: &str) -> bool {
-    Http::default().get(url).await.is_ok_and(|answer| answer.status().is_success())
+    Http::default().get(url).await.is_ok_and(|response| response.status().is_success())
 }

@@ -116,13 +116,13 @@ impl Shown {
 pub async fn messages(endpoint: &Endpoint, backplane: &Backplane) -> Result<Messages> {
     /// Accounts, regions, and queues by URL.
     #[derive(Deserialize)]
-    struct Answer {
+    struct Queues {
         messages: BTreeMap<String, BTreeMap<String, BTreeMap<String, Vec<Shown>>>>,
     }
-    let answer = Http::default().get(&format!("{endpoint}/_ministack/sqs/messages")).await?;
-    ensure!(answer.status().is_success(), "the emulator answers {} when asked for its queues", answer.status());
-    let answer: Answer = serde_json::from_slice(answer.body()).context("the emulator's queues")?;
-    let by_url = answer.messages.into_values().flat_map(BTreeMap::into_values).flatten();
+    let response = Http::default().get(&format!("{endpoint}/_ministack/sqs/messages")).await?;
+    ensure!(response.status().is_success(), "the emulator's response about its queues is {}", response.status());
+    let queues: Queues = serde_json::from_slice(response.body()).context("the emulator's queues")?;
+    let by_url = queues.messages.into_values().flat_map(BTreeMap::into_values).flatten();
     let mut by_name: BTreeMap<String, Vec<Shown>> =
         by_url.map(|(url, shown)| (url.rsplit('/').next().unwrap_or_default().to_owned(), shown)).collect();
     let now = SystemTime::now();

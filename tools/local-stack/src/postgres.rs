@@ -175,7 +175,7 @@ impl Postgres {
         connection.close().await.context("cannot close the connection")
     }
 
-    /// Lets a user in with the password of [`Postgres::url_as`], and creates it where there is none of that name. It gets no
+    /// Lets a user in with the password of [`Postgres::url_as`], and creates it if no user has that name. It gets no
     /// other right.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ pub(crate) fn require_free(port: u16) -> Result<()> {
 /// The directory with `initdb` and `postgres`: the machine's, or else the set-up's.
 ///
 /// # Errors
-/// When there is none; the error says what to do.
+/// When the machine has no PostgreSQL; the error says what to do.
 pub fn binaries(root: &Path) -> Result<PathBuf> {
     let installed = || {
         let program = tools::POSTGRESQL.program(root);
@@ -297,8 +297,8 @@ fn reachable(binaries: PathBuf, cluster: &Path, account: Option<Account>) -> Res
 
 /// Whether a test of a file, such as `-x`, is true for an account.
 fn may(account: Account, test: &str, file: &Path) -> bool {
-    let answer = command_as(Path::new("/usr/bin/test"), Some(account)).arg(test).arg(file).status();
-    answer.is_ok_and(|status| status.success())
+    let status = command_as(Path::new("/usr/bin/test"), Some(account)).arg(test).arg(file).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// Copies a folder with the permissions of its files, and gives the copy away.

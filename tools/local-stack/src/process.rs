@@ -167,7 +167,7 @@ impl Drop for TemporaryFolder {
 /// A port of the loopback interface that was free a moment ago, for programs that cannot choose one themselves.
 ///
 /// # Errors
-/// When there is none.
+/// When no port is free.
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())

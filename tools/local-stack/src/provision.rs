@@ -74,8 +74,8 @@ async fn keep_master_secrets(
             "Name": format!("rds!db-{}", country.database),
             "SecretString": database.master_secret().to_string(),
         });
-        let answer = aws.secrets("CreateSecret", &secret).await?;
-        let arn = answer.get("ARN").and_then(Value::as_str).context("CreateSecret answered no ARN")?;
+        let response = aws.secrets("CreateSecret", &secret).await?;
+        let arn = response.get("ARN").and_then(Value::as_str).context("the response to CreateSecret has no ARN")?;
         anyhow::Ok((country.code, arn.to_owned()))
     }))
     .await?;
@@ -203,7 +203,7 @@ fn delivery_policy(service: &str, source_arn: &str, queue: &str) -> Value {
 async fn create_queue(aws: &Aws, name: &str, attributes: Value) -> Result<String> {
     let created = aws.sqs("CreateQueue", &json!({"QueueName": name, "Attributes": attributes})).await?;
     let url = created.get("QueueUrl").and_then(Value::as_str);
-    Ok(url.with_context(|| format!("CreateQueue {name} answered no QueueUrl"))?.to_owned())
+    Ok(url.with_context(|| format!("the response to CreateQueue {name} has no QueueUrl"))?.to_owned())
 }
 
 async fn subscribe(aws: &Aws, backplane: &Backplane, topic_arn: &str) -> Result<()> {
@@ -232,10 +232,10 @@ async fn route_events(aws: &Aws, backplane: &Backplane) -> Result<()> {
     try_join_all(fed_queues(backplane).map(async |(rule, queue)| {
         let target = json!({"Id": "queue", "Arn": arn("sqs", &queue.name)});
         let targets = json!({"Rule": rule.name, "EventBusName": backplane.bus.name, "Targets": [target]});
-        let answer = aws.events("PutTargets", &targets).await?;
-        match answer.get("FailedEntryCount").and_then(Value::as_u64) {
+        let response = aws.events("PutTargets", &targets).await?;
+        match response.get("FailedEntryCount").and_then(Value::as_u64) {
             None | Some(0) => Ok(()),
-            Some(_) => bail!("EventBridge refused {} as a target: {answer}", queue.name),
+            Some(_) => bail!("EventBridge refused {} as a target: {response}", queue.name),
         }
     }))
     .await?;

@@ -59,7 +59,7 @@ impl RunningStack {
         let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let running: Self = serde_json::from_slice(&text).with_context(|| format!("cannot read {}", file.display()))?;
         let ready = format!("{}/_ministack/ready", running.emulator);
-        ensure!(crate::http::answers_success(&ready).await, "nothing answers at {}", running.emulator);
+        ensure!(crate::http::answers_success(&ready).await, "nothing responds at {}", running.emulator);
         Ok(running)
     }
 

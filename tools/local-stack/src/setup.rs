@@ -1,8 +1,8 @@
 //! What a machine needs before the system can be built and run: the Wasm target, the AWS emulator, PostgreSQL; and for
 //! the tests, what holds the API to its description. A Rust toolchain and Python are all that must be there before.
 //!
-//! Every part is looked at first, so that a second run takes no time, and put in place by a rename, so that an
-//! interrupted run leaves nothing half done.
+//! Every part is looked at first: a second run takes no time. It is put in place by a rename: an interrupted run leaves
+//! nothing half done.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::database;
 use crate::postgres;
 use crate::process::on_path;
 use crate::progress::Progress;
-use crate::tools::{self, OpenApiTools};
+use crate::tools::{self, NodePackages, OpenApiTools};
 
 /// The target of the components.
 pub const WASM_TARGET: &str = "wasm32-wasip2";
@@ -76,6 +76,19 @@ pub fn run_for_tests(root: &Path, progress: &Progress) -> Result<()> {
     let step = progress.step("linters of OpenAPI, and openapi-typescript");
     let installed = OpenApiTools::install(root, progress);
     step.done(&installed.context("the programs of Node.js for docs/openapi.yaml cannot be installed")?);
+    Ok(())
+}
+
+/// Installs packages from npm on the pinned Node.js, in one step.
+///
+/// # Errors
+/// As [`run`].
+pub fn node_packages(root: &Path, packages: &[&NodePackages], progress: &Progress) -> Result<()> {
+    let _lock = lock(root)?;
+    let step = progress.step("packages of Node.js");
+    let installed = packages.iter().map(|each| each.install(root, progress)).collect::<Result<Vec<_>>>();
+    let installed = installed.context("packages of Node.js cannot be installed")?;
+    step.done(&if installed.is_empty() { "none needed".to_owned() } else { installed.join(", ") });
     Ok(())
 }
 

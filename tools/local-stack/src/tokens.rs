@@ -192,7 +192,7 @@ fn no_random_bytes(_: Unspecified) -> anyhow::Error {
     anyhow!("the system gives no random bytes")
 }
 
-/// A file's content. It is made where there is none, whole or not at all, and only its owner may read it.
+/// A file's content. It is made if it is missing, whole or not at all, and only its owner may read it.
 fn stored(file: &Path, make: impl FnOnce() -> Result<Vec<u8>, Unspecified>) -> Result<Vec<u8>> {
     match fs::read(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}

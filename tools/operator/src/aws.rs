@@ -118,8 +118,8 @@ impl Aws {
     /// When the call fails, or the response has another status than 2xx.
     pub async fn s3(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
         let service = self.endpoint.service("s3");
-        let answer = self.client.object(service, method.clone(), path, "application/octet-stream", &[], body).await;
-        answer.map(|(_, body)| body).with_context(|| format!("s3: {method} {path}"))
+        let response = self.client.object(service, method.clone(), path, "application/octet-stream", &[], body).await;
+        response.map(|(_, body)| body).with_context(|| format!("s3: {method} {path}"))
     }
 
     /// A `POST` to Lambda's REST interface.
@@ -140,8 +140,8 @@ impl Aws {
 
     async fn rest(&self, service: &'static str, path: &str, body: &Value) -> Result<Value> {
         let endpoint = self.endpoint.service(service);
-        let answer = self.client.rest_json(endpoint, Method::POST, path, Some(body), Retry::Safe).await;
-        answer.with_context(|| format!("{service}: POST {path}"))
+        let response = self.client.rest_json(endpoint, Method::POST, path, Some(body), Retry::Safe).await;
+        response.with_context(|| format!("{service}: POST {path}"))
     }
 
     /// Another call of Lambda's REST interface.
@@ -150,8 +150,8 @@ impl Aws {
     /// When the call fails.
     pub async fn lambda_call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let service = self.endpoint.service("lambda");
-        let answer = self.client.rest_json(service, method.clone(), path, body, Retry::Safe).await;
-        answer.with_context(|| format!("Lambda: {method} {path}"))
+        let response = self.client.rest_json(service, method.clone(), path, body, Retry::Safe).await;
+        response.with_context(|| format!("Lambda: {method} {path}"))
     }
 
     async fn json(
@@ -164,8 +164,8 @@ impl Aws {
     ) -> Result<Value> {
         let target = format!("{prefix}.{operation}");
         let service = self.endpoint.service(service);
-        let answer = self.client.json(service, version, &target, input, Retry::Safe).await;
-        answer.with_context(|| target)
+        let response = self.client.json(service, version, &target, input, Retry::Safe).await;
+        response.with_context(|| target)
     }
 
     async fn query(
@@ -175,7 +175,7 @@ impl Aws {
         action: &str,
         params: &[(&str, &str)],
     ) -> Result<String> {
-        let answer = self.client.query(self.endpoint.service(service), action, version, params, Retry::Safe).await;
-        answer.with_context(|| format!("{service}: {action}"))
+        let response = self.client.query(self.endpoint.service(service), action, version, params, Retry::Safe).await;
+        response.with_context(|| format!("{service}: {action}"))
     }
 }

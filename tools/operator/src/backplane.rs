@@ -6,7 +6,7 @@
 //!   worker crate.
 //! - `durations_seconds`: every duration of the system, in seconds, once. `republish_delays[n]` is what passes between
 //!   the write (n = 0) or the n-th republishing and the next; after the last one the system gives up.
-//! - `local.durations_seconds`: what the local stack shortens, so that a retry can be watched. It can override
+//! - `local.durations_seconds`: what the local stack shortens, to let people watch a retry. It can override
 //!   durations and nothing else.
 //! - `table`, `slots_table`, `topic`, `country_queue`, `worker`, `importer`, `slots_bucket`, `bus`, `confirmation_queue`,
 //!   `slots_queue`, `function_alias`, `api`, `intake`, `booking_page`, `confirmation`: the resources.
@@ -260,7 +260,7 @@ pub struct Confirmation {
     pub batch_size: u32,
     /// How many batches of outcomes the event source mapping hands out at a time.
     pub maximum_concurrency: u32,
-    /// The same of slots that changed: few, so that an import leaves the table and the function to outcomes.
+    /// The same of slots that changed: few, because an import has to leave the table and the function to outcomes.
     pub slots_maximum_concurrency: u32,
     /// `FunctionResponseTypes` of the event source mapping.
     pub function_response_types: Vec<String>,
@@ -345,7 +345,7 @@ pub enum BackplaneError {
     #[error("{FILE}: local.durations_seconds: {0}; only a duration of `durations_seconds` can be overridden")]
     NoDuration(serde_json::Error),
     /// A principal has the statements of one that does not exist, or that has another's itself.
-    #[error("{FILE}: principals.{0}.statements_of names no principal with statements of its own alone")]
+    #[error("{FILE}: principals.{0}.statements_of names a principal that has no statements, or has others' too")]
     NoStatements(String),
 }
 
@@ -484,8 +484,8 @@ fn map_strings(value: &Value, expand: &impl Fn(&str) -> Vec<String>) -> Value {
                 other => vec![map_strings(other, expand)],
             })
             .collect(),
-        Value::Object(members) => {
-            members.iter().map(|(name, member)| (name.clone(), map_strings(member, expand))).collect()
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| (name.clone(), map_strings(field, expand))).collect()
         }
         other => other.clone(),
     }

@@ -1,6 +1,6 @@
 //! Erases one person's data: the country databases' decisions, and the table's appointments and idempotency keys.
 //!
-//! What is booked is cancelled first, so that its slot becomes free as by any cancellation. What stays are tombstones, which
+//! What is booked is cancelled first, and its slot becomes free as by any cancellation. What stays are tombstones, which
 //! hold an appointment's id and an expiry, and nothing about the person: commands and outcomes that are still on their way, or
 //! in a dead-letter queue, must not bring the appointment back. `docs/privacy.md` says where else personal data lies, and when
 //! it is gone from there.
@@ -115,7 +115,7 @@ impl Erasure<'_> {
         if self.dry_run {
             return Ok(found.len() as u64);
         }
-        // First, so that a run that dies is finished by the next, which finds the rows again.
+        // First: if a run dies, the next one finds the rows again and finishes.
         stream::iter(&ids)
             .map(|id| self.table.note_erased(*id, self.expires_at))
             .buffer_unordered(IN_FLIGHT)
@@ -133,7 +133,7 @@ impl Erasure<'_> {
             .collect();
         let uuids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         let mut transaction = connection.begin().await?;
-        // It locks the slots until the end, so that no request is decided between here and the tombstones.
+        // It locks the slots until the end: no request is decided between here and the tombstones.
         sqlx::query("SELECT count(*) FROM public.decide($1::text::jsonb)")
             .bind(Value::Array(cancellations).to_string())
             .execute(&mut *transaction)

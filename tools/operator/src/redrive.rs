@@ -158,8 +158,8 @@ impl Account {
         Ok(Moved::Started)
     }
 
-    /// In place of `StartMessageMoveTask`, where there is none: receives, sends and deletes as many messages as there are now,
-    /// so that one that comes back at once is not moved for ever. Of these, only the one with the id `only`, where there is one.
+    /// In place of `StartMessageMoveTask`, which the emulator lacks: receives, sends and deletes as many messages as there are now,
+    /// because one that comes back at once would be moved for ever. If `only` is given, only the one with this id.
     async fn move_messages(
         &self,
         dead_letters: &str,
@@ -223,8 +223,8 @@ impl Account {
     pub(crate) async fn messages_in(&self, queue: &str) -> Result<u64> {
         let question =
             json!({"QueueUrl": self.queue_url(queue).await?, "AttributeNames": ["ApproximateNumberOfMessages"]});
-        let answer = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
-        let count = answer.pointer("/Attributes/ApproximateNumberOfMessages").and_then(Value::as_str);
+        let response = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
+        let count = response.pointer("/Attributes/ApproximateNumberOfMessages").and_then(Value::as_str);
         count.and_then(|count| count.parse().ok()).with_context(|| format!("{queue} does not tell its length"))
     }
 
@@ -236,14 +236,14 @@ impl Account {
             "ApproximateNumberOfMessagesNotVisible",
         ];
         let question = json!({"QueueUrl": self.queue_url(queue).await?, "AttributeNames": names});
-        let answer = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
-        let attribute = |name: &str| answer.get("Attributes")?.get(name)?.as_str()?.parse::<u64>().ok();
+        let response = self.aws("sqs")?.sqs("GetQueueAttributes", &question).await?;
+        let attribute = |name: &str| response.get("Attributes")?.get(name)?.as_str()?.parse::<u64>().ok();
         Ok(names.iter().filter_map(|name| attribute(name)).sum())
     }
 
     pub(crate) async fn queue_url(&self, name: &str) -> Result<String> {
-        let answer = self.aws("sqs")?.sqs("GetQueueUrl", &json!({"QueueName": self.name(name)})).await?;
-        let url = answer.get("QueueUrl").and_then(Value::as_str);
+        let response = self.aws("sqs")?.sqs("GetQueueUrl", &json!({"QueueName": self.name(name)})).await?;
+        let url = response.get("QueueUrl").and_then(Value::as_str);
         Ok(url.with_context(|| format!("no URL of {name}"))?.to_owned())
     }
 

@@ -1,13 +1,13 @@
-//! Answers as DynamoDB, SNS and EventBridge do, as fast as it can, and counts what it was asked.
+//! Responds as DynamoDB, SNS and EventBridge do, as fast as it can, and counts what it was asked.
 //!
-//! It executes nothing: `PutItem`, `Publish` and `PutEvents` get the answers that AWS gives when all is well. What it does
+//! It executes nothing: `PutItem`, `Publish` and `PutEvents` get the responses that AWS gives if all is well. What it does
 //! check is that a call is signed: each by the form of its `Authorization`, and one in so many by computing the signature
-//! anew. One thread serves everything, so that its share of the machine is the same whoever asks.
+//! anew. One thread serves everything: its share of the machine is the same whoever asks.
 //!
 //! Besides AWS's, it has a face for the benchmark:
 //!
 //! - `GET /seen`: what was asked since the last `PUT /rules`, as JSON.
-//! - `PUT /rules?delay_ms=5&verify_every=64&unsigned=false`: how to answer from now on; forgets what was seen.
+//! - `PUT /rules?delay_ms=5&verify_every=64&unsigned=false`: how to respond from now on; forgets what was seen.
 
 mod signature;
 
@@ -34,7 +34,7 @@ use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 use uuid::Uuid;
 
-/// Answer as DynamoDB, SNS and EventBridge do when all is well, and count what was asked.
+/// Respond as DynamoDB, SNS and EventBridge do if all is well, and count what was asked.
 #[derive(Parser)]
 struct Options {
     /// The addresses to listen on; each serves everything.
@@ -51,7 +51,7 @@ struct Options {
     secret_access_key: String,
 }
 
-/// How to answer.
+/// How to respond.
 struct Rules {
     delay: Duration,
     /// One call in so many has its signature computed anew.
@@ -137,7 +137,7 @@ async fn serve(options: Options) -> std::io::Result<Infallible> {
                 let stand_in = stand_in.clone();
                 let service = service_fn(move |request| {
                     let stand_in = stand_in.clone();
-                    async move { Ok::<_, Infallible>(stand_in.answer(request).await) }
+                    async move { Ok::<_, Infallible>(stand_in.response(request).await) }
                 });
                 tokio::task::spawn_local(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
@@ -147,13 +147,13 @@ async fn serve(options: Options) -> std::io::Result<Infallible> {
 }
 
 impl StandIn {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn response(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
             return text(StatusCode::BAD_REQUEST, "the body broke off");
         };
         match (&head.method, head.uri.path()) {
-            (&Method::GET, "/seen") => json_answer(&self.seen()),
+            (&Method::GET, "/seen") => json_response(&self.seen()),
             (&Method::PUT, "/rules") => match Rules::parse(head.uri.query().unwrap_or_default()) {
                 Ok(rules) => {
                     *self.rules.borrow_mut() = rules;
@@ -169,8 +169,8 @@ impl StandIn {
 
     async fn call(&self, head: &http::request::Parts, body: Bytes) -> Response<Full<Bytes>> {
         let delay = self.rules.borrow().delay;
-        let answer = match self.admit(head, body) {
-            Ok(answer) => answer,
+        let response = match self.admit(head, body) {
+            Ok(response) => response,
             Err(reason) => {
                 *self.ledger.borrow_mut().refused.entry(reason.to_owned()).or_default() += 1;
                 return text(StatusCode::FORBIDDEN, reason);
@@ -179,13 +179,13 @@ impl StandIn {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        answer
+        response
     }
 
-    /// Checks and counts a call, and answers it.
+    /// Checks and counts a call, and returns its response.
     fn admit(&self, head: &http::request::Parts, body: Bytes) -> Result<Response<Full<Bytes>>, &'static str> {
         let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-        let (operation, service, answer) = match target {
+        let (operation, service, response) = match target {
             Some("DynamoDB_20120810.PutItem") => ("PutItem", "dynamodb", put_item()),
             Some("DynamoDB_20120810.GetItem") => ("GetItem", "dynamodb", get_item(&body)?),
             Some("DynamoDB_20120810.Query") => ("Query", "dynamodb", query()),
@@ -208,7 +208,7 @@ impl StandIn {
                 ledger.verified += 1;
             }
         }
-        Ok(answer)
+        Ok(response)
     }
 
     fn seen(&self) -> Value {
@@ -226,12 +226,12 @@ impl StandIn {
     }
 }
 
-/// DynamoDB's answer to a write that returns no values.
+/// DynamoDB's response to a write that returns no values.
 fn put_item() -> Response<Full<Bytes>> {
-    dynamodb_answer(&json!({}))
+    dynamodb_response(&json!({}))
 }
 
-/// DynamoDB's answer to a read: the appointment that is asked for, as its country has completed it.
+/// DynamoDB's response to a read: the appointment that is asked for, as its country has completed it.
 fn get_item(body: &[u8]) -> Result<Response<Full<Bytes>>, &'static str> {
     let request: Value = serde_json::from_slice(body).map_err(|_| "not JSON")?;
     let Some(Value::Object(mut item)) = request.get("Key").cloned() else { return Err("no Key") };
@@ -245,33 +245,33 @@ fn get_item(body: &[u8]) -> Result<Response<Full<Bytes>>, &'static str> {
     if let Value::Object(attributes) = attributes {
         item.extend(attributes);
     }
-    Ok(dynamodb_answer(&json!({ "Item": item })))
+    Ok(dynamodb_response(&json!({ "Item": item })))
 }
 
-/// DynamoDB's answer to a query that finds nothing.
+/// DynamoDB's response to a query that finds nothing.
 fn query() -> Response<Full<Bytes>> {
-    dynamodb_answer(&json!({ "Items": [], "Count": 0, "ScannedCount": 0 }))
+    dynamodb_response(&json!({ "Items": [], "Count": 0, "ScannedCount": 0 }))
 }
 
-fn dynamodb_answer(value: &Value) -> Response<Full<Bytes>> {
-    let mut answer = json_answer(value);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
-    with_request_id(answer)
+fn dynamodb_response(value: &Value) -> Response<Full<Bytes>> {
+    let mut response = json_response(value);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+    with_request_id(response)
 }
 
-/// SNS's answer to `Publish`.
+/// SNS's response to `Publish`.
 fn publish() -> Response<Full<Bytes>> {
     let message_id = Uuid::now_v7();
     let body = format!(
         "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult><MessageId>{message_id}\
          </MessageId></PublishResult><ResponseMetadata><RequestId>{message_id}</RequestId></ResponseMetadata></PublishResponse>"
     );
-    let mut answer = Response::new(Full::from(body));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
-    with_request_id(answer)
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    with_request_id(response)
 }
 
-/// EventBridge's answer to `PutEvents`: every entry accepted.
+/// EventBridge's response to `PutEvents`: every entry accepted.
 fn put_events(body: &[u8]) -> Result<Response<Full<Bytes>>, &'static str> {
     let request: Value = serde_json::from_slice(body).map_err(|_| "not JSON")?;
     let entries = request.get("Entries").and_then(Value::as_array).ok_or("no Entries")?;
@@ -280,28 +280,28 @@ fn put_events(body: &[u8]) -> Result<Response<Full<Bytes>>, &'static str> {
         return Err("PutEvents takes one to ten entries");
     }
     let accepted: Vec<Value> = entries.iter().map(|_| json!({ "EventId": Uuid::now_v7().to_string() })).collect();
-    let mut answer = json_answer(&json!({ "FailedEntryCount": 0, "Entries": accepted }));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
-    Ok(with_request_id(answer))
+    let mut response = json_response(&json!({ "FailedEntryCount": 0, "Entries": accepted }));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+    Ok(with_request_id(response))
 }
 
-fn with_request_id(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+fn with_request_id(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     if let Ok(id) = HeaderValue::from_str(&Uuid::now_v7().to_string()) {
-        answer.headers_mut().insert("x-amzn-requestid", id);
+        response.headers_mut().insert("x-amzn-requestid", id);
     }
-    answer
+    response
 }
 
-fn json_answer(value: &Value) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::from(value.to_string()));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+fn json_response(value: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(value.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn text(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::from(message.to_owned()));
-    *answer.status_mut() = status;
-    answer
+    let mut response = Response::new(Full::from(message.to_owned()));
+    *response.status_mut() = status;
+    response
 }
 
 /// How long a request's head is on the wire: `name: value CRLF` for each header, the request line, and the empty line.

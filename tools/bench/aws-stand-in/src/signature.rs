@@ -24,7 +24,7 @@ pub(crate) struct Signature<'a> {
     signed_headers: Vec<&'a str>,
 }
 
-/// Reads the signature, `None` where there is none of the right form.
+/// Reads the signature, `None` if it does not have the right form.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Signature<'_>> {
     let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let rest = authorization.strip_prefix("AWS4-HMAC-SHA256 ")?;

@@ -144,11 +144,11 @@ impl Function {
     /// A function that fails also gives a response, with the error instead of its result.
     pub(crate) async fn invoke(&self, aws: &Aws, event: &Value) -> Result<Value> {
         let path = format!("/2015-03-31/functions/{}/invocations?Qualifier={}", self.name, self.alias);
-        let answer = aws.lambda(&path, event).await?;
-        if let Some(message) = answer.get("errorMessage").and_then(Value::as_str) {
+        let response = aws.lambda(&path, event).await?;
+        if let Some(message) = response.get("errorMessage").and_then(Value::as_str) {
             bail!("{} failed: {message}", self.name);
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 
@@ -184,8 +184,12 @@ impl Registrar<'_> {
             })
             .await?;
         let patient = emulator::root_with_limit(self.endpoint.clone(), Duration::from_secs(timeout));
-        let answer = function.invoke(&patient, &json!({})).await?;
-        ensure!(answer.get("schemaVersion").is_some(), "{} answered no schema version", country.migration_function);
+        let response = function.invoke(&patient, &json!({})).await?;
+        ensure!(
+            response.get("schemaVersion").is_some(),
+            "the response of {} has no schema version",
+            country.migration_function
+        );
         Ok(())
     }
 
@@ -282,9 +286,9 @@ impl Registrar<'_> {
 
     /// Creates the HTTP API: the function serves every request except those of the page's paths.
     async fn create_api(&self, function: &Function, page: &Function) -> Result<Api> {
-        let id_of = |answer: Value, name: &str| {
-            let id = answer.get(name).and_then(Value::as_str).map(str::to_owned);
-            id.with_context(|| format!("API Gateway answered no {name}"))
+        let id_of = |response: Value, name: &str| {
+            let id = response.get(name).and_then(Value::as_str).map(str::to_owned);
+            id.with_context(|| format!("the response of API Gateway has no {name}"))
         };
         let api = json!({"name": self.backplane.api.name, "protocolType": "HTTP"});
         let api = id_of(self.aws.api_gateway("/v2/apis", &api).await?, "apiId")?;

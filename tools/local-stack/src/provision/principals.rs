@@ -58,7 +58,7 @@ async fn create_user(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Resul
     /// The part of the response to `CreateAccessKey` that is read.
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Answer {
+    struct CreateAccessKey {
         create_access_key_result: Created,
     }
     #[derive(Deserialize)]
@@ -81,8 +81,8 @@ async fn create_user(aws: &Aws, arns: &Arns<'_>, principal: &Principal) -> Resul
     let create_key = [("UserName", name.as_str())];
     let (_, created) = try_join(aws.iam("PutUserPolicy", &put_policy), aws.iam("CreateAccessKey", &create_key)).await?;
     // Without the response in the error, because it holds the secret.
-    let answer: Answer = quick_xml::de::from_str(&created)
-        .map_err(|_| anyhow::anyhow!("the answer to CreateAccessKey is unreadable"))?;
-    let key = answer.create_access_key_result.access_key;
+    let response: CreateAccessKey = quick_xml::de::from_str(&created)
+        .map_err(|_| anyhow::anyhow!("the response to CreateAccessKey is unreadable"))?;
+    let key = response.create_access_key_result.access_key;
     Ok(Credentials::from_keys(key.access_key_id, key.secret_access_key, None))
 }

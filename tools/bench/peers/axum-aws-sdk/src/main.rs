@@ -1,7 +1,7 @@
 //! The native peer of `intake`: `POST /appointments` with axum and the official AWS SDK for Rust, as one writes it without
 //! Wasm.
 //!
-//! It shares the domain crate, so that it validates the same and sends the same; everything else is the usual stack of a
+//! It shares the domain crate: it validates the same and sends the same; everything else is the usual stack of a
 //! native service: tokio on every processor, axum, the SDK's clients with their pools, `tracing` with JSON lines.
 
 mod problem;
@@ -87,7 +87,7 @@ async fn serve(options: Options) -> std::io::Result<()> {
     };
     let app = Router::new()
         .route("/appointments", post(book))
-        // Both are told apart below, so that the answers have the API's form.
+        // Both are told apart below, because the responses must have the API's form.
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(intake));
     let listener = tokio::net::TcpListener::bind(options.listen).await?;

@@ -1,7 +1,7 @@
 //! The limit of a booking: what moving its bytes costs when nothing is done with them.
 //!
 //! For each request it makes two unsigned `POST`s, one after the other, with heads and bodies as long as a real booking's,
-//! reads the answers and answers `202` with as many bytes. It is built as the embedded host is: one thread a processor,
+//! reads the responses and responds `202` with as many bytes. It is built as the embedded host is: one thread a processor,
 //! each with its own runtime and its own kept connections, and every message in one write.
 
 use std::cell::RefCell;
@@ -44,9 +44,9 @@ struct Options {
     /// How long the second request is: its head and its body.
     #[arg(long, value_names = ["HEAD", "BODY"], num_args = 2)]
     publish_bytes: Vec<usize>,
-    /// How long the answer's body is.
+    /// How long the response's body is.
     #[arg(long)]
-    answer_bytes: usize,
+    response_bytes: usize,
 }
 
 /// A request that is the same each time.
@@ -58,7 +58,7 @@ struct Call {
 
 struct Limit {
     calls: [Call; 2],
-    answer: Bytes,
+    response: Bytes,
 }
 
 fn main() -> ExitCode {
@@ -105,7 +105,7 @@ fn limit(options: &Options) -> Result<Limit, Error> {
     let put = call(options.dynamodb, &options.put_bytes, "", ("x-amz-target", "DynamoDB_20120810.PutItem"))?;
     let form = (CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded");
     let publish = call(options.sns, &options.publish_bytes, "Action=Publish&", ("content-type", form.1))?;
-    Ok(Limit { calls: [put, publish], answer: "x".repeat(options.answer_bytes).into() })
+    Ok(Limit { calls: [put, publish], response: "x".repeat(options.response_bytes).into() })
 }
 
 /// One thread: accepts, serves, and keeps its own connections.
@@ -141,7 +141,7 @@ impl Limit {
             Ok::<_, Error>(())
         };
         let mut response = match served.await {
-            Ok(()) => Response::new(Full::new(self.answer.clone())),
+            Ok(()) => Response::new(Full::new(self.response.clone())),
             Err(error) => {
                 eprintln!("bare-hyper: {error}");
                 let mut response = Response::default();
@@ -177,7 +177,7 @@ impl Call {
         *request.headers_mut() = self.headers.clone();
         let response = connection.send_request(request).await?;
         if response.status() != StatusCode::OK {
-            return Err(format!("{} answered {}", self.to, response.status()).into());
+            return Err(format!("the response of {} is {}", self.to, response.status()).into());
         }
         response.into_body().collect().await?;
         free.borrow_mut().push(connection);

@@ -1,4 +1,4 @@
-//! Whether the peers do the same as the component: the same answers to the same requests, and the same calls behind them.
+//! Whether the peers do the same as the component: the same responses to the same requests, and the same calls behind them.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -35,7 +35,7 @@ const REFUSED: [Case; 12] = [
     ("text/plain", r#"{"insuredId":"00123","scheduleId":100,"countryISO":"PE"}"#),
 ];
 
-/// How one subject answers every case, and what it asks of AWS for the accepted ones.
+/// How one subject responds to every case, and what it asks of AWS for the accepted ones.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Behaviour(Vec<(&'static str, Value)>);
 
@@ -47,7 +47,7 @@ impl Behaviour {
         let mut sizes = None;
         for case in ACCEPTED {
             stand_in.set(Rules { delay_ms: 0, verify_every: 1, unsigned: false }).await?;
-            let answer = client.send(request(case)?).await?;
+            let response = client.send(request(case)?).await?;
             let seen = stand_in.seen().await?;
             seen.require_no_refusal()?;
             let (put, publish) = (seen.operation("PutItem")?, seen.operation("Publish")?);
@@ -57,10 +57,10 @@ impl Behaviour {
             sizes = Some(Sizes {
                 put: (put.head_bytes, put.last_body.len()),
                 publish: (publish.head_bytes, publish.last_body.len()),
-                answer: answer.body().len(),
+                response: response.body().len(),
             });
             let calls = json!({ "PutItem": item(&put.last_body)?, "Publish": message(&publish.last_body)? });
-            all.push((case.1, json!({ "answer": seen_by_client(&answer)?, "calls": calls })));
+            all.push((case.1, json!({ "response": seen_by_client(&response)?, "calls": calls })));
         }
         let large = format!("{:4097}", "{}");
         for case in REFUSED {
@@ -68,8 +68,8 @@ impl Behaviour {
         }
         let too_large = Request::post("/appointments").header(CONTENT_TYPE, JSON).body(large.into())?;
         // A server may close the connection on which it refused a body.
-        let answer = Client::connect(subject.address).await?.send(too_large).await?;
-        all.push(("a body of 4097 bytes", seen_by_client(&answer)?));
+        let response = Client::connect(subject.address).await?.send(too_large).await?;
+        all.push(("a body of 4097 bytes", seen_by_client(&response)?));
         Ok((Self(all), sizes.context("no case was accepted")?))
     }
 
@@ -96,11 +96,11 @@ fn request((content_type, body): Case) -> Result<Request<Bytes>> {
     Ok(Request::post("/appointments").header(CONTENT_TYPE, content_type).body(Bytes::from_static(body.as_bytes()))?)
 }
 
-/// Status, headers and body of an answer. Of the texts for people only that they are there: they are the component's own.
-fn seen_by_client(answer: &Response<Bytes>) -> Result<Value> {
-    let mut body: Value = serde_json::from_slice(answer.body()).context("an answer that is no JSON")?;
-    forget_texts(body.as_object_mut().context("an answer that is no object")?);
-    if !answer.status().is_success() {
+/// Status, headers and body of a response. Of the texts for people only that they are there: they are the component's own.
+fn seen_by_client(response: &Response<Bytes>) -> Result<Value> {
+    let mut body: Value = serde_json::from_slice(response.body()).context("a response that is not JSON")?;
+    forget_texts(body.as_object_mut().context("a response that is no object")?);
+    if !response.status().is_success() {
         let problem = body.as_object_mut().context("a problem that is no object")?;
         // The id of the request, which the peers do not give.
         problem.remove("instance");
@@ -113,14 +113,14 @@ fn seen_by_client(answer: &Response<Bytes>) -> Result<Value> {
         }
     }
     Ok(json!({
-        "status": answer.status().as_u16(),
-        "headers": headers(answer.headers()),
-        "body": without_chance(&body),
+        "status": response.status().as_u16(),
+        "headers": headers(response.headers()),
+        "body": without_random(&body),
     }))
 }
 
-fn forget_texts(members: &mut Map<String, Value>) {
-    for (name, value) in members {
+fn forget_texts(fields: &mut Map<String, Value>) {
+    for (name, value) in fields {
         if matches!(name.as_str(), "title" | "detail" | "message")
             && value.as_str().is_some_and(|text| !text.is_empty())
         {
@@ -145,7 +145,7 @@ fn headers(headers: &HeaderMap) -> Value {
 
 /// A `PutItem`, as DynamoDB reads it.
 fn item(body: &str) -> Result<Value> {
-    Ok(without_chance(&serde_json::from_str(body).context("PutItem's body")?))
+    Ok(without_random(&serde_json::from_str(body).context("PutItem's body")?))
 }
 
 /// A `Publish`, as SNS reads it: attributes in the order of their names, the message parsed.
@@ -154,12 +154,12 @@ fn message(body: &str) -> Result<Value> {
     let mut entries = std::collections::BTreeMap::<String, Map<String, Value>>::new();
     for (name, value) in form_urlencoded::parse(body.as_bytes()) {
         match name.strip_prefix("MessageAttributes.entry.").and_then(|rest| rest.split_once('.')) {
-            Some((number, member)) => {
-                entries.entry(number.to_owned()).or_default().insert(member.to_owned(), value.into());
+            Some((number, field)) => {
+                entries.entry(number.to_owned()).or_default().insert(field.to_owned(), value.into());
             }
             None if name == "Message" => {
                 let message: Value = serde_json::from_str(&value).context("the message")?;
-                topic.insert("Message".to_owned(), without_chance(&message));
+                topic.insert("Message".to_owned(), without_random(&message));
             }
             None => {
                 topic.insert(name.into_owned(), value.into());
@@ -173,12 +173,12 @@ fn message(body: &str) -> Result<Value> {
 }
 
 /// The parts of a body that stay the same from booking to booking; ids and instants are named instead of shown.
-fn without_chance(value: &Value) -> Value {
+fn without_random(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(shape(text)),
-        Value::Array(items) => items.iter().map(without_chance).collect(),
-        Value::Object(members) => {
-            Value::Object(members.iter().map(|(name, value)| (name.clone(), without_chance(value))).collect())
+        Value::Array(items) => items.iter().map(without_random).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), without_random(value))).collect())
         }
         other => other.clone(),
     }
