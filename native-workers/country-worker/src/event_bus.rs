@@ -7,10 +7,12 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::error::ProvideErrorMetadata as _;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures::StreamExt as _;
-use messages::{CATALOGUE_CHANGED_DETAIL_TYPE, OutcomeEvent, SLOTS_CHANGED_DETAIL_TYPE, worker_source};
+use messages::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, OutcomeEvent, SLOTS_CHANGED_DETAIL_TYPE, SlotsChanged,
+    worker_source,
+};
 
 use crate::aws;
-use crate::outbox::{Announcement, AnnouncementBus};
 
 /// `PutEvents` takes this many entries (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>).
 const ENTRIES_PER_CALL: usize = 10;
@@ -32,6 +34,23 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 pub trait EventBus: Send + Sync {
     /// Puts `events` on the bus, and returns for each of them, in their order, whether the bus accepted it.
     fn put(&self, events: &[OutcomeEvent]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
+}
+
+/// What the country tells without a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announcement {
+    /// Slots changed.
+    Slots(SlotsChanged),
+    /// The catalogue did.
+    Catalogue(CatalogueChanged),
+    /// An appointment was cancelled that nobody asked to cancel.
+    Cancelled(OutcomeEvent),
+}
+
+/// The port to the event bus for what the country tells without a command.
+pub trait AnnouncementBus: Send + Sync {
+    /// Puts `announcements`, at most ten, on the bus, and returns for each of them, in their order, whether the bus accepted it.
+    fn announce(&self, announcements: &[Announcement]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
 }
 
 /// The bus did not accept an event, or its response was lost.
@@ -92,13 +111,13 @@ impl EventBridge {
     async fn call(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Result<(), NotAccepted>> {
         let count = entries.len();
         match self.client.put_events().set_entries(Some(entries)).send().await {
-            Ok(answer) => {
-                let mut answers = answer.entries().iter().map(|entry| match entry.error_code() {
+            Ok(response) => {
+                let mut results = response.entries().iter().map(|entry| match entry.error_code() {
                     None => Ok(()),
                     Some(code) => Err(NotAccepted { code: code.to_owned() }),
                 });
                 (0..count)
-                    .map(|_| answers.next().unwrap_or_else(|| Err(NotAccepted { code: "NoAnswer".to_owned() })))
+                    .map(|_| results.next().unwrap_or_else(|| Err(NotAccepted { code: "NoResponse".to_owned() })))
                     .collect()
             }
             Err(error) => {
@@ -120,12 +139,12 @@ impl EventBus for EventBridge {
 
 impl AnnouncementBus for EventBridge {
     async fn announce(&self, announcements: &[Announcement]) -> Vec<Result<(), NotAccepted>> {
-        let mut answers = Vec::with_capacity(announcements.len());
+        let mut results = Vec::with_capacity(announcements.len());
         // One call after the other: they are told in their order.
         for part in parts(announcements.iter().map(|announcement| self.announcement(announcement))) {
-            answers.extend(self.call(part).await);
+            results.extend(self.call(part).await);
         }
-        answers
+        results
     }
 }
 

@@ -76,7 +76,7 @@ pub enum MigrateError {
 }
 
 /// Applies the migrations that are embedded in this crate and missing in the database, sets the rules that the country decides
-/// by, creates the users of the worker and of the import with the rights to connect and to execute their functions, and answers the
+/// by, creates the users of the worker and of the import with the rights to connect and to execute their functions, and returns the
 /// version that the schema then has. Runs at the same time wait for each other; a run that has nothing to do changes nothing.
 ///
 /// # Errors
@@ -158,10 +158,10 @@ impl Master {
         let timeouts =
             TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
         let client = Client::new(&aws::from_environment(timeouts).await);
-        let answer = client.get_secret_value().secret_id(arn).send().await.map_err(|error| {
+        let response = client.get_secret_value().secret_id(arn).send().await.map_err(|error| {
             MigrateError::SecretUnreadable(error.code().map_or_else(|| aws::kind(&error).to_owned(), ToOwned::to_owned))
         })?;
-        let text = answer.secret_string().ok_or(MigrateError::SecretMalformed)?;
+        let text = response.secret_string().ok_or(MigrateError::SecretMalformed)?;
         // The parser's own error may quote the text, and with it the password.
         serde_json::from_str(text).map_err(|_| MigrateError::SecretMalformed)
     }

@@ -7,7 +7,7 @@ use aws_http::sqs::Sqs;
 use aws_http::{Client, Credentials, Endpoint, RetryPolicy};
 use futures::StreamExt as _;
 
-use crate::settings::{InvalidSetting, required};
+use crate::setting::{InvalidSetting, required};
 
 /// The time that a message left may take: with the database's and the bus's within the function's 30 s
 /// (`infra/backplane.json`).
