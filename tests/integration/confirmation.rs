@@ -24,7 +24,7 @@ const FAULT: Action = Action::Respond(500, r#"{"__type":"InternalServerError"}"#
 async fn faulty() -> Lease<Faulty> {
     static FAULTY: Shared<Faulty> = Shared::new();
     // What fails comes `DELIVERIES` times in a few seconds. Then it waits for the test to mend the fault, far from the dead letters.
-    let patient = |durations: &mut Durations| durations.receive_delays = vec![1, 1, 1, 1, 60, 60, 60];
+    let patient = |durations: &mut Durations| durations.receive_delays = vec![1, 1, 1, 1, 3, 3, 60];
     FAULTY.get(async || Faulty::start("confirmation", patient).await).await
 }
 

@@ -34,10 +34,13 @@ fn modules_use_each_other_one_way() {
     assert!(found.is_empty(), "circles of modules: {found:#?}");
 }
 
+/// A case's name, its files with their content, and the circles in them.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a [&'a str]]);
+
 /// Each way in which a circle can be written is found, and what only looks like one is not.
 #[test]
 fn a_circle_is_found_wherever_it_is() {
-    let cases: &[(&str, &[(&str, &str)], &[&[&str]])] = &[
+    let cases: &[Case] = &[
         (
             "one way",
             &[

@@ -49,7 +49,8 @@ async fn what_was_given_up_completes_after_a_redrive() {
         durations.worker_timeout = 2;
         // The first publication has failed for good before it is repeated.
         durations.receive_delays = vec![1; 7];
-        durations.republish_delays = vec![20, 1, 1, 1, 1, 1, 1];
+        durations.republish_interval = 1;
+        durations.republish_delays = vec![12, 1, 1, 1, 1, 1];
         // Only the operator asks.
         durations.given_up_interval = 3600;
     })
@@ -167,7 +168,7 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country_and_no_redrive_
         durations.visibility_timeout = 2;
         durations.worker_timeout = 2;
         durations.receive_delays = vec![1; 7];
-        durations.republish_delays = vec![600; 7];
+        durations.republish_delays = vec![600; 6];
     })
     .await;
     let services = faulty.stack.services();

@@ -312,6 +312,13 @@ async fn the_number_of_shards_is_a_setting() {
     }
 }
 
+/// What a call reports, as the schedule makes it; a problem where a busy machine had no time even to read the rows.
+async fn republished(confirmation: &Confirmation) -> Value {
+    let (status, report) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
+    assert!(status == StatusCode::OK || report["code"] == "temporarily_unavailable", "{report}");
+    report
+}
+
 /// What is due while the topic is away keeps its number of attempts, is due at once, and is published once it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
@@ -337,9 +344,8 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
     let confirmation = Confirmation::start_with(&services.emulator_url(), key, secret, session, &topic).await;
     let (mut published, mut calls) = (0, 0);
     loop {
-        let (status, report) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
-        assert_eq!(status, StatusCode::OK, "{report}");
-        published += report["published"].as_u64().unwrap();
+        let report = republished(&confirmation).await;
+        published += report["published"].as_u64().unwrap_or(0);
         calls += 1;
         // A call that a busy machine let publish nothing is not repeated by itself; the next schedule's is.
         if report["more"] == false && published > 0 {
@@ -357,8 +363,7 @@ async fn more_rows_than_one_call_has_time_for_are_published_once_each() {
                 break;
             }
             assert!(started.elapsed() < PATIENCE, "{kept:?}");
-            let (status, report) = confirmation.call(Method::POST, REPUBLISH, r#"{"countryISO":"PE"}"#).await;
-            assert_eq!(status, StatusCode::OK, "{report}");
+            republished(&confirmation).await;
         }
     }
     let lines = confirmation.lines.lock().unwrap().clone();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
+use tests::PATIENCE;
 
 use crate::components::{BOOKING, Double, EVENT_ID, ID, JSON, OWN_ID, Scripted, host_with, row};
 use crate::contract::call;
@@ -164,10 +165,16 @@ async fn waits_are_bounded_and_leave_the_service_to_others() {
     let host = host_with(&double.url, &double.url, &[]).await;
     let prefer = format!("wait={SECONDS}");
     let ask = async || {
-        let headers = [JSON, ("prefer", prefer.as_str())];
-        let (status, headers, body) = call(&host, Method::POST, "/appointments", &headers, BOOKING).await;
-        assert_eq!((status, &body["status"]), (StatusCode::ACCEPTED, &Value::from("pending")));
-        headers.contains_key("preference-applied").then(Instant::now)
+        let (started, asked) = (Instant::now(), [JSON, ("prefer", prefer.as_str())]);
+        loop {
+            let (status, headers, body) = call(&host, Method::POST, "/appointments", &asked, BOOKING).await;
+            // A busy machine may have no time for so many at once.
+            if status == StatusCode::SERVICE_UNAVAILABLE && started.elapsed() < PATIENCE {
+                continue;
+            }
+            assert_eq!((status, &body["status"]), (StatusCode::ACCEPTED, &Value::from("pending")));
+            break headers.contains_key("preference-applied").then(Instant::now);
+        }
     };
     let ended: Vec<Option<Instant>> = join_all((0..160).map(|_| ask())).await;
     let waited: Vec<Instant> = ended.iter().copied().flatten().collect();

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use country_worker::{Database, DatabaseLogin};
 use messages::AppointmentMessage;
 use sqlx::Executor as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::worker_fixture::{
-    Bus, MAX_RECEIVE_COUNT, SERVER, appointment, as_user, batch, bodies, cancellation, database, failures, migrate,
-    request, rows, session, worker,
+    Bus, MAX_RECEIVE_COUNT, Queue, SERVER, appointment, as_user, batch, bodies, cancellation, database, failures,
+    migrate, request, rows, session, worker, worker_of,
 };
 
 #[tokio::test]
@@ -24,7 +25,9 @@ async fn a_database_that_is_down_returns_the_whole_batch_and_nothing_is_said_tha
     let messages = [request(1, 1, 1), cancellation(2, 2, 2), request(2, 2, 2)];
     for delivery in [MAX_RECEIVE_COUNT - 1, MAX_RECEIVE_COUNT] {
         let bus = Bus::default();
-        let response = worker(&url, &bus).process(batch(&bodies(&messages), delivery)).await.unwrap();
+        let database = Database::new(DatabaseLogin::Url(url.parse().unwrap()));
+        let response =
+            worker_of(database, &bus, &Queue::default()).process(batch(&bodies(&messages), delivery)).await.unwrap();
         assert_eq!(failures(&response), ["m0", "m1", "m2"], "delivery {delivery}");
         // An earlier delivery may have been decided, and its response lost. The republisher asks for what was not.
         assert_eq!(bus.taken(), [], "delivery {delivery}");

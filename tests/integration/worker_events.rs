@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use appointment::AppointmentId;
-use aws_sdk_eventbridge::config::{Credentials, Region};
+use aws_http::{Credentials, Endpoint};
 use country_worker::EventBridge;
 use messages::{AppointmentMessage, Command, Outcome, OutcomeEvent};
 use serde_json::{Value, json};
@@ -121,14 +121,9 @@ async fn event_bridge(refused: Vec<AppointmentId>) -> (EventBridge, Arc<Mutex<Ve
             });
         }
     });
-    let config = aws_sdk_eventbridge::Config::builder()
-        .behavior_version_latest()
-        .endpoint_url(format!("http://{address}"))
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    (EventBridge::new(aws_sdk_eventbridge::Client::from_conf(config), "appointments".to_owned()), calls)
+    let endpoint = Endpoint::parse(&format!("http://{address}")).unwrap();
+    let credentials = Credentials::from_keys("AKIDEXAMPLE", "secret", None);
+    (EventBridge::new("us-east-1", credentials, endpoint, "appointments".to_owned()), calls)
 }
 
 #[tokio::test]

@@ -124,8 +124,12 @@ pub fn run(country: Country) -> ExitCode {
     }
 }
 
+/// The value of an environment variable.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
 async fn start(country: Country, mode: Option<Mode>, exporter: Option<&Exporter>) -> Result<ExitCode, Error> {
-    let variable = |name: &str| env::var(name).ok();
     match mode {
         Some(Mode::Migrate) => {
             apply_migrations(country, &MigrationSettings::read(variable)?).await?;
@@ -164,11 +168,10 @@ async fn serve(
     queue: SqsQueue,
     exporter: Option<&Exporter>,
 ) -> Result<(), Error> {
+    let bus = EventBridge::read(variable, settings.event_bus_name)?;
     let database = Database::new(settings.database);
     // A function whose start fails is throttled; a batch that fails comes again.
-    let (connected, bus) =
-        futures::future::join(database.connect(), EventBridge::from_environment(settings.event_bus_name)).await;
-    if let Err(error) = connected {
+    if let Err(error) = database.connect().await {
         tracing::warn!(country = country.code(), error = %error, "started without a database: the next batch tries again");
     }
     let span_id = || fastrand::u64(..).to_be_bytes();
@@ -213,26 +216,27 @@ async fn apply_migrations(country: Country, settings: &MigrationSettings) -> Res
 /// A command about slots.
 async fn of_slots(country: Country, slots: &Slots, settings: SlotSettings) -> Result<ExitCode, Error> {
     let mut connection = settings.database.connect_alone().await?;
-    let bus = EventBridge::from_environment(settings.event_bus_name).await;
+    let bus = || EventBridge::read(variable, settings.event_bus_name.clone());
     let drained = match slots {
         Slots::Import { file } => {
+            let bus = &bus()?;
             let (report, drained) = if file.as_os_str() == "-" {
                 // It cannot be read twice, and so is never taken up again.
                 let fingerprint = Uuid::from_u128(fastrand::u128(..)).to_string();
                 let source = Source { name: "-".to_owned(), fingerprint, once: false };
                 let reader = BufReader::new(tokio::io::stdin());
-                import(&mut connection, country, &bus, &source, reader, trace()).await?
+                import(&mut connection, country, bus, &source, reader, trace()).await?
             } else {
                 let fingerprint = fingerprint(file).await.map_err(ImportError::Unreadable)?;
                 let source = Source { name: file.display().to_string(), fingerprint, once: false };
                 let reader = BufReader::new(File::open(file).await.map_err(ImportError::Unreadable)?);
-                import(&mut connection, country, &bus, &source, reader, trace()).await?
+                import(&mut connection, country, bus, &source, reader, trace()).await?
             };
             print(&report)?;
             drained
         }
-        Slots::Rebuild => rebuild(&mut connection, country, &bus, trace()).await?,
-        Slots::Drain => drain(&mut connection, country, &bus).await?,
+        Slots::Rebuild => rebuild(&mut connection, country, &bus()?, trace()).await?,
+        Slots::Drain => drain(&mut connection, country, &bus()?).await?,
         Slots::CheckZones => {
             let mut moved = Vec::new();
             let compared = check_zones(&mut connection, |slot| moved.push(slot)).await?;
@@ -283,7 +287,7 @@ struct Imported {
 
 /// Imports what S3 announces; on any other event, as the schedule's, sends what the bus has not taken.
 async fn serve_imports(country: Country, settings: SlotSettings, objects: Objects) -> Result<(), Error> {
-    let bus = &EventBridge::from_environment(settings.event_bus_name).await;
+    let bus = &EventBridge::read(variable, settings.event_bus_name)?;
     let (database, objects) = (&settings.database, &objects);
     lambda_runtime::run(service_fn(|event: LambdaEvent<BucketEvent>| async move {
         // Its own session: its end lets others import under the same name.

@@ -1,16 +1,17 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use aws_config::timeout::TimeoutConfig;
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use aws_http::{JsonVersion, Retry};
 use serde::Deserialize;
+use serde_json::json;
 use sqlx::migrate::{Migrate as _, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlStr};
 use tokio::time::timeout;
 
-use crate::{CatalogueKind, CountryRules, DatabaseUser, MigrationSettings, aws};
+use crate::aws::{self, Environment};
+use crate::setting::InvalidSetting;
+use crate::{CatalogueKind, CountryRules, DatabaseUser, MigrationSettings};
 
 /// The longest wait for a new connection, TLS and authentication included: right after its creation an instance is slow.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,7 +56,7 @@ const IMPORT_USER: &str = include_str!("import_user.sql");
 /// Why the database could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// Secrets Manager did not give the master secret; its code, or why there was no response.
+    /// Secrets Manager did not give the master secret; its code, why there was no response, or the setting that is wrong.
     #[error("the secret of DATABASE_MASTER_SECRET_ARN cannot be read: {0}")]
     SecretUnreadable(String),
     /// The secret is not one that RDS keeps. Its content is not shown.
@@ -155,15 +156,23 @@ struct Master {
 
 impl Master {
     async fn of_secret(arn: &str) -> Result<Self, MigrateError> {
-        let timeouts =
-            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
-        let client = Client::new(&aws::from_environment(timeouts).await);
-        let response = client.get_secret_value().secret_id(arn).send().await.map_err(|error| {
-            MigrateError::SecretUnreadable(error.code().map_or_else(|| aws::kind(&error).to_owned(), ToOwned::to_owned))
-        })?;
-        let text = response.secret_string().ok_or(MigrateError::SecretMalformed)?;
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct SecretValue {
+            secret_string: Option<String>,
+        }
+        let setting = |error: InvalidSetting| MigrateError::SecretUnreadable(error.to_string());
+        let environment = Environment::read(|name| std::env::var(name).ok()).map_err(setting)?;
+        let client = environment.client().with_attempt_limit(ATTEMPT_TIMEOUT).with_deadline(CALL_TIMEOUT);
+        let endpoint = environment.endpoint("secretsmanager").map_err(setting)?;
+        let (service, target) = (endpoint.service("secretsmanager"), "secretsmanager.GetSecretValue");
+        let response: SecretValue = client
+            .json(service, JsonVersion::V1_1, target, &json!({"SecretId": arn}), Retry::Safe)
+            .await
+            .map_err(|error| MigrateError::SecretUnreadable(aws::code(&error)))?;
+        let text = response.secret_string.ok_or(MigrateError::SecretMalformed)?;
         // The parser's own error may quote the text, and with it the password.
-        serde_json::from_str(text).map_err(|_| MigrateError::SecretMalformed)
+        serde_json::from_str(&text).map_err(|_| MigrateError::SecretMalformed)
     }
 }
 

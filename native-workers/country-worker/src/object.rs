@@ -6,16 +6,17 @@ use std::time::Duration;
 use appointment::{Country, TraceContext};
 use aws_http::native::NativeTransport;
 use aws_http::s3::S3;
-use aws_http::{Client, Credentials, Endpoint};
+use aws_http::{Client, Endpoint};
 use bytes::Bytes;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use tokio_util::io::StreamReader;
 
+use crate::aws::Environment;
 use crate::event_bus::AnnouncementBus;
 use crate::import::{ImportError, Report, Source, import};
-use crate::setting::{InvalidSetting, required};
+use crate::setting::InvalidSetting;
 
 /// What is read at once.
 const PART_BYTES: u64 = 1024 * 1024;
@@ -87,27 +88,9 @@ pub(crate) struct Objects {
 impl Objects {
     /// S3 as the environment of a Lambda function describes it.
     pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSetting> {
-        let region = required(&variable, "AWS_REGION", "a region, for example us-east-1")?;
-        let key = required(&variable, "AWS_ACCESS_KEY_ID", "the access key of the function's role, as Lambda sets it")?;
-        let secret =
-            required(&variable, "AWS_SECRET_ACCESS_KEY", "the secret key of the function's role, as Lambda sets it")?;
-        let token = variable("AWS_SESSION_TOKEN").filter(|token| !token.is_empty());
-        let expected = "an endpoint such as http://127.0.0.1:4566, or nothing";
-        let endpoint = match variable("AWS_ENDPOINT_URL").filter(|url| !url.is_empty()) {
-            Some(url) => Endpoint::parse(&url)
-                .map_err(|_| InvalidSetting::Malformed { variable: "AWS_ENDPOINT_URL", expected })?,
-            None => {
-                let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                Endpoint::parse(&format!("https://s3.{region}.{suffix}")).map_err(|_| InvalidSetting::Malformed {
-                    variable: "AWS_REGION",
-                    expected: "a region, for example us-east-1",
-                })?
-            }
-        };
-        let client = Client::new(NativeTransport::new(), &*region, Credentials::from_keys(key, secret, token))
-            .with_attempt_limit(ATTEMPT_TIMEOUT)
-            .with_deadline(CALL_TIMEOUT);
-        Ok(Self { client, endpoint })
+        let environment = Environment::read(variable)?;
+        let client = environment.client().with_attempt_limit(ATTEMPT_TIMEOUT).with_deadline(CALL_TIMEOUT);
+        Ok(Self { client, endpoint: environment.endpoint("s3")? })
     }
 
     /// Imports an object, and writes the report beside it. An object that is no import gets a report too; one that lies elsewhere

@@ -7,7 +7,8 @@ use aws_http::sqs::Sqs;
 use aws_http::{Client, Credentials, Endpoint, RetryPolicy};
 use futures::StreamExt as _;
 
-use crate::setting::{InvalidSetting, required};
+use crate::aws::Environment;
+use crate::setting::InvalidSetting;
 
 /// The time that a message left may take: with the database's and the bus's within the function's 30 s
 /// (`infra/backplane.json`).
@@ -48,33 +49,19 @@ impl SqsQueue {
     ///
     /// Names the first variable that is missing or malformed.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSetting> {
-        let region = required(&variable, "AWS_REGION", "a region, for example us-east-1")?;
-        let key = required(&variable, "AWS_ACCESS_KEY_ID", "the access key of the function's role, as Lambda sets it")?;
-        let secret =
-            required(&variable, "AWS_SECRET_ACCESS_KEY", "the secret key of the function's role, as Lambda sets it")?;
-        let token = variable("AWS_SESSION_TOKEN").filter(|token| !token.is_empty());
-        let expected = "an endpoint such as http://127.0.0.1:4566, or nothing";
-        let malformed = |_| InvalidSetting::Malformed { variable: "AWS_ENDPOINT_URL", expected };
-        let endpoint = match variable("AWS_ENDPOINT_URL").filter(|url| !url.is_empty()) {
-            Some(url) => Endpoint::parse(&url).map_err(malformed)?,
-            None => {
-                let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                Endpoint::parse(&format!("https://sqs.{region}.{suffix}")).map_err(|_| InvalidSetting::Malformed {
-                    variable: "AWS_REGION",
-                    expected: "a region, for example us-east-1",
-                })?
-            }
-        };
-        Ok(Self::new(&region, Credentials::from_keys(key, secret, token), endpoint))
+        let environment = Environment::read(variable)?;
+        Ok(Self::over(environment.client(), environment.endpoint("sqs")?))
     }
 
     /// SQS at `endpoint`.
     #[must_use]
     pub fn new(region: &str, credentials: Credentials, endpoint: Endpoint) -> Self {
-        let client = Client::new(NativeTransport::new(), region, credentials)
-            .with_deadline(CALL_TIMEOUT)
-            .with_retries(RetryPolicy { attempts: 2, ..RetryPolicy::default() });
-        Self { client, endpoint }
+        Self::over(Client::new(NativeTransport::new(), region, credentials), endpoint)
+    }
+
+    fn over(client: Client<NativeTransport>, endpoint: Endpoint) -> Self {
+        let retries = RetryPolicy { attempts: 2, ..RetryPolicy::default() };
+        Self { client: client.with_deadline(CALL_TIMEOUT).with_retries(retries), endpoint }
     }
 
     async fn leave_one(&self, left: &Left) {

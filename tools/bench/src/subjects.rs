@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use aws_http::{Credentials, Endpoint};
 use bytes::Bytes;
+use country_worker::EventBridge;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request};
 use local_stack::process::{Launch, Process, free_port, on_path};
@@ -321,19 +323,11 @@ pub(crate) fn credentials() -> Vec<(String, String)> {
         .into()
 }
 
-/// A client of EventBridge's stand-in, as the worker's own but for where its credentials come from.
-pub(crate) fn event_bridge(stand_in: &StandIn) -> aws_sdk_eventbridge::Client {
-    use aws_sdk_eventbridge::config::{BehaviorVersion, Builder, Credentials, Region};
-    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let config = Builder::new()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static(REGION))
-        .credentials_provider(Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None))
-        .http_client(https)
-        .endpoint_url(format!("http://{}", stand_in.dynamodb))
-        .build();
-    aws_sdk_eventbridge::Client::from_conf(config)
+/// The bus of the stand-in, as the worker's own but for where its credentials come from.
+pub(crate) fn event_bridge(stand_in: &StandIn) -> Result<EventBridge> {
+    let endpoint = Endpoint::parse(&format!("http://{}", stand_in.dynamodb))?;
+    let credentials = Credentials::from_keys(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None);
+    Ok(EventBridge::new(REGION, credentials, endpoint, "appointments".to_owned()))
 }
 
 /// Starts a program with a clean environment; its output goes to a file under the scratch folder.

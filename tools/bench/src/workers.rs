@@ -124,7 +124,7 @@ pub(crate) async fn measure(programs: &Programs, plan: Plan, progress: &Progress
     let (worker, importer, rules) = ("worker".parse()?, "importer".parse()?, CountryRules::default());
     migrate(&MigrationSettings { place, master_secret: None, worker, importer, rules }).await?;
 
-    let bus = EventBridge::new(event_bridge(&stand_in), "appointments".to_owned());
+    let bus = event_bridge(&stand_in)?;
     let worker = self::worker(database.clone(), bus.clone())?;
     let without_bus = self::worker(database.clone(), Discard)?;
     let pgbench = pgbench(&programs.root);

@@ -20,6 +20,7 @@ use ::backplane::StoredAppointment;
 use anyhow::{Context, Result, bail, ensure};
 use appointment::{AppointmentId, InsuredId, Reason, ScheduleId, Status, Timestamp, TraceContext};
 use aws_http::dynamodb::Item;
+use futures::future::try_join_all;
 use http::Method;
 use messages::{AppointmentMessage, Command};
 use serde::{Deserialize as _, Serialize};
@@ -176,7 +177,7 @@ async fn drain(account: &Account, backplane: &Backplane, restored_to: Timestamp)
     }
     replay(account, backplane, restored_to).await?;
     // That of slots too: the epoch is read from what it feeds.
-    for queue in [&queue.name, &backplane.slots_queue.name] {
+    try_join_all([&queue.name, &backplane.slots_queue.name].map(async |queue| {
         let started = Instant::now();
         let mut empty = 0;
         while empty < EMPTY_LOOKS {
@@ -184,8 +185,10 @@ async fn drain(account: &Account, backplane: &Backplane, restored_to: Timestamp)
             empty = if account.all_messages_in(queue).await? == 0 { empty + 1 } else { 0 };
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-    }
-    Ok(())
+        Ok(())
+    }))
+    .await
+    .map(drop)
 }
 
 /// Replays the archive, to the rule that feeds the confirmation queue and to no other.
