@@ -253,19 +253,19 @@ locals {
     description = "A command that is to be published again has been due for more than ten minutes: the republishing does not keep up, or does not run"
   }
 
-  # Lines of level ERROR with an alarm of their own, by the reason in its name; docs/failures.md says what to do about each.
+  # Lines of level ERROR with a separate alarm, by the reason in its name; docs/failures.md says what to do about each.
   error_messages = {
     intake       = {}
     booking_page = {}
     confirmation = {
-      decided-twice         = "a country decided twice: the first decision stands"
+      decided-twice         = "a country decided twice: the first decision is kept"
       cancellation-failed   = "a cancellation could not be processed: an operator has to look"
-      request-given-up      = "request given up: its country never answered"
-      cancellation-given-up = "cancellation given up: its country never answered"
+      request-given-up      = "request given up: its country sent no outcome"
+      cancellation-given-up = "cancellation given up: its country sent no outcome"
       # Values of a later version, after a rollback: they stay as they are.
       unknown-status = "the appointment has a status of a later version: the outcome changes nothing"
       unknown-reason = "outcome applied, with a reason of a later version"
-      unknown-row    = "unanswered commands published again"
+      unknown-row    = "undecided commands published again"
     }
   }
 }

@@ -65,7 +65,7 @@ variable "authentication" {
 }
 
 variable "audit_key" {
-  description = "Key of the hashes that stand for people in intake's audit lines (docs/privacy.md), for example from `openssl rand -hex 32`; null leaves people out. It is in the function's settings and in the state."
+  description = "Key of the hashes that replace people in intake's audit lines (docs/privacy.md), for example from `openssl rand -hex 32`; null leaves people out. It is in the function's settings and in the state."
   type        = string
   sensitive   = true
   default     = null

@@ -49,7 +49,7 @@ run "routes" {
     condition     = alltrue([for route in module.api_gateway.routes : route.integration.timeout_milliseconds > 10000 + 4000])
     error_message = "The gateway waits longer than a client may ask the application to wait (Prefer: wait=10)."
   }
-  # Else the gateway answers preflights itself: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+  # Else the gateway responds to preflights itself: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
   assert {
     condition     = length(coalesce(module.api_gateway.cors_configuration, [])) == 0 && alltrue([for route in keys(module.api_gateway.routes) : startswith(route, "ANY ") || route == "$default"])
     error_message = "A preflight reaches the application, on each path."

@@ -61,9 +61,9 @@ pub(crate) async fn book_by(
         .header("traceparent", format!("00-{trace}-{:016x}-01", fastrand::u64(1..)))
         .body(Bytes::from(body.to_string()))
         .unwrap();
-    let answer = Http::default().send_within(request, PATIENCE).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", String::from_utf8_lossy(answer.body()));
-    let accepted: Value = serde_json::from_slice(answer.body()).unwrap();
+    let response = Http::default().send_within(request, PATIENCE).await.unwrap();
+    assert_eq!(response.status(), StatusCode::ACCEPTED, "{}", String::from_utf8_lossy(response.body()));
+    let accepted: Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(accepted["status"], "pending");
     (Booking::of(&accepted), trace)
 }
@@ -90,8 +90,8 @@ async fn decided_by(entry_point: EntryPoint, stack: &LocalStack, booking: &Booki
     loop {
         let request =
             entry_point.request(stack, &format!("/appointments/{}", booking.insured)).body(Bytes::new()).unwrap();
-        let answer = http.send(request).await.unwrap();
-        let list: Value = serde_json::from_slice(answer.body()).unwrap();
+        let response = http.send(request).await.unwrap();
+        let list: Value = serde_json::from_slice(response.body()).unwrap();
         let own =
             list["appointments"].as_array().unwrap().iter().find(|found| found["appointmentId"] == json!(booking.id));
         let own = own.expect("the list is read consistently").clone();
@@ -146,7 +146,7 @@ async fn a_booking_completes_in_its_own_country_and_one_grep_shows_its_life() {
 
 /// API Gateway and the Lambda host add nothing to a response and remove nothing from it.
 #[tokio::test]
-async fn both_ways_give_the_same_answers() {
+async fn both_ways_give_the_same_responses() {
     let stack = &*stack().await;
     let nobody = uuid::Uuid::now_v7();
     let one = format!("/appointments/00123/{nobody}");
@@ -172,7 +172,7 @@ async fn both_ways_give_the_same_answers() {
         (Method::GET, "/internal/republish", &[], ""),
     ];
     for (method, path, headers, body) in requests {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for entry_point in EntryPoint::ALL {
             let mut request = entry_point.request(stack, path).method(method.clone());
             for (name, value) in *headers {
@@ -190,12 +190,12 @@ async fn both_ways_give_the_same_answers() {
                 .collect();
             headers.sort();
             // The id of the request, in a problem.
-            let mut answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let instance = answer.as_object_mut().and_then(|problem| problem.remove("instance"));
-            let text = if instance.is_some() { answer.to_string().into() } else { body };
-            answers.push((head.status, headers, text));
+            let mut response: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let instance = response.as_object_mut().and_then(|problem| problem.remove("instance"));
+            let text = if instance.is_some() { response.to_string().into() } else { body };
+            responses.push((head.status, headers, text));
         }
-        assert_eq!(answers[0], answers[1], "{method} {path}");
+        assert_eq!(responses[0], responses[1], "{method} {path}");
     }
 }
 
@@ -244,11 +244,11 @@ async fn a_hundred_bookings_at_once() {
         loop {
             let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
             let question = json!({"QueueUrl": url, "AttributeNames": names});
-            let answer = stack.services().aws().sqs("GetQueueAttributes", &question).await.unwrap();
-            if names.iter().all(|attribute| answer["Attributes"][*attribute] == "0") {
+            let response = stack.services().aws().sqs("GetQueueAttributes", &question).await.unwrap();
+            if names.iter().all(|attribute| response["Attributes"][*attribute] == "0") {
                 break;
             }
-            assert!(started.elapsed() < PATIENCE, "{name} holds {answer}");
+            assert!(started.elapsed() < PATIENCE, "{name} holds {response}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -450,9 +450,9 @@ async fn without_one_bearer_token_nobody_is_let_in() {
             (Method::GET, format!("{MINE}/{id}")),
             (Method::DELETE, format!("{MINE}/{id}")),
         ] {
-            let (status, answered, _) = call(&host, method, &path, headers, BOOKING).await;
+            let (status, response_headers, _) = call(&host, method, &path, headers, BOOKING).await;
             assert_eq!(
-                (status, answered["www-authenticate"].to_str().unwrap()),
+                (status, response_headers["www-authenticate"].to_str().unwrap()),
                 (StatusCode::UNAUTHORIZED, challenge),
                 "{path}"
             );
@@ -489,10 +489,10 @@ async fn nobody_acts_for_somebody_else() {
             (Method::GET, format!("/appointment/00123/{id}"), ""),
             (Method::DELETE, format!("{MINE}/{id}"), ""),
         ] {
-            let (status, answered, problem) = call(&host, method, &path, &headers, body).await;
+            let (status, response_headers, problem) = call(&host, method, &path, &headers, body).await;
             assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("forbidden")), "{name}: {path}");
             assert_eq!(problem["detail"], "You may not manage this person's appointments.");
-            assert!(answered["www-authenticate"].to_str().unwrap().contains("error=\"insufficient_scope\""));
+            assert!(response_headers["www-authenticate"].to_str().unwrap().contains("error=\"insufficient_scope\""));
         }
     }
     assert!(double.operations().is_empty());

@@ -52,8 +52,8 @@ async fn of_a_backlog_of_ten_minutes_at_most_one_command_in_twenty_is_published_
             assert_eq!(status, StatusCode::ACCEPTED, "{accepted}");
             if number.is_multiple_of(3) {
                 let path = format!("/appointments/{insured}/{}", accepted["appointmentId"].as_str().unwrap());
-                let (status, _, answer) = send(stack, Method::DELETE, &path, &[], "").await;
-                assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+                let (status, _, response) = send(stack, Method::DELETE, &path, &[], "").await;
+                assert_eq!(status, StatusCode::ACCEPTED, "{response}");
             }
         }
     });

@@ -102,7 +102,7 @@ fn nothing_is_given_up_that_is_under_way() {
         let given_up = *durations.republish_delays.last().unwrap();
         assert!(
             given_up > under_way,
-            "given up {given_up} s after its last publication, which {under_way} s may answer"
+            "given up {given_up} s after its last publication, whose outcome may take {under_way} s"
         );
         let schedule: RepublishSchedule = durations.republish_delays_setting().parse().unwrap();
         let (asked, mut now) = (Timestamp::from_unix_milliseconds(0), Timestamp::from_unix_milliseconds(0));
@@ -661,9 +661,9 @@ fn calls(backplane: &Backplane, provisioned: &Provisioned) -> BTreeMap<String, C
 /// The keys of a function's role, as Lambda gets them.
 pub(crate) async fn assume(root: &Aws, role: &str) -> Credentials {
     let arn = format!("arn:aws:iam::{ACCOUNT}:role/{role}");
-    let answer = root.sts("AssumeRole", &[("RoleArn", &arn), ("RoleSessionName", "test")]).await.unwrap();
+    let response = root.sts("AssumeRole", &[("RoleArn", &arn), ("RoleSessionName", "test")]).await.unwrap();
     let element = |name: &str| {
-        let (_, rest) = answer.split_once(&format!("<{name}>")).unwrap();
+        let (_, rest) = response.split_once(&format!("<{name}>")).unwrap();
         rest.split_once('<').unwrap().0.to_owned()
     };
     Credentials::from_keys(element("AccessKeyId"), element("SecretAccessKey"), Some(element("SessionToken")))
@@ -673,8 +673,8 @@ type Call = (&'static str, &'static str, Value);
 
 async fn perform(aws: &Aws, (service, operation, input): &Call) -> Result<(), String> {
     let params = || {
-        let members = input.as_object().unwrap().iter();
-        members.map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect::<Vec<_>>()
+        let fields = input.as_object().unwrap().iter();
+        fields.map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect::<Vec<_>>()
     };
     let outcome = match *service {
         "dynamodb" => aws.dynamodb(operation, input).await.map(drop),

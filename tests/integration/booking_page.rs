@@ -164,5 +164,5 @@ async fn a_page_of_a_listed_origin_books_follows_and_cancels_and_no_other_page_c
     let health = vec![json!(format!("{}/health", host.url()))];
     let seen: Seen = serde_json::from_value(browser.page().execute_async(script, health).await.unwrap()).unwrap();
     assert!(matches!(&seen, Seen::Refused { error } if error == "TypeError"), "{seen:?}");
-    assert_eq!(logged("GET"), sent[0] + 1, "answered, and kept from the page");
+    assert_eq!(logged("GET"), sent[0] + 1, "it has its response, which is kept from the page");
 }

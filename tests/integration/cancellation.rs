@@ -20,15 +20,15 @@ use crate::application::{Booking, PATIENCE, book, decided, fresh_slot, row};
 async fn cancel(stack: &LocalStack, booking: &Booking) -> (StatusCode, Value) {
     let path = format!("{}{}", stack.url(), booking.path());
     let request = http::Request::delete(path).body(Bytes::new()).unwrap();
-    let answer = Http::default().send_within(request, PATIENCE).await.unwrap();
-    (answer.status(), serde_json::from_slice(answer.body()).unwrap())
+    let response = Http::default().send_within(request, PATIENCE).await.unwrap();
+    (response.status(), serde_json::from_slice(response.body()).unwrap())
 }
 
 async fn read(stack: &LocalStack, booking: &Booking) -> Value {
     let path = format!("{}{}", stack.url(), booking.path());
-    let answer = Http::default().get(&path).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    serde_json::from_slice(answer.body()).unwrap()
+    let response = Http::default().get(&path).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    serde_json::from_slice(response.body()).unwrap()
 }
 
 /// Waits until the appointment is in this status, and returns it with its history.

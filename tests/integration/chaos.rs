@@ -118,7 +118,7 @@ impl<'a> Edge<'a> {
             {
                 return (response.status(), serde_json::from_slice(response.body()).unwrap_or_default());
             }
-            assert!(started.elapsed() < SETTLE_LIMIT, "{method} {path} is not answered");
+            assert!(started.elapsed() < SETTLE_LIMIT, "{method} {path} got no response");
             tokio::time::sleep(ceiling.mul_f64(fastrand::f64())).await;
             ceiling = (ceiling * 2).min(Duration::from_secs(10));
         }
@@ -190,9 +190,9 @@ impl<'a> Person<'a> {
 
     async fn books(&self, slot: u64) -> Accepted {
         let body = json!({"insuredId": self.insured, "scheduleId": slot, "countryISO": self.country});
-        let (status, answer) = self.posts("/appointments", "book", &body).await;
-        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
-        self.accepted(&answer, slot, None)
+        let (status, response) = self.posts("/appointments", "book", &body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{response}");
+        self.accepted(&response, slot, None)
     }
 
     /// Moves an appointment to the slot that comes so many after its own; what was accepted. What is not booked any more
@@ -201,17 +201,17 @@ impl<'a> Person<'a> {
         let slot = 1 + (original.slot - 1 + step) % self.slots;
         let path = format!("{}/move", self.path(original));
         let what = format!("move-{}-to-{slot}", original.slot);
-        let (status, answer) = self.posts(&path, &what, &json!({"scheduleId": slot})).await;
+        let (status, response) = self.posts(&path, &what, &json!({"scheduleId": slot})).await;
         let known = [StatusCode::ACCEPTED, StatusCode::CONFLICT];
-        assert!(known.contains(&status), "{status}: {answer}");
-        (status == StatusCode::ACCEPTED).then(|| self.accepted(&answer, slot, Some(&original.id)))
+        assert!(known.contains(&status), "{status}: {response}");
+        (status == StatusCode::ACCEPTED).then(|| self.accepted(&response, slot, Some(&original.id)))
     }
 
     /// Whether the cancellation was accepted. It is not if the country had already refused the request.
     async fn cancels(&self, appointment: &Accepted) -> bool {
-        let (status, answer) = self.edge.ask(Method::DELETE, &self.path(appointment), &[], "").await;
+        let (status, response) = self.edge.ask(Method::DELETE, &self.path(appointment), &[], "").await;
         let known = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::CONFLICT];
-        assert!(known.contains(&status), "{status}: {answer}");
+        assert!(known.contains(&status), "{status}: {response}");
         status != StatusCode::CONFLICT
     }
 
@@ -239,8 +239,8 @@ impl<'a> Person<'a> {
         format!("/appointments/{}/{}", self.insured, appointment.id)
     }
 
-    fn accepted(&self, answer: &Value, slot: u64, replaces: Option<&str>) -> Accepted {
-        let id = answer["appointmentId"].as_str().unwrap().to_owned();
+    fn accepted(&self, response: &Value, slot: u64, replaces: Option<&str>) -> Accepted {
+        let id = response["appointmentId"].as_str().unwrap().to_owned();
         let replaces = replaces.map(str::to_owned);
         Accepted { id, insured: self.insured.clone(), country: self.country, slot, replaces, cancelled: false }
     }
@@ -291,11 +291,11 @@ async fn break_things(
                     _ => r#"{"__type":"ThrottlingException"}"#,
                 };
                 let (name, action) = match rng.u8(..6) {
-                    0 => ("call refused", Action::Answer(500, r#"{"__type":"InternalServerError"}"#)),
-                    1 => ("call throttled", Action::Answer(400, throttling)),
+                    0 => ("call refused", Action::Respond(500, r#"{"__type":"InternalServerError"}"#)),
+                    1 => ("call throttled", Action::Respond(400, throttling)),
                     2 => ("call cut", Action::Cut),
-                    3 => ("answer lost", Action::LoseAnswer),
-                    4 => ("call unanswered", Action::Silence),
+                    3 => ("response lost", Action::LoseResponse),
+                    4 => ("no response", Action::Silence),
                     _ => ("call delayed", Action::Delay(Duration::from_millis(rng.u64(50..600)))),
                 };
                 let fault = Fault { caller, operation, about: String::new(), action, times: rng.usize(1..6) };

@@ -281,9 +281,9 @@ fn announcements(id: &str, row: &Value, announced: &[Value]) -> Vec<String> {
     }
     let mut told: BTreeSet<Change> = BTreeSet::new();
     for (event, detail) in by_event {
-        let member = |name: &str| detail[name].as_str().unwrap_or_default();
+        let field = |name: &str| detail[name].as_str().unwrap_or_default();
         let position = detail["sequence"].as_u64().unwrap_or_default();
-        told.insert((position, event, member("status"), member("reason"), member("replacedBy")));
+        told.insert((position, event, field("status"), field("reason"), field("replacedBy")));
     }
     if changes != told {
         found.push(format!("{id} changed as {changes:?} and was announced as {told:?}"));

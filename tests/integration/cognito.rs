@@ -31,7 +31,8 @@ struct Tokens {
 
 impl Pool {
     async fn create(aws: Aws, name: &str) -> Self {
-        let text = |answer: &Value, pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+        let text =
+            |response: &Value, pointer: &str| response.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
         let schema = json!([{"Name": "insured_id", "AttributeDataType": "String", "Mutable": false}]);
         let pool = aws.cognito("CreateUserPool", &json!({"PoolName": name, "Schema": schema})).await.unwrap();
         let id = text(&pool, "/UserPool/Id");
@@ -60,8 +61,8 @@ impl Pool {
             "ClientId": client, "AuthFlow": "USER_PASSWORD_AUTH",
             "AuthParameters": {"USERNAME": user, "PASSWORD": PASSWORD},
         });
-        let answer = aws.cognito("InitiateAuth", &sign_in).await.unwrap();
-        let token = |name: &str| answer["AuthenticationResult"][name].as_str().unwrap().to_owned();
+        let response = aws.cognito("InitiateAuth", &sign_in).await.unwrap();
+        let token = |name: &str| response["AuthenticationResult"][name].as_str().unwrap().to_owned();
         Tokens { id: token("IdToken"), access: token("AccessToken"), refresh: token("RefreshToken") }
     }
 

@@ -43,7 +43,7 @@ impl Sent {
     }
 }
 
-const SNS_ANSWER: &str = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
+const SNS_RESPONSE: &str = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
 
 /// The placeholder in a scripted body for the appointment id of the request.
 pub(crate) const OWN_ID: &str = "{own appointment id}";
@@ -60,17 +60,17 @@ pub(crate) struct Double {
     task: tokio::task::JoinHandle<()>,
 }
 
-type Answers = Arc<Mutex<HashMap<String, VecDeque<Scripted>>>>;
+type Scripts = Arc<Mutex<HashMap<String, VecDeque<Scripted>>>>;
 
 type Delays = Arc<Mutex<HashMap<&'static str, Duration>>>;
 
 impl Double {
     pub(crate) async fn start(script: &[(&str, u16, String)]) -> Self {
-        let mut answers: HashMap<String, VecDeque<Scripted>> = HashMap::new();
+        let mut scripts: HashMap<String, VecDeque<Scripted>> = HashMap::new();
         for (name, status, body) in script {
-            answers.entry((*name).to_owned()).or_default().push_back((*status, body.clone()));
+            scripts.entry((*name).to_owned()).or_default().push_back((*status, body.clone()));
         }
-        let answers = Arc::new(Mutex::new(answers));
+        let scripts = Arc::new(Mutex::new(scripts));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let sent = Arc::new(Mutex::new(Vec::new()));
@@ -81,11 +81,11 @@ impl Double {
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 taken.fetch_add(1, Ordering::Relaxed);
-                let (answers, sent) = (Arc::clone(&answers), Arc::clone(&recorded));
+                let (scripts, sent) = (Arc::clone(&scripts), Arc::clone(&recorded));
                 let pauses = Arc::clone(&pauses);
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
-                        answer(request, Arc::clone(&answers), Arc::clone(&sent), Arc::clone(&pauses))
+                        respond(request, Arc::clone(&scripts), Arc::clone(&sent), Arc::clone(&pauses))
                     });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(connection), service)
@@ -107,9 +107,9 @@ impl Drop for Double {
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
-    answers: Answers,
+    scripts: Scripts,
     sent: Arc<Mutex<Vec<Sent>>>,
     delays: Delays,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
@@ -119,13 +119,13 @@ async fn answer(
         Some(target) => target.to_str().unwrap().rsplit('.').next().unwrap().to_owned(),
         None => "Publish".to_owned(),
     };
-    let scripted = answers.lock().unwrap().get_mut(&operation).and_then(|left| match left.len() {
+    let scripted = scripts.lock().unwrap().get_mut(&operation).and_then(|left| match left.len() {
         0 | 1 => left.front().cloned(),
         _ => left.pop_front(),
     });
     let (status, text) = scripted.unwrap_or_else(|| {
         let text = match operation.as_str() {
-            "Publish" => SNS_ANSWER,
+            "Publish" => SNS_RESPONSE,
             "PutEvents" => r#"{"FailedEntryCount":0,"Entries":[{"EventId":"1"}]}"#,
             _ => "{}",
         };
@@ -178,7 +178,7 @@ pub(crate) async fn call(
     headers: &[(&str, &str)],
     body: &str,
 ) -> (StatusCode, HeaderMap, Value) {
-    host.answered(async {
+    host.logged_call(async {
         let connection = TcpStream::connect(host.addr()).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
         tokio::spawn(connection);
@@ -301,7 +301,7 @@ async fn a_booking_is_one_signed_write_and_one_signed_publication() {
 
 /// A message that leaves in two writes waits for the peer's delayed acknowledgement, about 44 ms.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_request_and_each_answer_leaves_in_one_piece() {
+async fn each_request_and_each_response_leaves_in_one_piece() {
     let dynamodb = RawDouble::start("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", usize::MAX).await;
     let sns = RawDouble::start(
         "HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n\
@@ -320,9 +320,9 @@ async fn each_request_and_each_answer_leaves_in_one_piece() {
         client.write_all(request.as_bytes()).await.unwrap();
         let mut buffer = vec![0; 64 * 1024];
         let size = client.read(&mut buffer).await.unwrap();
-        let answer = String::from_utf8_lossy(&buffer[..size]);
-        assert!(answer.starts_with("HTTP/1.1 202 Accepted\r\n"), "{answer}");
-        assert_whole(&answer);
+        let response = String::from_utf8_lossy(&buffer[..size]);
+        assert!(response.starts_with("HTTP/1.1 202 Accepted\r\n"), "{response}");
+        assert_whole(&response);
     }
     for double in [&dynamodb, &sns] {
         let reads = double.reads.lock().unwrap();
@@ -422,7 +422,7 @@ async fn a_fault_of_a_dependency_loses_nothing_at_intake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_answers_without_a_call() {
+async fn health_makes_no_call() {
     let double = Double::start(&[]).await;
     let host = host(&double).await;
     let (status, _, body) = call(&host, Method::GET, "/health", &[], "").await;
@@ -565,7 +565,7 @@ async fn the_republisher_refuses_what_is_not_its_schedule() {
 /// Each shard's one row is handled as its status and its attempt say. `spin.toml` has four shards, read with those of what was
 /// given up, and six delays: the sixth call gives up instead of publishing.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unanswered_command_is_published_again_or_given_up() {
+async fn an_undecided_command_is_published_again_or_given_up() {
     const SHARDS: usize = 9;
     const OTHER_ID: &str = "01890f3e-71c4-7a07-9d3a-7f6a1f0b6c55";
     /// The responses of table and topic, then what is called, reported and counted.
@@ -590,7 +590,7 @@ async fn an_unanswered_command_is_published_again_or_given_up() {
         row["replaces"] = json!({"M": {"appointmentId": {"S": OTHER_ID}, "scheduleId": {"N": "99"}}});
         (200, json!({"Attributes": row}).to_string())
     };
-    let sns = (200, SNS_ANSWER.to_owned());
+    let sns = (200, SNS_RESPONSE.to_owned());
     let (waiting, given_up) = ("PE#0", "PE#0#given_up");
     let nameless = (200, json!({"Items": [{"status": {"S": "pending"}}]}).to_string());
     let fault = (500, r#"{"__type":"InternalServerError"}"#.to_owned());

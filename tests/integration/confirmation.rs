@@ -18,7 +18,7 @@ use tests::{Lease, Shared, processes_with};
 use crate::fault_proxy::Action;
 use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, fresh_slot, history, insured};
 
-const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#);
+const FAULT: Action = Action::Respond(500, r#"{"__type":"InternalServerError"}"#);
 
 /// One system for all of these tests: each sends outcomes of its own appointments.
 async fn faulty() -> Lease<Faulty> {

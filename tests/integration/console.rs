@@ -166,9 +166,9 @@ async fn a_topic_or_a_bus_that_refuses_loses_nothing_and_works_again_once_healed
         let person = insured();
         let appointment = book(&stack, &person).await;
         let status = async || -> Value {
-            let answer =
+            let response =
                 Http::default().get(&format!("{}/appointments/{person}/{appointment}", stack.url())).await.unwrap();
-            json_of(&answer)["status"].clone()
+            json_of(&response)["status"].clone()
         };
         let lines = async || std::fs::read_to_string(stack.services().logs().join(log)).unwrap();
         let refused = |lines: &str| lines.lines().any(|line| line.contains(&appointment) && line.contains(refusal));

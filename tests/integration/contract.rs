@@ -47,7 +47,7 @@ pub(crate) async fn promised(
     (status, headers, body)
 }
 
-/// As [`promised`], and checks the headers of every answer that nobody may keep.
+/// As [`promised`], and checks the headers of every response that nobody may keep.
 pub(crate) async fn call(
     host: &Served,
     method: Method,
@@ -56,11 +56,11 @@ pub(crate) async fn call(
     body: &str,
 ) -> (StatusCode, HeaderMap, Value) {
     let (status, headers, body) = promised(host, method, path, headers, body).await;
-    holds_for_every_answer(status, &headers, &body);
+    holds_for_every_response(status, &headers, &body);
     (status, headers, body)
 }
 
-fn holds_for_every_answer(status: StatusCode, headers: &HeaderMap, body: &Value) {
+fn holds_for_every_response(status: StatusCode, headers: &HeaderMap, body: &Value) {
     let varies = if headers.contains_key("content-language") { "accept-language, origin" } else { "origin" };
     assert_eq!(headers["vary"], varies, "{status}");
     if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
@@ -186,10 +186,10 @@ async fn texts_are_in_spanish_unless_english_is_preferred() {
     ] {
         let headers: Vec<_> =
             accepted.map(|accepted| ("accept-language", accepted)).into_iter().chain([JSON]).collect();
-        let (_, answered, booked) = call(&host, Method::POST, "/appointments", &headers, BOOKING).await;
-        assert_eq!(answered["content-language"], language, "{accepted:?}");
-        let (_, answered, problem) = call(&host, Method::GET, "/appointments/1", &headers, "").await;
-        assert_eq!(answered["content-language"], language, "{accepted:?}");
+        let (_, response_headers, booked) = call(&host, Method::POST, "/appointments", &headers, BOOKING).await;
+        assert_eq!(response_headers["content-language"], language, "{accepted:?}");
+        let (_, response_headers, problem) = call(&host, Method::GET, "/appointments/1", &headers, "").await;
+        assert_eq!(response_headers["content-language"], language, "{accepted:?}");
         let texts = (booked["message"].as_str().unwrap(), problem["title"].as_str().unwrap());
         let expected = match language {
             "es" => ("Estamos procesando su cita.", "Un parámetro no es válido"),
@@ -371,8 +371,8 @@ async fn one_appointment_is_shown_with_its_history() {
         ((500, fault), 503, Some("temporarily_unavailable"), 3),
         ((200, json!({"Item": {"sk": {"S": "other"}}}).to_string()), 500, Some("internal"), 1),
     ];
-    for ((answer, body), expected, code, calls) in cases {
-        let script = [("GetItem", answer, body)];
+    for ((response, body), expected, code, calls) in cases {
+        let script = [("GetItem", response, body)];
         let (status, headers, shown, double) = ask(&script, Method::GET, &appointment_path(), &[], "").await;
         assert_eq!((status.as_u16(), shown["code"].as_str()), (expected, code), "{shown}");
         assert_eq!(double.operations(), vec!["GetItem"; calls]);
@@ -386,14 +386,14 @@ async fn one_appointment_is_shown_with_its_history() {
             ]);
             assert_eq!(shown["history"], history);
             for internal in ["traceparent", "lastEventId", "pendingAttempt"] {
-                assert!(shown.get(internal).is_none(), "{internal} is none of the person's business");
+                assert!(shown.get(internal).is_none(), "{internal} does not concern the person");
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_answers_like_get_without_a_body() {
+async fn head_is_get_without_a_body() {
     let double = Double::start(&[("GetItem", 200, json!({"Item": row("completed", EVENT_ID)}).to_string())]).await;
     let host = host(&double).await;
     for path in ["/health", "/appointments/00123", &appointment_path(), "/appointments/1"] {
@@ -425,7 +425,7 @@ async fn a_cancellation_is_one_conditional_write_and_one_publication() {
         ("no table", vec![fault.clone()], 503, "temporarily_unavailable", &["UpdateItem"; 3]),
         // Our own first try may have written it, and then the country has not been told.
         (
-            "answer lost",
+            "response lost",
             vec![(0, String::new()), stays("cancelling")],
             202,
             "cancelling",
@@ -434,22 +434,25 @@ async fn a_cancellation_is_one_conditional_write_and_one_publication() {
     ];
     for (name, updates, expected, told, operations) in cases {
         let script: Vec<_> = updates.into_iter().map(|(status, body)| ("UpdateItem", status, body)).collect();
-        let (status, headers, answer, double) = ask(&script, Method::DELETE, &appointment_path(), &[], "").await;
-        assert_eq!(status.as_u16(), expected, "{name}: {answer}");
-        let tells = if status.is_success() { &answer["status"] } else { &answer["code"] };
+        let (status, headers, response, double) = ask(&script, Method::DELETE, &appointment_path(), &[], "").await;
+        assert_eq!(status.as_u16(), expected, "{name}: {response}");
+        let tells = if status.is_success() { &response["status"] } else { &response["code"] };
         assert_eq!(tells, told, "{name}");
         assert_eq!(double.operations(), operations, "{name}");
         assert_eq!(headers.contains_key("retry-after"), [202, 503].contains(&expected), "{name}");
         if expected == 202 {
-            assert_eq!(answer["message"], "Estamos cancelando su cita.", "{name}");
+            assert_eq!(response["message"], "Estamos cancelando su cita.", "{name}");
         }
         if expected == 200 {
-            assert_eq!((&answer["appointmentId"], &answer["message"]), (&json!(ID), &json!("Su cita fue cancelada.")));
+            assert_eq!(
+                (&response["appointmentId"], &response["message"]),
+                (&json!(ID), &json!("Su cita fue cancelada."))
+            );
         }
         let sent = double.sent.lock().unwrap();
         let update = sent[0].json();
         assert_eq!(update["Key"], json!({"insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}}));
-        assert_eq!(update["ReturnValuesOnConditionCheckFailure"], "ALL_OLD", "so that nothing need be read");
+        assert_eq!(update["ReturnValuesOnConditionCheckFailure"], "ALL_OLD", "nothing need be read");
         assert!(update["UpdateExpression"].as_str().unwrap().contains("pendingShard = #shard"), "{name}");
         if let Some(publication) = sent.iter().find(|sent| sent.operation == "Publish") {
             let (message, form) = publication.published();
@@ -512,21 +515,21 @@ async fn a_booking_with_a_key_is_one_transaction_and_its_replay_costs_no_second_
             false,
         ),
         ("our own is under way", vec![lost.clone(), in_progress, fine], 202, None, 3, true),
-        ("the answer is lost after the write", vec![lost, own()], 202, None, 2, true),
+        ("the response is lost after the write", vec![lost, own()], 202, None, 2, true),
         ("conflicts without end", vec![conflict()], 503, None, 3, false),
     ];
-    for (name, answers, expected, replayed, transactions, published) in cases {
-        let script: Vec<_> = answers.into_iter().map(|(status, body)| ("TransactWriteItems", status, body)).collect();
-        let (status, headers, answer, double) =
+    for (name, scripted, expected, replayed, transactions, published) in cases {
+        let script: Vec<_> = scripted.into_iter().map(|(status, body)| ("TransactWriteItems", status, body)).collect();
+        let (status, headers, response, double) =
             ask(&script, Method::POST, "/appointments", &[JSON, KEY], BOOKING).await;
-        assert_eq!(status.as_u16(), expected, "{name}: {answer}");
+        assert_eq!(status.as_u16(), expected, "{name}: {response}");
         assert_eq!(headers.get("idempotency-replayed").map(|value| value.to_str().unwrap()), replayed, "{name}");
         let operations = [vec!["TransactWriteItems"; transactions], vec!["Publish"; usize::from(published)]].concat();
         assert_eq!(double.operations(), operations, "{name}");
         if expected == 202 {
-            let id = answer["appointmentId"].as_str().unwrap();
+            let id = response["appointmentId"].as_str().unwrap();
             assert_eq!(headers["location"], format!("/appointments/00123/{id}"), "{name}");
-            assert_eq!((answer["status"].as_str(), id == ID), (Some("pending"), replayed.is_some()), "{name}");
+            assert_eq!((response["status"].as_str(), id == ID), (Some("pending"), replayed.is_some()), "{name}");
         }
         let sent = double.sent.lock().unwrap();
         let transaction = sent[0].json();
@@ -590,11 +593,11 @@ async fn an_appointment_that_the_client_has_is_not_sent_again() {
         (&[("if-none-match", &tag), ("accept-language", "en")], 200),
     ];
     for (headers, expected) in cases {
-        let (status, answered, body) = call(&host, Method::GET, &path, headers, "").await;
+        let (status, response_headers, body) = call(&host, Method::GET, &path, headers, "").await;
         assert_eq!(status.as_u16(), expected, "{headers:?}");
         assert_eq!(body.is_null(), expected == 304, "{headers:?}");
-        let english = answered["content-language"] == "en";
-        assert_eq!(answered["etag"] == *tag, !english, "{headers:?}");
+        let english = response_headers["content-language"] == "en";
+        assert_eq!(response_headers["etag"] == *tag, !english, "{headers:?}");
     }
     let (status, headers, body) = call(&host, Method::GET, &path, &[("if-none-match", &tag)], "").await;
     assert_eq!((status, body["status"].as_str()), (StatusCode::OK, Some("cancelled")), "it has changed");
@@ -610,11 +613,11 @@ async fn a_body_that_does_not_arrive_ends_the_request() {
     let begun = format!("POST /appointments HTTP/1.1\r\nhost: a\r\naccept-language: en\r\n{head}\r\n\r\n{{");
     client.write_all(begun.as_bytes()).await.unwrap();
     let started = std::time::Instant::now();
-    let mut answer = vec![0; 4096];
-    let size = client.read(&mut answer).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer[..size]);
-    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
-    assert!(answer.contains("\"code\":\"request_timeout\"") && answer.contains("Send it again."), "{answer}");
+    let mut response = vec![0; 4096];
+    let size = client.read(&mut response).await.unwrap();
+    let response = String::from_utf8_lossy(&response[..size]);
+    assert!(response.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{response}");
+    assert!(response.contains("\"code\":\"request_timeout\"") && response.contains("Send it again."), "{response}");
     assert!(started.elapsed() >= edge_component::BODY_DEADLINE, "not before its time is over");
     assert!(double.operations().is_empty());
 }
@@ -648,9 +651,9 @@ async fn three_hundred_bodies_that_trickle_leave_the_service_to_others() {
     }
     assert!(best < std::time::Duration::from_millis(50), "{best:?}");
     for mut client in clients {
-        let mut answer = vec![0; 4096];
-        let size = client.read(&mut answer).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer[..size]);
-        assert!(answer.starts_with("HTTP/1.1 408 "), "each had its instance: {answer}");
+        let mut response = vec![0; 4096];
+        let size = client.read(&mut response).await.unwrap();
+        let response = String::from_utf8_lossy(&response[..size]);
+        assert!(response.starts_with("HTTP/1.1 408 "), "each had its instance: {response}");
     }
 }

@@ -23,7 +23,7 @@ fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_preflight_is_answered_before_authentication() {
+async fn a_preflight_needs_no_authentication() {
     let issuer = TokenIssuer::generate().unwrap();
     let double = Double::start(&[]).await;
     let variables = Authentication::Jwt(&issuer).variables();

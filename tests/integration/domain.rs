@@ -234,7 +234,7 @@ fn a_body_is_checked_whole() {
 
 /// The states of the design, pair by pair and not by rank: an independent statement of the same rules.
 #[test]
-fn every_status_answers_every_event() {
+fn every_event_moves_every_status_as_specified() {
     use Transition::{Contradicts, Moves, NeedsOperator, Refused, Stays};
     let (failed, completed, rejected) = (Moves(Status::Failed), Moves(Status::Completed), Moves(Status::Rejected));
     let (cancelling, cancelled) = (Moves(Status::Cancelling), Moves(Status::Cancelled));
@@ -320,13 +320,13 @@ fn detail(country: &str, reason: Option<&str>) -> Value {
 
 /// For each field: the value without it, and the value with another content of it.
 fn spoilt(whole: &Value) -> Vec<Value> {
-    let members: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
+    let fields: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
     let mut all = Vec::new();
-    for member in members {
+    for field in fields {
         let mut without = whole.clone();
-        without.as_object_mut().unwrap().remove(&member);
+        without.as_object_mut().unwrap().remove(&field);
         let mut other = whole.clone();
-        other[&member] = json!({});
+        other[&field] = json!({});
         all.extend([without, other]);
     }
     all
@@ -341,12 +341,12 @@ fn messages_are_written_as_the_design_says_and_read_strictly() {
         "appointment.cancellation_requested",
     ];
     assert!(Command::ALL.iter().map(|command| command.as_str()).eq(kinds));
-    assert!(Command::ALL.is_sorted(), "of several commands for one appointment the greatest is answered");
+    assert!(Command::ALL.is_sorted(), "of several commands for one appointment the greatest is decided");
     for kind in kinds {
         check::<AppointmentMessage>(&[message(kind)], &spoilt(&message(kind)));
     }
     let mut refused = Vec::new();
-    for (member, value) in [
+    for (field, value) in [
         ("version", json!(2)),
         ("type", json!("appointment.moved")),
         ("scheduleId", json!(0)),
@@ -355,7 +355,7 @@ fn messages_are_written_as_the_design_says_and_read_strictly() {
         ("occurredAt", json!("yesterday")),
     ] {
         let mut other = message("appointment.requested");
-        other[member] = value;
+        other[field] = value;
         refused.push(other);
     }
     check::<AppointmentMessage>(&[], &refused);
@@ -444,9 +444,9 @@ fn a_value_of_a_later_version_moves_nowhere() {
         let envelope = json!({"source": "appointments.worker.PE", "detail-type": kind, "detail": detail, "new": [1]});
         serde_json::from_value::<Envelope<OutcomeDetail>>(envelope).ok().map(OutcomeEvent::try_from)
     };
-    let with = |member: &str, value: Value| {
+    let with = |field: &str, value: Value| {
         let mut detail = detail("PE", Some("slot_taken"));
-        detail[member] = value;
+        detail[field] = value;
         detail
     };
     // A reason is passed on, and an unknown field does no harm.
@@ -456,8 +456,8 @@ fn a_value_of_a_later_version_moves_nowhere() {
     assert!(envelope("AppointmentRejected", with("channel", json!("app"))).unwrap().is_ok());
     // What an event of another type, version, command or country means cannot be known: it is left to the queue.
     assert_eq!(envelope("AppointmentMoved", detail("PE", None)), Some(Err(InvalidOutcomeEvent::UnknownDetailType)));
-    for (member, value) in [("version", json!(2)), ("command", json!("appointment.moved")), ("countryISO", json!("BR"))]
+    for (field, value) in [("version", json!(2)), ("command", json!("appointment.moved")), ("countryISO", json!("BR"))]
     {
-        assert_eq!(envelope("AppointmentRejected", with(member, value)), None, "{member}");
+        assert_eq!(envelope("AppointmentRejected", with(field, value)), None, "{field}");
     }
 }

@@ -49,30 +49,30 @@ fn recording_log() -> (LogSink, Arc<Mutex<Vec<String>>>) {
     (Arc::new(move |line| kept.lock().unwrap().push(line.to_string())), lines)
 }
 
-struct Answer {
+struct TextResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: String,
 }
 
-async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> hyper::Result<TextResponse> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let (head, body) = sender.send_request(request).await?.into_parts();
     let body = body.collect().await?.to_bytes();
-    Ok(Answer { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() })
+    Ok(TextResponse { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() })
 }
 
-async fn get(host: &RunningHost, path: &str) -> Answer {
+async fn get(host: &RunningHost, path: &str) -> TextResponse {
     let request = Request::get(path).header("host", host.addr().to_string());
     send(host.addr(), request.body(Full::default()).unwrap()).await.unwrap()
 }
 
 async fn get_text(host: &RunningHost, path: &str) -> String {
-    let answer = get(host, path).await;
-    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
-    answer.body
+    let response = get(host, path).await;
+    assert_eq!(response.status, StatusCode::OK, "{path}: {}", response.body);
+    response.body
 }
 
 // --- the manifest -----------------------------------------------------------------------------------------------------
@@ -215,8 +215,8 @@ fn in_process(code: impl FnOnce(EdgeHostBuilder) -> EdgeHostBuilder) -> Executor
 
 async fn call(executor: &Executor, path: &str) -> (u16, String) {
     let request = Request::post(format!("http://fixture.spin.internal{path}")).body(Bytes::from("a body")).unwrap();
-    let answer = executor.call("fixture", request, Duration::from_secs(2)).await.unwrap();
-    (answer.status().as_u16(), String::from_utf8(answer.into_body().to_vec()).unwrap())
+    let response = executor.call("fixture", request, Duration::from_secs(2)).await.unwrap();
+    (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
 }
 
 #[tokio::test]
@@ -508,7 +508,7 @@ async fn a_call_to_a_host_that_is_not_allowed_opens_no_connection() {
 }
 
 #[tokio::test]
-async fn a_request_and_an_answer_arrive_in_one_read_over_a_kept_connection() {
+async fn a_request_and_a_response_arrive_in_one_read_over_a_kept_connection() {
     let upstream = RawDouble::start(OK_RESPONSE, usize::MAX).await;
     let table = format!("allowed_outbound_hosts = ['http://{}']", upstream.addr);
     let host = fixture(&table).threads(1.try_into().unwrap()).start().await.unwrap();
@@ -519,9 +519,9 @@ async fn a_request_and_an_answer_arrive_in_one_read_over_a_kept_connection() {
         client.write_all(request.as_bytes()).await.unwrap();
         let mut buffer = vec![0; 64 * 1024];
         let size = client.read(&mut buffer).await.unwrap();
-        let answer = String::from_utf8_lossy(&buffer[..size]);
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n200 fine"), "{answer}");
-        assert!(answer.contains("content-length: 8\r\n"), "{answer}");
+        let response = String::from_utf8_lossy(&buffer[..size]);
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\n200 fine"), "{response}");
+        assert!(response.contains("content-length: 8\r\n"), "{response}");
     }
     let reads = upstream.reads.lock().unwrap();
     assert_eq!(reads.len(), 20);
@@ -563,9 +563,9 @@ async fn calls_end_with_what_happened_to_them() {
         (format!("https://{}/", silent.addr), 502, "ConnectionTimeout"),
         (format!("https://{}/", nonsense.addr), 502, "TlsProtocolError"),
     ] {
-        let answer = get(&host, &format!("/call?{url}")).await;
-        assert_eq!(answer.status.as_u16(), status, "{url}: {}", answer.body);
-        assert!(answer.body.contains(expected), "{url}: {}", answer.body);
+        let response = get(&host, &format!("/call?{url}")).await;
+        assert_eq!(response.status.as_u16(), status, "{url}: {}", response.body);
+        assert!(response.body.contains(expected), "{url}: {}", response.body);
     }
 }
 
@@ -604,7 +604,7 @@ async fn tls_reaches_only_servers_that_are_trusted() {
 // --- components that fail -----------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn a_component_that_fails_answers_500_and_harms_no_other_request() {
+async fn a_component_that_fails_gives_500_and_harms_no_other_request() {
     let (log, lines) = recording_log();
     // One thread, which the failing and the well-behaved request share.
     let host = fixture("")
@@ -640,11 +640,11 @@ async fn a_component_that_fails_answers_500_and_harms_no_other_request() {
         slowest
     };
     let (failures, slowest) = tokio::join!(failing, well_behaved);
-    for (path, reason, answer) in failures {
+    for (path, reason, response) in failures {
         // If an epoch ends between a complete response and the trap after it, the response is sent.
-        if path != "/late-trap" || answer.status != StatusCode::OK {
-            assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
-            assert_eq!(answer.headers["content-type"], "application/problem+json", "{path}");
+        if path != "/late-trap" || response.status != StatusCode::OK {
+            assert_eq!(response.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+            assert_eq!(response.headers["content-type"], "application/problem+json", "{path}");
         }
         let lines = lines.lock().unwrap();
         let found = lines.iter().any(|line| line.contains("\"level\":\"ERROR\"") && line.contains(reason));
@@ -684,7 +684,7 @@ async fn a_response_that_ends_early_is_seen_to_be_incomplete() {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_body_that_was_not_read_still_arrives() {
+async fn a_response_to_a_body_that_was_not_read_still_arrives() {
     let host = fixture("").start().await.unwrap();
     let request = Request::post("/refuse").header("host", "a").body(Full::from(vec![b'x'; 1 << 20])).unwrap();
     let refused = send(host.addr(), request).await.unwrap();
@@ -747,8 +747,8 @@ async fn shutdown_lets_requests_in_flight_finish_and_takes_no_more() {
     let started = Instant::now();
     assert_eq!(host.shutdown().await, 0);
     assert!(started.elapsed() < Duration::from_secs(5));
-    let answer = in_flight.await.unwrap().unwrap();
-    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "slept"));
+    let response = in_flight.await.unwrap().unwrap();
+    assert_eq!((response.status, response.body.as_str()), (StatusCode::OK, "slept"));
     assert_eq!(idle.read(&mut [0; 8]).await.unwrap(), 0, "the idle connection is closed");
     assert!(TcpStream::connect(addr).await.is_err());
 }

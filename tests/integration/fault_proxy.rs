@@ -26,11 +26,11 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// The proxy responds with this status and body. The emulator gets nothing.
-    Answer(u16, &'static str),
+    Respond(u16, &'static str),
     /// The connection closes without a response. The emulator gets nothing.
     Cut,
     /// The call takes effect, and the connection closes without a response.
-    LoseAnswer,
+    LoseResponse,
     /// There is no response for as long as the caller waits. The emulator gets nothing.
     Silence,
     /// The call takes effect after a pause.
@@ -166,23 +166,23 @@ impl FaultProxy {
         let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let action = faults.iter().find_map(|armed| armed.strike(&operation, caller, &text));
         match action {
-            Some(Action::Answer(status, body)) => {
+            Some(Action::Respond(status, body)) => {
                 return Ok(Response::builder().status(status).body(Full::from(body)).unwrap());
             }
             Some(Action::Cut) => return Err(io::ErrorKind::ConnectionReset.into()),
             Some(Action::Silence) => return std::future::pending().await,
             Some(Action::Delay(pause)) => tokio::time::sleep(pause).await,
-            Some(Action::LoseAnswer) | None => {}
+            Some(Action::LoseResponse) | None => {}
         }
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         head.uri = format!("{upstream}{path}").parse::<Uri>().map_err(io::Error::other)?;
-        let answer = client.request(Request::from_parts(head, Full::from(body))).await.map_err(io::Error::other)?;
-        let (head, body) = answer.into_parts();
+        let response = client.request(Request::from_parts(head, Full::from(body))).await.map_err(io::Error::other)?;
+        let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         if head.status.is_success() {
             self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(Taken { operation, body: text });
         }
-        if matches!(action, Some(Action::LoseAnswer)) {
+        if matches!(action, Some(Action::LoseResponse)) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(Response::from_parts(head, Full::from(body)))

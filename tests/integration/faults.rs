@@ -17,14 +17,14 @@ use tests::{Lease, Shared, workspace};
 use crate::fault_proxy::Action;
 use crate::faulty::{ALWAYS, Booking, Faulty, PATIENCE, body, fresh_slot, history, insured, is_given_up, post};
 
-const FAULT: Action = Action::Answer(500, r#"{"__type":"InternalServerError"}"#);
-const THROTTLED: Action = Action::Answer(400, r#"{"__type":"ThrottlingException"}"#);
+const FAULT: Action = Action::Respond(500, r#"{"__type":"InternalServerError"}"#);
+const THROTTLED: Action = Action::Respond(400, r#"{"__type":"ThrottlingException"}"#);
 const XML_FAULT: Action =
-    Action::Answer(500, "<ErrorResponse><Error><Code>InternalError</Code></Error></ErrorResponse>");
+    Action::Respond(500, "<ErrorResponse><Error><Code>InternalError</Code></Error></ErrorResponse>");
 const XML_THROTTLED: Action =
-    Action::Answer(400, "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>");
+    Action::Respond(400, "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>");
 const REFUSED_ENTRY: Action =
-    Action::Answer(200, r#"{"FailedEntryCount":1,"Entries":[{"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#);
+    Action::Respond(200, r#"{"FailedEntryCount":1,"Entries":[{"ErrorCode":"InternalFailure","ErrorMessage":"x"}]}"#);
 
 /// One system for most of these tests: each fails the calls about its own slot.
 async fn faulty() -> Lease<Faulty> {
@@ -57,14 +57,14 @@ fn nobodys(slot: u64) -> Booking {
 #[tokio::test]
 async fn a_table_that_refuses_or_is_silent_is_a_503_in_time() {
     let faulty = &*faulty().await;
-    let denied = Action::Answer(400, r#"{"__type":"AccessDeniedException","message":"not allowed"}"#);
+    let denied = Action::Respond(400, r#"{"__type":"AccessDeniedException","message":"not allowed"}"#);
     join_all([FAULT, THROTTLED, Action::Cut, Action::Silence, denied].map(async |action| {
         let slot = fresh_slot();
         let armed = faulty.arm("intake", "PutItem", slot, action.clone(), ALWAYS);
         // The host's own limit is ten minutes; the component's is 3 s.
         let (url, body) = (faulty.stack.url(), body("00123", slot));
-        let answered = tokio::time::timeout(Duration::from_secs(30), post(&url, &body)).await;
-        let (status, headers, problem) = answered.unwrap().unwrap();
+        let received = tokio::time::timeout(Duration::from_secs(30), post(&url, &body)).await;
+        let (status, headers, problem) = received.unwrap().unwrap();
         assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("temporarily_unavailable")), "{action:?}");
         assert!(headers.contains_key("retry-after"), "{action:?}");
         assert!((1..=3).contains(&armed.happened()), "{action:?}: {} attempts", armed.happened());
@@ -76,7 +76,7 @@ async fn a_table_that_refuses_or_is_silent_is_a_503_in_time() {
 #[tokio::test]
 async fn a_table_that_recovers_in_time_costs_the_person_nothing() {
     let faulty = &*faulty().await;
-    join_all([FAULT, THROTTLED, Action::Cut, Action::LoseAnswer, Action::Delay(Duration::from_millis(500))].map(
+    join_all([FAULT, THROTTLED, Action::Cut, Action::LoseResponse, Action::Delay(Duration::from_millis(500))].map(
         async |action| {
             let slot = fresh_slot();
             let armed = faulty.arm("intake", "PutItem", slot, action.clone(), 1);
@@ -92,10 +92,10 @@ async fn a_table_that_recovers_in_time_costs_the_person_nothing() {
 
 /// A 503 does not mean that nothing was kept; what was kept is handled like any other appointment.
 #[tokio::test]
-async fn a_booking_whose_every_answer_is_lost_is_still_handled() {
+async fn a_booking_whose_every_response_is_lost_is_still_handled() {
     let faulty = &*faulty().await;
     let (slot, insured) = (fresh_slot(), insured());
-    let armed = faulty.arm("intake", "PutItem", slot, Action::LoseAnswer, ALWAYS);
+    let armed = faulty.arm("intake", "PutItem", slot, Action::LoseResponse, ALWAYS);
     let (status, _, _) = post(&faulty.stack.url(), &body(&insured, slot)).await.unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(armed.happened() > 1, "it was tried again");
@@ -107,7 +107,7 @@ async fn a_booking_whose_every_answer_is_lost_is_still_handled() {
 #[tokio::test]
 async fn a_publication_that_fails_is_made_up_for() {
     let faulty = &*faulty().await;
-    join_all([XML_FAULT, XML_THROTTLED, Action::Cut, Action::Silence, Action::LoseAnswer].map(async |action| {
+    join_all([XML_FAULT, XML_THROTTLED, Action::Cut, Action::Silence, Action::LoseResponse].map(async |action| {
         let slot = fresh_slot();
         let armed = faulty.arm("intake", "Publish", slot, action.clone(), ALWAYS);
         let booking = faulty.book(slot).await;
@@ -116,7 +116,7 @@ async fn a_publication_that_fails_is_made_up_for() {
         assert!(row.get("pendingShard").is_none() && row.get("pendingSince").is_none(), "{action:?}: {row}");
         assert_eq!(faulty.decisions(slot).await, [(booking.id.to_string(), "booked".to_owned())], "{action:?}");
         let published = faulty.proxy.taken("Publish", &slot.to_string()).len();
-        assert!(published > 0, "{action:?}: by the republisher, or by intake with its answer lost");
+        assert!(published > 0, "{action:?}: by the republisher, or by intake with its response lost");
     }))
     .await;
 }
@@ -125,7 +125,7 @@ async fn a_publication_that_fails_is_made_up_for() {
 #[tokio::test]
 async fn a_cancellation_that_is_not_published_is_made_up_for() {
     let faulty = &*faulty().await;
-    join_all([XML_FAULT, Action::Cut, Action::LoseAnswer].map(async |action| {
+    join_all([XML_FAULT, Action::Cut, Action::LoseResponse].map(async |action| {
         let booking = faulty.book(fresh_slot()).await;
         faulty.until_completed(&booking).await;
         let armed = faulty.arm("intake", "Publish", booking.slot, action.clone(), ALWAYS);
@@ -167,7 +167,7 @@ async fn intake_that_dies_between_write_and_publication_loses_nothing() {
     // Killed, because a request to stop would let it respond first.
     let killed = std::process::Command::new("kill").args(["-KILL", &doomed.process_id().to_string()]).status();
     assert!(killed.unwrap().success());
-    assert!(request.await.unwrap().is_err(), "the person gets no answer");
+    assert!(request.await.unwrap().is_err(), "the person gets no response");
 
     let booking = faulty.only_one(&insured, slot).await;
     faulty.until_completed(&booking).await;
@@ -319,10 +319,10 @@ async fn an_outcome_waits_for_the_table() {
 }
 
 #[tokio::test]
-async fn an_outcome_whose_answer_is_lost_is_applied_once() {
+async fn an_outcome_whose_response_is_lost_is_applied_once() {
     let faulty = &*faulty().await;
     let slot = fresh_slot();
-    let armed = faulty.arm("confirmation", "UpdateItem", slot, Action::LoseAnswer, 1);
+    let armed = faulty.arm("confirmation", "UpdateItem", slot, Action::LoseResponse, 1);
     let booking = faulty.book(slot).await;
     let row = faulty.until_completed(&booking).await;
     assert_eq!(history(&row), ["pending", "completed"]);

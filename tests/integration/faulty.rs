@@ -101,8 +101,8 @@ impl Faulty {
 
     /// The appointments of a slot in the person's list.
     pub(crate) async fn listed(&self, insured: &str, slot: u64) -> Vec<Value> {
-        let answer = Http::default().get(&format!("{}/appointments/{insured}", self.stack.url())).await.unwrap();
-        let list: Value = serde_json::from_slice(answer.body()).unwrap();
+        let response = Http::default().get(&format!("{}/appointments/{insured}", self.stack.url())).await.unwrap();
+        let list: Value = serde_json::from_slice(response.body()).unwrap();
         let appointments = list["appointments"].as_array().unwrap().iter();
         appointments.filter(|found| found["scheduleId"] == slot).cloned().collect()
     }
@@ -152,7 +152,7 @@ impl Faulty {
 
     /// The `AppointmentStatusChanged` about an appointment that EventBridge took: status and event id of each.
     pub(crate) fn announced(&self, booking: &Booking) -> Vec<(String, String)> {
-        let text = |detail: &Value, member: &str| detail[member].as_str().unwrap().to_owned();
+        let text = |detail: &Value, field: &str| detail[field].as_str().unwrap().to_owned();
         let details = self.announcements(booking);
         details.iter().map(|detail| (text(detail, "status"), text(detail, "eventId"))).collect()
     }
@@ -187,7 +187,7 @@ impl Faulty {
             "confirmation",
             "PutEvents",
             slot,
-            Action::Answer(500, r#"{"__type":"InternalServerError"}"#),
+            Action::Respond(500, r#"{"__type":"InternalServerError"}"#),
             ALWAYS,
         );
         let booking = self.book(slot).await;
@@ -205,9 +205,10 @@ impl Faulty {
             "messageAttributes": {}, "md5OfBody": "", "eventSource": "aws:sqs", "awsRegion": REGION,
             "eventSourceARN": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:SQS_CONFIRMATION"),
         });
-        let answer = self.invoke_update(&json!({"Records": [record]})).await;
-        let failures = answer["batchItemFailures"].as_array().unwrap_or_else(|| panic!("no batch response: {answer}"));
-        assert!(failures.iter().all(|failure| failure["itemIdentifier"] == "1"), "{answer}");
+        let response = self.invoke_update(&json!({"Records": [record]})).await;
+        let failures =
+            response["batchItemFailures"].as_array().unwrap_or_else(|| panic!("no batch response: {response}"));
+        assert!(failures.iter().all(|failure| failure["itemIdentifier"] == "1"), "{response}");
         failures.is_empty()
     }
 

@@ -96,8 +96,8 @@ async fn a_request_of_intake_keeps_to_its_budget() {
 
 #[tokio::test]
 async fn an_outcome_keeps_to_its_budget() {
-    let answer = json!({"Attributes": row("completed", EVENT_ID)}).to_string();
-    let double = Double::start(&[("UpdateItem", 200, answer)]).await;
+    let response = json!({"Attributes": row("completed", EVENT_ID)}).to_string();
+    let double = Double::start(&[("UpdateItem", 200, response)]).await;
     let variables = [
         ("eventbridge_endpoint", &*double.url),
         ("confirmation_access_key_id", "AKIDCONFIRMATION"),

@@ -19,26 +19,26 @@ use tests::stack;
 use crate::application::{Booking, PATIENCE, decided, fresh_slot};
 
 /// A response to `POST /appointments`.
-struct Answer {
+struct BookResponse {
     status: StatusCode,
     replayed: bool,
     location: Option<String>,
     body: Value,
 }
 
-async fn book(stack: &LocalStack, key: &str, insured: &str, slot: u64, country: &str) -> Answer {
+async fn book(stack: &LocalStack, key: &str, insured: &str, slot: u64, country: &str) -> BookResponse {
     let body = json!({"insuredId": insured, "scheduleId": slot, "countryISO": country});
     let request = http::Request::post(format!("{}/appointments", stack.url()))
         .header("content-type", "application/json")
         .header("idempotency-key", key)
         .body(Bytes::from(body.to_string()))
         .unwrap();
-    let answer = Http::default().send_within(request, PATIENCE).await.unwrap();
-    Answer {
-        status: answer.status(),
-        replayed: answer.headers().get("idempotency-replayed").is_some_and(|value| value == "true"),
-        location: answer.headers().get("location").map(|path| path.to_str().unwrap().to_owned()),
-        body: serde_json::from_slice(answer.body()).unwrap(),
+    let response = Http::default().send_within(request, PATIENCE).await.unwrap();
+    BookResponse {
+        status: response.status(),
+        replayed: response.headers().get("idempotency-replayed").is_some_and(|value| value == "true"),
+        location: response.headers().get("location").map(|path| path.to_str().unwrap().to_owned()),
+        body: serde_json::from_slice(response.body()).unwrap(),
     }
 }
 
@@ -52,13 +52,13 @@ fn fresh_person() -> String {
 
 /// How many of a person's appointments are for a slot.
 async fn booked(stack: &LocalStack, insured: &str, slot: u64) -> usize {
-    let answer = Http::default().get(&format!("{}/appointments/{insured}?limit=100", stack.url())).await.unwrap();
-    let list: Value = serde_json::from_slice(answer.body()).unwrap();
+    let response = Http::default().get(&format!("{}/appointments/{insured}?limit=100", stack.url())).await.unwrap();
+    let list: Value = serde_json::from_slice(response.body()).unwrap();
     list["appointments"].as_array().unwrap().iter().filter(|found| found["scheduleId"] == slot).count()
 }
 
 #[tokio::test]
-async fn the_same_key_and_request_answer_what_was_answered_first() {
+async fn the_same_key_and_request_get_the_first_response() {
     let stack = &*stack().await;
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
     let first = book(stack, &key, &person, slot, "PE").await;
@@ -86,13 +86,13 @@ async fn the_same_key_and_request_answer_what_was_answered_first() {
 }
 
 #[tokio::test]
-async fn of_ten_at_once_one_is_kept_and_all_are_answered_with_it() {
+async fn of_ten_at_once_one_is_kept_and_every_response_names_it() {
     let stack = &*stack().await;
     let (key, person, slot) = (fresh_key(), fresh_person(), fresh_slot());
-    let answers = join_all((0..10).map(|_| book(stack, &key, &person, slot, "CL"))).await;
-    let ids: BTreeSet<_> = answers.iter().map(|answer| answer.body["appointmentId"].as_str().unwrap()).collect();
-    assert!(answers.iter().all(|answer| answer.status == StatusCode::ACCEPTED));
-    assert_eq!((ids.len(), answers.iter().filter(|answer| !answer.replayed).count()), (1, 1));
+    let responses = join_all((0..10).map(|_| book(stack, &key, &person, slot, "CL"))).await;
+    let ids: BTreeSet<_> = responses.iter().map(|response| response.body["appointmentId"].as_str().unwrap()).collect();
+    assert!(responses.iter().all(|response| response.status == StatusCode::ACCEPTED));
+    assert_eq!((ids.len(), responses.iter().filter(|response| !response.replayed).count()), (1, 1));
     assert_eq!(booked(stack, &person, slot).await, 1);
 }
 

@@ -76,7 +76,7 @@ pub(crate) type Invocation = (Value, Duration);
 struct Function {
     process: Child,
     events: mpsc::UnboundedSender<Invocation>,
-    answers: mpsc::UnboundedReceiver<(String, Value)>,
+    results: mpsc::UnboundedReceiver<(String, Value)>,
 }
 
 impl Function {
@@ -84,10 +84,10 @@ impl Function {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (events, incoming) = mpsc::unbounded_channel();
-        let (outgoing, answers) = mpsc::unbounded_channel();
+        let (outgoing, results) = mpsc::unbounded_channel();
         tokio::spawn(runtime_api(listener, Arc::new(tokio::sync::Mutex::new(incoming)), outgoing));
         let process = spawn(address, variables);
-        Self { process, events, answers }
+        Self { process, events, results }
     }
 
     fn send(&self, event: Value, time: Duration) {
@@ -95,15 +95,15 @@ impl Function {
     }
 
     /// The kind of the function's result (`response` or `error`) and its content.
-    async fn answer(&mut self) -> (String, Value) {
-        tokio::time::timeout(PATIENCE, self.answers.recv()).await.expect("an answer").unwrap()
+    async fn result(&mut self) -> (String, Value) {
+        tokio::time::timeout(PATIENCE, self.results.recv()).await.expect("a result").unwrap()
     }
 
     async fn call(&mut self, event: Value) -> Value {
         self.send(event, TIME);
-        let (kind, answer) = self.answer().await;
-        assert_eq!(kind, "response", "{answer}");
-        answer
+        let (kind, result) = self.result().await;
+        assert_eq!(kind, "response", "{result}");
+        result
     }
 
     fn signal(&self, signal: Signal) {
@@ -129,12 +129,12 @@ fn spawn(runtime_api: SocketAddr, variables: &[(&'static str, String)]) -> Child
 pub(crate) async fn runtime_api(
     listener: TcpListener,
     events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>>,
-    answers: mpsc::UnboundedSender<(String, Value)>,
+    results: mpsc::UnboundedSender<(String, Value)>,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (events, answers) = (events.clone(), answers.clone());
+        let (events, results) = (events.clone(), results.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let (events, answers) = (events.clone(), answers.clone());
+            let (events, results) = (events.clone(), results.clone());
             async move {
                 let path = request.uri().path().to_owned();
                 if path.ends_with("/invocation/next") {
@@ -151,7 +151,7 @@ pub(crate) async fn runtime_api(
                 }
                 let body = request.into_body().collect().await?.to_bytes();
                 let kind = path.rsplit('/').next().unwrap_or_default().to_owned();
-                let _ = answers.send((kind, serde_json::from_slice(&body).unwrap_or_default()));
+                let _ = results.send((kind, serde_json::from_slice(&body).unwrap_or_default()));
                 let accepted = Response::builder().status(StatusCode::ACCEPTED);
                 Ok(accepted.body(Full::<Bytes>::default()).unwrap())
             }
@@ -190,12 +190,12 @@ struct Upstream {
 
 impl Upstream {
     /// For the fixture's calls.
-    async fn start(mut answer: impl FnMut(usize) -> String + Send + 'static) -> Self {
-        Self::start_for("the request's body", move |count, _| answer(count)).await
+    async fn start(mut respond: impl FnMut(usize) -> String + Send + 'static) -> Self {
+        Self::start_for("the request's body", move |count, _| respond(count)).await
     }
 
     /// For requests that end with `end`. The response may depend on the number of requests before, and on the request.
-    async fn start_for(end: &'static str, mut answer: impl FnMut(usize, &str) -> String + Send + 'static) -> Self {
+    async fn start_for(end: &'static str, mut respond: impl FnMut(usize, &str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections: Arc<Mutex<Vec<_>>> = Arc::default();
@@ -205,7 +205,7 @@ impl Upstream {
             tokio::spawn(async move {
                 let mut count = 0;
                 while let Some((request, reply)) = arrivals.recv().await {
-                    let _ = reply.send(answer(count, &request));
+                    let _ = reply.send(respond(count, &request));
                     count += 1;
                 }
             });
@@ -257,7 +257,7 @@ async fn exchange(mut stream: TcpStream, end: &str, requests: mpsc::UnboundedSen
 }
 
 #[tokio::test]
-async fn a_gateway_event_is_answered_as_the_embedded_host_answers_the_request() {
+async fn a_gateway_event_gets_the_response_that_the_embedded_host_gives() {
     let mut function = Function::start(&[]).await;
     let text = MANIFEST.replace("missing.wasm", component("edge-fixture").to_str().unwrap());
     let host = EdgeHost::builder(Manifest::parse(&text, "spin.toml").unwrap().only(&["fixture"]).unwrap())
@@ -285,13 +285,13 @@ async fn a_gateway_event_is_answered_as_the_embedded_host_answers_the_request() 
         let sent = Request::builder().method(method).uri(target);
         let sent = sent.header("host", "api.test").header("x-own", "1").header("cookie", "a=1; b=2");
         let sent = sent.body(Full::<Bytes>::from(body.unwrap_or_default().to_owned())).unwrap();
-        let (head, answered) = sender.send_request(sent).await.unwrap().into_parts();
-        let answered = String::from_utf8(answered.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let (head, response_body) = sender.send_request(sent).await.unwrap().into_parts();
+        let response_body = String::from_utf8(response_body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
 
         assert_eq!(lambda["statusCode"], head.status.as_u16(), "{path}");
         let content_type = head.headers.get("content-type").map(|value| value.to_str().unwrap());
         assert_eq!(lambda["headers"]["content-type"].as_str(), content_type, "{path}");
-        assert_eq!(alike(lambda["body"].as_str().unwrap()), alike(&answered), "{path}");
+        assert_eq!(alike(lambda["body"].as_str().unwrap()), alike(&response_body), "{path}");
     }
     host.shutdown().await;
 }
@@ -310,13 +310,13 @@ async fn what_happens_to_one_record_is_that_records_alone() {
     let bodies = ["delete", "trap", "delete", "loop", "leave", "delete", "error", "delete", "delete", "delete"];
     // The one that never ends has the function's time, less what the response needs.
     function.send(batch(&bodies.map(str::to_owned)), Duration::from_secs(3));
-    let (kind, answer) = function.answer().await;
+    let (kind, result) = function.result().await;
     let failures = ["m1", "m3", "m4", "m6"].map(|id| json!({"itemIdentifier": id}));
-    assert_eq!((kind.as_str(), answer), ("response", json!({"batchItemFailures": failures})));
+    assert_eq!((kind.as_str(), result), ("response", json!({"batchItemFailures": failures})));
 
     // The instances are free again, and more than ten wait for one another.
-    let answer = function.call(batch(&vec!["delete".to_owned(); 25])).await;
-    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let result = function.call(batch(&vec!["delete".to_owned(); 25])).await;
+    assert_eq!(result, json!({"batchItemFailures": []}));
 }
 
 #[tokio::test]
@@ -335,8 +335,8 @@ async fn a_record_that_is_left_comes_again_by_its_receive_count() {
         record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:000000000000:SQS_CONFIRMATION");
         record["receiptHandle"] = json!(format!("handle of {}", record["body"].as_str().unwrap()));
     }
-    let answer = function.call(event).await;
-    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 3, "{answer}");
+    let result = function.call(event).await;
+    assert_eq!(result["batchItemFailures"].as_array().unwrap().len(), 3, "{result}");
     let mut changes = BTreeMap::new();
     for _ in 0..3 {
         let request = called.recv().await.unwrap();
@@ -358,8 +358,8 @@ async fn a_failure_without_an_id_returns_the_whole_batch() {
         let mut event = batch(&["delete".to_owned(), "leave".to_owned()]);
         event["Records"][1]["messageId"] = id;
         function.send(event, TIME);
-        let (kind, answer) = function.answer().await;
-        assert_eq!((kind.as_str(), &answer["errorType"]), ("error", &json!("UnidentifiedFailure")));
+        let (kind, result) = function.result().await;
+        assert_eq!((kind.as_str(), &result["errorType"]), ("error", &json!("UnidentifiedFailure")));
     }
 }
 
@@ -367,28 +367,28 @@ async fn a_failure_without_an_id_returns_the_whole_batch() {
 async fn the_schedule_goes_on_while_there_is_more_and_time() {
     let upstream = Upstream::start(|count| json!({"published": 5, "givenUp": 1, "more": count != 2}).to_string()).await;
     let mut function = Function::start(&[("SPIN_VARIABLE_UPSTREAM", upstream.url())]).await;
-    let answer = function.call(json!({"countryISO": "PE"})).await;
-    assert_eq!(answer, json!({"calls": 3, "published": 15, "givenUp": 3, "more": false}));
+    let result = function.call(json!({"countryISO": "PE"})).await;
+    assert_eq!(result, json!({"calls": 3, "published": 15, "givenUp": 3, "more": false}));
 
     // Without an end it stops for the time's sake, and says that there is more.
     function.send(json!({"countryISO": "PE"}), Duration::from_secs(2));
-    let (kind, answer) = function.answer().await;
-    assert_eq!((kind.as_str(), &answer["more"]), ("response", &json!(true)));
-    assert!(answer["calls"].as_u64().unwrap() > 1, "{answer}");
+    let (kind, result) = function.result().await;
+    assert_eq!((kind.as_str(), &result["more"]), ("response", &json!(true)));
+    assert!(result["calls"].as_u64().unwrap() > 1, "{result}");
 }
 
 #[tokio::test]
 async fn a_schedule_that_fails_and_an_unknown_event_are_errors() {
     let mut function = Function::start(&[]).await;
     for (event, kind, message) in [
-        (json!({"countryISO": "PE"}), "Republish", "the component answered 502 Bad Gateway"),
+        (json!({"countryISO": "PE"}), "Republish", "the component responded with 502 Bad Gateway"),
         (json!({"countryISO": "PE", "extra": 1}), "UnknownEvent", "the fields [countryISO, extra]"),
         (json!({"version": "1.0", "requestContext": {}}), "PayloadFormat", "payload format version to 2.0"),
     ] {
         function.send(event, TIME);
-        let (outcome, answer) = function.answer().await;
-        assert_eq!((outcome.as_str(), &answer["errorType"]), ("error", &json!(kind)));
-        assert!(answer["errorMessage"].as_str().unwrap().contains(message), "{answer}");
+        let (outcome, result) = function.result().await;
+        assert_eq!((outcome.as_str(), &result["errorType"]), ("error", &json!(kind)));
+        assert!(result["errorMessage"].as_str().unwrap().contains(message), "{result}");
     }
 }
 
@@ -407,8 +407,8 @@ async fn a_connection_that_was_closed_while_the_function_was_frozen_costs_no_try
         // The event waits beside the news that the connection is gone. The fixture tries once.
         function.send(call(), TIME);
         function.signal(Signal::CONT);
-        let (kind, answer) = function.answer().await;
-        assert_eq!((kind.as_str(), &answer["body"]), ("response", &json!("200 {}")));
+        let (kind, result) = function.result().await;
+        assert_eq!((kind.as_str(), &result["body"]), ("response", &json!("200 {}")));
         assert_eq!(upstream.accepted(), round);
     }
 }

@@ -145,13 +145,13 @@ fn it_has_the_values_of_the_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_served_as_it_stands_in_the_repository() {
+async fn it_is_served_as_it_is_in_the_repository() {
     let double = Double::start(&[]).await;
     let host = host(&double).await;
-    let answer = local_stack::http::Http::default().get(&format!("{}/openapi.yaml", host.url())).await.unwrap();
-    assert_eq!(answer.headers()["content-type"], "application/yaml");
-    assert_eq!(answer.headers()["content-length"], answer.body().len().to_string());
-    assert!(*answer.body() == std::fs::read(workspace().join(FILE)).unwrap());
+    let response = local_stack::http::Http::default().get(&format!("{}/openapi.yaml", host.url())).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/yaml");
+    assert_eq!(response.headers()["content-length"], response.body().len().to_string());
+    assert!(*response.body() == std::fs::read(workspace().join(FILE)).unwrap());
     assert!(double.operations().is_empty());
 }
 

@@ -23,7 +23,7 @@ use crate::fault_proxy::{Action, Fault};
 use crate::faulty::{ALWAYS, Faulty, PATIENCE, fresh_slot, history, is_given_up};
 
 const XML_FAULT: Action =
-    Action::Answer(500, "<ErrorResponse><Error><Code>InternalError</Code></Error></ErrorResponse>");
+    Action::Respond(500, "<ErrorResponse><Error><Code>InternalError</Code></Error></ErrorResponse>");
 
 async fn execute(services: &Services, country: &str, statement: String) {
     let mut connection = connect(services.database_url(country).unwrap()).await.unwrap();
@@ -35,8 +35,8 @@ async fn messages_in(services: &Services, queue: &str) -> u64 {
     let url = services.queue_url(queue).unwrap();
     let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
     let question = json!({"QueueUrl": url, "AttributeNames": names});
-    let answer = services.aws().sqs("GetQueueAttributes", &question).await.unwrap();
-    names.iter().map(|name| answer["Attributes"][*name].as_str().unwrap().parse::<u64>().unwrap()).sum()
+    let response = services.aws().sqs("GetQueueAttributes", &question).await.unwrap();
+    names.iter().map(|name| response["Attributes"][*name].as_str().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 /// The country cannot decide, and the original message is in its dead-letter queue; or nobody can publish, and a request and a
@@ -136,8 +136,8 @@ async fn on_aws_sqs_is_asked_to_move_the_messages_and_a_refusal_holds_up_no_othe
         let busy =
             r#"{"__type":"com.amazonaws.sqs#UnsupportedOperation","message":"There is already a task running."}"#;
         let action = match queue {
-            "SQS_PE_DLQ" => Action::Answer(400, busy),
-            _ => Action::Answer(200, r#"{"TaskHandle":"task"}"#),
+            "SQS_PE_DLQ" => Action::Respond(400, busy),
+            _ => Action::Respond(200, r#"{"TaskHandle":"task"}"#),
         };
         faulty.proxy.arm(Fault { caller: "operator", operation: "StartMessageMoveTask", about, action, times: ALWAYS })
     });
@@ -264,8 +264,8 @@ async fn a_person_is_forgotten_in_the_table_and_in_every_country_and_no_redrive_
     let poison = "message cannot be taken";
     assert!(!lines_of(services).iter().any(|line| line.contains(poison)), "nobody is alarmed");
     let list = async |who: &str| -> Value {
-        let answer = Http::default().get(&format!("{}/appointments/{who}", faulty.stack.url())).await.unwrap();
-        serde_json::from_slice(answer.body()).unwrap()
+        let response = Http::default().get(&format!("{}/appointments/{who}", faulty.stack.url())).await.unwrap();
+        serde_json::from_slice(response.body()).unwrap()
     };
     assert_eq!(list(&person).await["appointments"], json!([]));
     assert_eq!(list(&bystander).await["appointments"].as_array().unwrap().len(), 1, "others are not touched");

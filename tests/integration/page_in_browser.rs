@@ -488,11 +488,11 @@ async fn what_goes_wrong_is_told_in_words_with_what_to_do() {
     assert_eq!(listed(stack, "70030").await, [("completed".to_owned(), None, slot)]);
 
     // A busy service says when to retry, and the page does; a throttling gateway responds without a problem of the API.
-    let busy = "const real = window.fetch; let count = 0; window.answers = [];
+    let busy = "const real = window.fetch; let count = 0; window.keys = [];
                 window.fetch = (path, options) => {
                   const status = options.method === 'POST' ? arguments[0][count++] : undefined;
                   if (!status) return real(path, options);
-                  window.answers.push(options.headers['Idempotency-Key']);
+                  window.keys.push(options.headers['Idempotency-Key']);
                   return Promise.resolve(new Response('{\"message\":\"Too Many Requests\"}', { status, headers: { 'Retry-After': '1' } }));
                 };";
     view.click("main a[href='#book']").await;
@@ -502,7 +502,7 @@ async fn what_goes_wrong_is_told_in_words_with_what_to_do() {
     view.click("form .primary").await;
     let _ = view.until("main .card", |text| text.contains("The service is busy. We try again in 1 s.")).await;
     view.heading("Your appointment is confirmed").await;
-    let keys = view.run("return window.answers", vec![]).await;
+    let keys = view.run("return window.keys", vec![]).await;
     assert!(keys[0].is_string() && keys[0] == keys[1], "one key: {keys}");
     assert_eq!(listed(stack, "70030").await.len(), 2);
 

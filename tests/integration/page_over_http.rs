@@ -79,15 +79,15 @@ async fn everything_is_compressed_validated_and_within_its_weight() {
             ("br;q=0, gzip;q=0.5", "gzip"),
             ("identity", ""),
         ] {
-            let answer = ask(&host, Method::GET, path, &[("accept-encoding", accepted)]).await;
-            let headers = answer.headers();
-            assert_eq!((answer.status(), header(headers, "content-encoding")), (StatusCode::OK, encoding), "{path}");
+            let response = ask(&host, Method::GET, path, &[("accept-encoding", accepted)]).await;
+            let headers = response.headers();
+            assert_eq!((response.status(), header(headers, "content-encoding")), (StatusCode::OK, encoding), "{path}");
             assert_eq!(header(headers, "vary"), "accept-encoding");
-            assert_eq!(header(headers, "content-length"), answer.body().len().to_string());
+            assert_eq!(header(headers, "content-length"), response.body().len().to_string());
             let lifetime = if path == "/" { "no-cache" } else { "public, max-age=31536000, immutable" };
             assert_eq!(header(headers, "cache-control"), lifetime, "{path}");
             protected(headers);
-            *weight.get_mut(encoding).unwrap() += answer.body().len();
+            *weight.get_mut(encoding).unwrap() += response.body().len();
             let tag = header(headers, "etag").to_owned();
             assert!(tag.starts_with('"') && tag.len() > 16, "strong: {tag}");
 
@@ -120,8 +120,8 @@ async fn everything_is_compressed_validated_and_within_its_weight() {
         let module = ask(&host, Method::GET, path, &[]).await;
         let module = String::from_utf8(module.body().to_vec()).unwrap();
         for imported in module.split("\"./").skip(1).filter_map(|rest| rest.split_once('"')).map(|(name, _)| name) {
-            let answer = ask(&host, Method::GET, &format!("{folder}/{imported}"), &[]).await;
-            assert_eq!(answer.status(), 200, "{path} imports {imported}");
+            let response = ask(&host, Method::GET, &format!("{folder}/{imported}"), &[]).await;
+            assert_eq!(response.status(), 200, "{path} imports {imported}");
         }
     }
 }
@@ -165,9 +165,9 @@ async fn the_page_has_its_paths_and_the_api_all_others() {
         ("/config.json/x", 404),
         ("/index.html", 404),
     ] {
-        let answer = ask(&host, Method::GET, path, &[]).await;
-        assert_eq!(answer.status(), status, "{path}");
-        assert!(!answer.headers().contains_key("referrer-policy"), "{path} is the API's");
+        let response = ask(&host, Method::GET, path, &[]).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert!(!response.headers().contains_key("referrer-policy"), "{path} is the API's");
     }
 }
 
@@ -197,15 +197,15 @@ async fn the_settings_say_how_people_sign_in_and_where_the_page_connects() {
         ),
     ] {
         let host = page(&variables).await;
-        let answer = ask(&host, Method::GET, "/config.json", &[("accept-encoding", "br")]).await;
+        let response = ask(&host, Method::GET, "/config.json", &[("accept-encoding", "br")]).await;
         assert_eq!(
-            (header(answer.headers(), "content-type"), header(answer.headers(), "cache-control")),
+            (header(response.headers(), "content-type"), header(response.headers(), "cache-control")),
             ("application/json", "no-cache")
         );
-        let configuration: Value = serde_json::from_slice(answer.body()).unwrap();
+        let configuration: Value = serde_json::from_slice(response.body()).unwrap();
         let expected = json!({"authentication": authentication, "countries": ["PE", "CL"], "insuredIdClaim": "sub", "openId": open_id});
         assert_eq!(configuration, expected);
-        let tag = header(answer.headers(), "etag").to_owned();
+        let tag = header(response.headers(), "etag").to_owned();
         let again = ask(&host, Method::GET, "/config.json", &[("if-none-match", &tag)]).await;
         assert_eq!(again.status(), 304);
         let document = ask(&host, Method::GET, "/", &[]).await;
@@ -235,9 +235,13 @@ async fn a_setting_without_its_form_is_named_and_nothing_is_served_by_it() {
     ] {
         let host = page(&variables).await;
         for path in ["/", "/config.json"] {
-            let answer = ask(&host, Method::GET, path, &[("accept-language", "en")]).await;
-            let problem: Value = serde_json::from_slice(answer.body()).unwrap();
-            assert_eq!((answer.status().as_u16(), problem["code"].as_str()), (500, Some("internal")), "{variables:?}");
+            let response = ask(&host, Method::GET, path, &[("accept-language", "en")]).await;
+            let problem: Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(
+                (response.status().as_u16(), problem["code"].as_str()),
+                (500, Some("internal")),
+                "{variables:?}"
+            );
             assert!(problem["instance"].as_str().unwrap().starts_with("urn:medical-appointments:request:"));
         }
         let lines = host.lines();

@@ -56,7 +56,7 @@ impl Provider {
                 let (issuer, seen) = (Arc::clone(&kept_issuer), Arc::clone(&kept_seen));
                 let service = service_fn(move |request| {
                     let (issuer, seen) = (Arc::clone(&issuer), Arc::clone(&seen));
-                    async move { Ok::<_, std::convert::Infallible>(answer(address, person, &issuer, &seen, request).await) }
+                    async move { Ok::<_, std::convert::Infallible>(respond(address, person, &issuer, &seen, request).await) }
                 });
                 let connection =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), service);
@@ -83,7 +83,7 @@ fn access_token(issuer: &TokenIssuer, url: &str, person: &str, from: u64) -> Str
     issuer.sign(Algorithm::Es256, &header, &claims).unwrap()
 }
 
-async fn answer(
+async fn respond(
     address: SocketAddr,
     person: &str,
     issuer: &TokenIssuer,
@@ -254,9 +254,9 @@ async fn a_booking_goes_on_after_signing_in_again() {
 
     let after_the_booking = "const real = window.fetch;
         window.fetch = async (path, options) => {
-          const answer = await real(path, options);
+          const response = await real(path, options);
           if (options.method === 'POST') caller.token = ended;
-          return answer;
+          return response;
         };";
     begin("second", after_the_booking).await;
     let _ = view.until("[role=alert]", |text| text.contains("Your session has ended.")).await;

@@ -76,8 +76,8 @@ fn id(message: &AppointmentMessage) -> uuid::Uuid {
 async fn messages_in(services: &Services, queue: &str) -> u64 {
     let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
     let request = json!({"QueueUrl": services.queue_url(queue).unwrap(), "AttributeNames": names});
-    let answer = services.aws().sqs("GetQueueAttributes", &request).await.unwrap();
-    names.iter().map(|name| answer["Attributes"][*name].as_str().unwrap().parse::<u64>().unwrap()).sum()
+    let response = services.aws().sqs("GetQueueAttributes", &request).await.unwrap();
+    names.iter().map(|name| response["Attributes"][*name].as_str().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 async fn until_messages_in(services: &Services, queue: &str, expected: u64) {

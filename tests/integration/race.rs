@@ -113,10 +113,10 @@ impl Person {
         };
         if self.cancels {
             let path = format!("/appointments/{}/{appointment}", self.insured);
-            let (status, _, answer) = send(stack, Method::DELETE, &path, &[], "").await;
+            let (status, _, response) = send(stack, Method::DELETE, &path, &[], "").await;
             // 409: the country had already refused the request.
             let fits = [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::CONFLICT].contains(&status);
-            assert!(fits, "{status}: {answer}");
+            assert!(fits, "{status}: {response}");
         }
         let moved = match self.moves_to {
             Some(slot) if slot != self.slot => self.moves(stack, &appointment, slot).await,

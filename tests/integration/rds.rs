@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use appointment::{Appointment, AppointmentId, Country, Timestamp, TraceContext};
 use aws_credential_types::Credentials;
 use country_worker::{
-    CountryRules, Database, DatabaseLogin, DatabasePlace, DecideError, Decisions, IamLogin, MigrationSettings,
-    RDS_ROOTS, RdsAddress, migrate,
+    ConnectError, CountryRules, Database, DatabaseLogin, DatabasePlace, DecideError, Decisions, IamLogin,
+    MigrationSettings, RDS_ROOTS, RdsAddress, migrate,
 };
 use local_stack::emulator;
 use local_stack::ministack::Ministack;
@@ -224,9 +224,11 @@ async fn each_connection_is_by_verified_tls_with_a_token_of_its_own() {
         let text = error.to_string();
         assert!(!text.contains("X-Amz-Signature") && !text.contains("skid"), "{text}");
         match error {
-            DecideError::Unreachable(sqlx::Error::Tls(error)) => error.to_string(),
+            DecideError::NotConnected(ConnectError::Unreachable(sqlx::Error::Tls(error))) => error.to_string(),
             // What the handshake finds.
-            DecideError::Unreachable(sqlx::Error::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            DecideError::NotConnected(ConnectError::Unreachable(sqlx::Error::Io(error)))
+                if error.kind() == ErrorKind::InvalidData =>
+            {
                 error.to_string()
             }
             other => panic!("{why}: {other:?}"),
@@ -348,8 +350,8 @@ async fn the_migration_takes_the_owner_from_the_secret_and_never_shows_it() {
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     let keep = async |name: &str, text: String| {
-        let answer = aws.secrets("CreateSecret", &json!({"Name": name, "SecretString": text})).await.unwrap();
-        answer["ARN"].as_str().unwrap().to_owned()
+        let response = aws.secrets("CreateSecret", &json!({"Name": name, "SecretString": text})).await.unwrap();
+        response["ARN"].as_str().unwrap().to_owned()
     };
     let right = keep("right", json!({"username": "postgres", "password": password}).to_string()).await;
     let wrong = keep("wrong", json!({"username": "postgres", "password": "hunter2"}).to_string()).await;

@@ -118,11 +118,11 @@ impl Served {
     }
 
     /// Waits for a response, and for the log line about its request.
-    pub(crate) async fn answered<T>(&self, answer: impl Future<Output = T>) -> T {
+    pub(crate) async fn logged_call<T>(&self, response: impl Future<Output = T>) -> T {
         let before = self.logged();
-        let answer = answer.await;
+        let response = response.await;
         self.until_logged(before + 1).await;
-        answer
+        response
     }
 }
 

@@ -263,8 +263,8 @@ async fn one_slot_and_the_catalogue_are_there_or_not() {
         (&fault, "/slots/CL/7", 503, "temporarily_unavailable"),
         (&of(&unreadable), "/slots/PE/7", 500, "internal"),
     ] {
-        let (answered, headers, body, _) = get(script, path).await;
-        assert_eq!((answered, body["code"].as_str()), (status, Some(code)), "{path}");
+        let (got, headers, body, _) = get(script, path).await;
+        assert_eq!((got, body["code"].as_str()), (status, Some(code)), "{path}");
         assert_eq!(headers["cache-control"], "no-store");
     }
     for (path, fields) in [
@@ -347,8 +347,8 @@ async fn a_move_is_one_read_one_write_and_one_publication() {
         ("no such appointment", none, 103, 404, "appointment_not_found", read),
         ("no table", fault, 103, 503, "temporarily_unavailable", &["GetItem"; 3]),
     ];
-    for (name, answer, to, expected, told, operations) in cases {
-        let double = Double::start(&[("GetItem", answer.0, answer.1)]).await;
+    for (name, read, to, expected, told, operations) in cases {
+        let double = Double::start(&[("GetItem", read.0, read.1)]).await;
         let host = host(&double).await;
         let body = json!({"scheduleId": to}).to_string();
         let (status, headers, shown) = call(&host, Method::POST, &path, &[JSON], &body).await;

@@ -499,7 +499,7 @@ async fn five_hundred_people_move_over_fifty_slots() {
         async move {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut connection = session(&url).await;
-            let mut answers = Vec::new();
+            let mut decided = Vec::new();
             // In about the order in which people ask, each batch twice, and with a part of the others' in it.
             for round in 0..ROUNDS * PEOPLE / 10 {
                 let range = (round * 10).saturating_sub(30)..(round * 10 + 40).min(ROUNDS * PEOPLE);
@@ -514,18 +514,18 @@ async fn five_hundred_people_move_over_fifty_slots() {
                     })
                     .collect();
                 for _ in 0..2 {
-                    answers.extend(decide(&mut connection, &messages).await.expect("no deadlock, no conflict"));
+                    decided.extend(decide(&mut connection, &messages).await.expect("no deadlock, no conflict"));
                 }
             }
-            answers
+            decided
         }
     };
     let began = std::time::Instant::now();
     let deliveries: Vec<_> = (0..CONNECTIONS).map(|seed| tokio::spawn(deliver(seed))).collect();
     let mut decisions: HashMap<u64, BTreeSet<String>> = HashMap::new();
     let mut states: HashMap<(u64, u64), BTreeSet<&str>> = HashMap::new();
-    for answers in futures::future::join_all(deliveries).await {
-        for said in answers.unwrap() {
+    for decided in futures::future::join_all(deliveries).await {
+        for said in decided.unwrap() {
             assert_ne!(said.outcome, "unclassified");
             if said.command == said.appointment && said.outcome != "cancelled" {
                 decisions.entry(said.command).or_default().insert(format!("{} {:?}", said.outcome, said.reason));
@@ -535,8 +535,8 @@ async fn five_hundred_people_move_over_fifty_slots() {
             states.entry((slot, version)).or_default().insert(status);
         }
     }
-    for (number, answers) in &decisions {
-        assert_eq!(answers.len(), 1, "the first decision for a{number} stands, not {answers:?}");
+    for (number, decided) in &decisions {
+        assert_eq!(decided.len(), 1, "the first decision for a{number} is kept, not {decided:?}");
     }
     for (version, statuses) in &states {
         assert_eq!(statuses.len(), 1, "one version of a slot has one state: {version:?} {statuses:?}");

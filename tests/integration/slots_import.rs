@@ -621,7 +621,7 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (events, incoming) = mpsc::unbounded_channel::<Invocation>();
-    let (outgoing, mut answers) = mpsc::unbounded_channel();
+    let (outgoing, mut results) = mpsc::unbounded_channel();
     tokio::spawn(runtime_api(listener, Arc::new(tokio::sync::Mutex::new(incoming)), outgoing));
     let _function = tokio::process::Command::new(tests::program("appointment-pe"))
         .env_clear()
@@ -643,7 +643,7 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
         .unwrap();
     let mut call = async |event: Value| -> (String, Value) {
         events.send((event, Duration::from_secs(60))).unwrap();
-        tokio::time::timeout(Duration::from_secs(120), answers.recv()).await.expect("an answer").unwrap()
+        tokio::time::timeout(Duration::from_secs(120), results.recv()).await.expect("a result").unwrap()
     };
     // Several parts of a megabyte each, under a name that has to be encoded.
     let content = format!("{}{{}}\n", lines(1..=13_000));
@@ -661,11 +661,11 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
         serde_json::from_slice(&part.bytes).unwrap()
     };
     for _ in 0..2 {
-        let (kind, answer) = call(event("slots/Mar%C3%ADa+1%2B2.ndjson", &etag, content.len())).await;
+        let (kind, response) = call(event("slots/Mar%C3%ADa+1%2B2.ndjson", &etag, content.len())).await;
         assert_eq!(
-            (kind.as_str(), &answer["objects"], &answer["drained"]["left"]),
+            (kind.as_str(), &response["objects"], &response["drained"]["left"]),
             ("response", &json!(1), &json!(0)),
-            "{answer}"
+            "{response}"
         );
         let report = report("reports/María 1+2.ndjson.json").await;
         assert_eq!(
@@ -679,8 +679,8 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
     assert_eq!(count(&url, "SELECT count(*) FROM slots").await, 13_000);
 
     // The object has been replaced since the event: the function fails, and is called again.
-    let (kind, answer) = call(event("slots/Mar%C3%ADa+1%2B2.ndjson", "0000", content.len())).await;
-    assert_eq!(kind, "error", "{answer}");
+    let (kind, response) = call(event("slots/Mar%C3%ADa+1%2B2.ndjson", "0000", content.len())).await;
+    assert_eq!(kind, "error", "{response}");
     // A file that is not an import gets a report that says so; an object outside of the prefix gets none; an empty file has no lines.
     let etag = s3.put("slots-pe", "slots/b.csv", "text/csv", "room\n1\n".into()).await.unwrap();
     assert_eq!(call(event("slots/b.csv", &etag, 7)).await.0, "response");
@@ -697,7 +697,7 @@ async fn the_function_imports_what_s3_tells_of_and_writes_a_report() {
         .execute("SELECT slots_changed('{1,2,3}', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01')")
         .await
         .unwrap();
-    let (kind, answer) = call(json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}})).await;
-    assert_eq!((kind.as_str(), answer), ("response", json!({"objects": 0, "drained": {"sent": 1, "left": 0}})));
+    let (kind, response) = call(json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}})).await;
+    assert_eq!((kind.as_str(), response), ("response", json!({"objects": 0, "drained": {"sent": 1, "left": 0}})));
     assert_eq!(count(&url, "SELECT count(*) FROM outbox").await, 0);
 }

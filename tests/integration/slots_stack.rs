@@ -16,11 +16,11 @@ const HEADER: &str = "scheduleId,specialty,center,practitioner,start,durationMin
 async fn until(what: &str, ask: impl AsyncFn() -> Value, wanted: impl Fn(&Value) -> bool) -> Value {
     let started = Instant::now();
     loop {
-        let answer = ask().await;
-        if wanted(&answer) {
-            return answer;
+        let response = ask().await;
+        if wanted(&response) {
+            return response;
         }
-        assert!(started.elapsed() < PATIENCE, "{what}: {answer}");
+        assert!(started.elapsed() < PATIENCE, "{what}: {response}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

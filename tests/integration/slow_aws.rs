@@ -34,7 +34,7 @@ async fn an_attempt_has_more_time_than_one_timer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_slow_write_a_publication_without_an_answer_ends_after_its_own_second() {
+async fn after_a_slow_write_a_publication_without_a_response_ends_after_its_own_second() {
     let (operations, took) = book(700, 60_000).await;
     assert_eq!(operations, ["PutItem", "Publish", "UpdateItem"], "the booking is due at once");
     assert!(took >= Duration::from_millis(1_650), "the publication has its whole second: {took:?}");

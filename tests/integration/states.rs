@@ -79,7 +79,7 @@ pub(crate) fn key(appointment: &Appointment) -> Value {
 
 /// The conditions of the table's writes are made from `Status::on`; here they are asked for each pair.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_status_answers_every_event_in_the_table_too() {
+async fn every_event_moves_every_status_as_specified_in_the_table_too() {
     let services = &*services().await;
     let (client, root, name) = (client(services), services.aws(), &services.backplane().table.name);
     let table = AppointmentsTable::new(&client, services.endpoint(), name);

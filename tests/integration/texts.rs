@@ -47,7 +47,7 @@ fn spanish_holds_no_english_word_but_in_quotes() {
     }
 }
 
-/// The page speaks of «horas» to people in Chile, and the API's texts stand beside its own. What only a programmer reads is the same.
+/// The page speaks of «horas» to people in Chile, and the API's texts are shown beside its own. What only a programmer reads is the same.
 #[test]
 fn chile_has_its_own_words() {
     let words = Regex::new(r"(?i)\b(citas?|horarios?|cancel\w*|reprogram\w*|reserv\w*)\b").unwrap();

@@ -99,7 +99,7 @@ async fn an_event_that_was_applied_is_announced_again_as_it_was() {
 
 /// What a later version wrote is passed on; a row that nobody can read hides no other.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_pass_on_the_values_of_a_later_version() {
+async fn responses_pass_on_the_values_of_a_later_version() {
     let mut later = row_after(
         &[step("pending", "2026-11-24T09:29:59.000Z", None), step("no_show", "2026-11-24T09:30:00.000Z", Some(LATER))],
         LATER,
@@ -192,16 +192,16 @@ async fn an_appointment_in_a_country_of_a_later_version_is_not_cancelled() {
     let cancelled = table.request_cancellation(&insured, id, trace(), now, &schedule()).await.unwrap();
     let Cancelled::NotUnderstood(kept) = cancelled else { panic!("{cancelled:?}") };
     assert_eq!((kept.appointment.country.as_str(), kept.appointment.status), ("CO", Status::Pending));
-    assert!(kept.unanswered_command().is_none(), "nobody here knows its queue");
+    assert!(kept.undecided_command().is_none(), "nobody here knows its queue");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_with_values_of_a_later_version_is_applied_or_left_and_always_reported() {
-    let event = |kind: &str, member: &str, value: Value| {
+    let event = |kind: &str, field: &str, value: Value| {
         let mut event: Value = serde_json::from_str(&completed()).unwrap();
         event["detail-type"] = kind.into();
         event["detail"]["reason"] = "slot_taken".into();
-        event["detail"][member] = value;
+        event["detail"][field] = value;
         event.to_string()
     };
     let (pending, now) = (step("pending", "2026-11-24T09:29:59.000Z", None), "2026-11-24T09:30:00.000Z");
@@ -262,7 +262,7 @@ async fn a_cancellation_that_was_given_up_can_be_asked_for_again() {
 
         let again = table.request_cancellation(&insured, id, trace(), now, &schedule()).await.unwrap();
         let Cancelled::Requested(again) = again else { panic!("{change}: {again:?}") };
-        assert_eq!(again.unanswered_command(), first.unanswered_command(), "{change}: the same command");
+        assert_eq!(again.undecided_command(), first.undecided_command(), "{change}: the same command");
         let after = root.dynamodb("GetItem", &read).await.unwrap()["Item"].clone();
         assert_eq!(after, before, "{change}: the row waits for its country as at the beginning");
         let third = table.request_cancellation(&insured, id, trace(), now, &schedule()).await.unwrap();

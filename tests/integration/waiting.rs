@@ -34,7 +34,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 type Followed<'a> = (&'a str, Vec<(&'static str, u16, String)>, u16, &'a str, usize);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_booking_that_waits_is_answered_with_its_outcome() {
+async fn a_booking_that_waits_gets_its_outcome() {
     let fault = || ("GetItem", 400, r#"{"__type":"AccessDeniedException"}"#.to_owned());
     let kept = |status: &str| kept(OWN_ID, status);
     let cases: Vec<Followed> = vec![
@@ -106,16 +106,16 @@ async fn a_replay_waits_on_the_appointment_of_the_first_request() {
     let double = Double::start(&[("TransactWriteItems", 400, cancelled), kept(ID, "completed")]).await;
     let host = host_with(&double.url, &double.url, &[]).await;
     let headers = [JSON, ("idempotency-key", "k")];
-    let (status, answered, body) = call(&host, Method::POST, "/appointments", &headers, BOOKING).await;
-    assert_eq!((status, body["status"].as_str()), (StatusCode::ACCEPTED, Some("pending")), "as it was answered first");
-    assert_eq!(text(&answered, "idempotency-replayed"), Some("true"));
+    let (status, response_headers, body) = call(&host, Method::POST, "/appointments", &headers, BOOKING).await;
+    assert_eq!((status, body["status"].as_str()), (StatusCode::ACCEPTED, Some("pending")), "as in the first response");
+    assert_eq!(text(&response_headers, "idempotency-replayed"), Some("true"));
     let headers = [JSON, ("idempotency-key", "k"), WAIT];
-    let (status, answered, body) = call(&host, Method::POST, "/appointments", &headers, BOOKING).await;
+    let (status, response_headers, body) = call(&host, Method::POST, "/appointments", &headers, BOOKING).await;
     assert_eq!(
         (status, &body["status"], &body["appointmentId"]),
         (StatusCode::CREATED, &json!("completed"), &json!(ID))
     );
-    assert_eq!(text(&answered, "idempotency-replayed"), Some("true"));
+    assert_eq!(text(&response_headers, "idempotency-replayed"), Some("true"));
     assert_eq!(double.operations(), ["TransactWriteItems", "TransactWriteItems", "GetItem"]);
 }
 

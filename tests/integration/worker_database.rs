@@ -42,7 +42,7 @@ async fn losing_relay(server: String, lose: Arc<AtomicBool>) -> std::net::Socket
     tokio::spawn(async move {
         let (mut client, _) = listener.accept().await.unwrap();
         let mut server = TcpStream::connect(server).await.unwrap();
-        let (mut question, mut answer) = ([0; 65536], [0; 65536]);
+        let (mut question, mut response) = ([0; 65536], [0; 65536]);
         let mut lost = false;
         loop {
             tokio::select! {
@@ -51,12 +51,12 @@ async fn losing_relay(server: String, lose: Arc<AtomicBool>) -> std::net::Socket
                     lost = lose.load(Ordering::SeqCst);
                     server.write_all(&question[..length]).await.unwrap();
                 }
-                read = server.read(&mut answer) => {
+                read = server.read(&mut response) => {
                     let Ok(length @ 1..) = read else { return };
                     if lost {
                         return;
                     }
-                    client.write_all(&answer[..length]).await.unwrap();
+                    client.write_all(&response[..length]).await.unwrap();
                 }
             }
         }
@@ -65,7 +65,7 @@ async fn losing_relay(server: String, lose: Arc<AtomicBool>) -> std::net::Socket
 }
 
 #[tokio::test]
-async fn a_decision_whose_answer_is_lost_on_the_last_delivery_is_not_reported_as_failed() {
+async fn a_decision_whose_response_is_lost_on_the_last_delivery_is_not_reported_as_failed() {
     let url = database().await;
     let server: String = url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
     let lose = Arc::new(AtomicBool::new(false));
@@ -199,7 +199,7 @@ async fn a_batch_is_one_round_trip() {
     let relay = tokio::spawn(async move {
         let (mut client, _) = proxy.accept().await.unwrap();
         let mut server = TcpStream::connect(server).await.unwrap();
-        let (mut question, mut answer) = ([0; 65536], [0; 65536]);
+        let (mut question, mut response) = ([0; 65536], [0; 65536]);
         let mut asking = false;
         loop {
             tokio::select! {
@@ -210,10 +210,10 @@ async fn a_batch_is_one_round_trip() {
                     }
                     server.write_all(&question[..length]).await.unwrap();
                 }
-                read = server.read(&mut answer) => {
+                read = server.read(&mut response) => {
                     let Ok(length @ 1..) = read else { return };
                     asking = false;
-                    client.write_all(&answer[..length]).await.unwrap();
+                    client.write_all(&response[..length]).await.unwrap();
                 }
             }
         }

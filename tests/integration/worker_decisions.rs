@@ -35,7 +35,7 @@ const DECISIONS: &[Case] = &[
         failures: &[],
     },
     Case {
-        name: "a redelivered request answers its row",
+        name: "a redelivered request gets what its row says",
         before: &["a1 p1 s1 booked"],
         batch: &["request a1 p1 s1"],
         after: &["a1 p1 s1 booked"],
@@ -115,7 +115,7 @@ const DECISIONS: &[Case] = &[
         failures: &[],
     },
     Case {
-        name: "in one batch the cancellation wins over its request, and one event answers both",
+        name: "in one batch the cancellation wins over its request, and one event is the outcome of both",
         before: &[],
         batch: &["request a1 p1 s1", "cancel a1 p1 s1", "request a1 p1 s1"],
         after: &["a1 p1 s1 cancelled"],
@@ -123,7 +123,7 @@ const DECISIONS: &[Case] = &[
         failures: &[],
     },
     Case {
-        name: "the decision that stands is said again",
+        name: "the first decision is said again",
         before: &["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken", "a3 p3 s3 cancelled"],
         batch: &["decision a1 p1 s1", "decision a2 p2 s1", "decision a3 p3 s3"],
         after: &["a1 p1 s1 booked", "a2 p2 s1 rejected slot_taken", "a3 p3 s3 cancelled"],
@@ -163,7 +163,7 @@ const DECISIONS: &[Case] = &[
         failures: &[],
     },
     Case {
-        name: "a row of another person or slot is no answer: both commands come again",
+        name: "a row of another person or slot is no outcome: both commands come again",
         before: &["a1 p1 s1 booked", "a2 p2 s2 booked"],
         batch: &["request a1 p9 s1", "cancel a2 p2 s9", "request a3 p3 s3"],
         after: &["a1 p1 s1 booked", "a2 p2 s2 booked", "a3 p3 s3 booked"],
@@ -291,7 +291,7 @@ async fn concurrent_batches_never_deadlock_and_always_agree() {
         async move {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut connection = session(&url).await;
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for _ in 0..ROUNDS {
                 let numbers = random.choose_multiple(1..=APPOINTMENTS, 8);
                 // A third of the appointments is cancelled now and then.
@@ -323,24 +323,24 @@ async fn concurrent_batches_never_deadlock_and_always_agree() {
                 .expect("no deadlock, no conflict");
                 for row in decided {
                     let (appointment, outcome): (String, String) = (row.get(0), row.get(1));
-                    answers.push((appointment, outcome, row.get::<Option<String>, _>(2)));
+                    outcomes.push((appointment, outcome, row.get::<Option<String>, _>(2)));
                 }
             }
-            answers
+            outcomes
         }
     };
     let deliveries: Vec<_> = (0..8).map(|seed| tokio::spawn(deliver(seed))).collect();
     let mut decisions: HashMap<String, HashSet<(String, Option<String>)>> = HashMap::new();
-    for answers in futures::future::join_all(deliveries).await {
-        for (appointment, outcome, reason) in answers.unwrap() {
+    for decided in futures::future::join_all(deliveries).await {
+        for (appointment, outcome, reason) in decided.unwrap() {
             assert_ne!(outcome, "unclassified");
             if outcome != "cancelled" {
                 decisions.entry(appointment).or_default().insert((outcome, reason));
             }
         }
     }
-    for (appointment, answers) in &decisions {
-        assert_eq!(answers.len(), 1, "the first decision for {appointment} stands, not {answers:?}");
+    for (appointment, decided) in &decisions {
+        assert_eq!(decided.len(), 1, "the first decision for {appointment} is kept, not {decided:?}");
     }
     let rows = rows(&url).await;
     assert_eq!(rows.len(), usize::try_from(APPOINTMENTS).unwrap());
@@ -409,7 +409,7 @@ async fn an_erased_appointment_is_never_booked_again() {
         "SELECT outcome, decided_at IS NOT NULL FROM decide(ARRAY['{}']::uuid[], ARRAY['00001'], ARRAY[9], ARRAY['request'], ARRAY[now()])",
         appointment(1)
     );
-    let answer = session(&url).await.fetch_one(sqlx::AssertSqlSafe(before)).await.unwrap();
-    assert_eq!((answer.get::<String, _>(0).as_str(), answer.get::<bool, _>(1)), ("cancelled", true));
+    let decided = session(&url).await.fetch_one(sqlx::AssertSqlSafe(before)).await.unwrap();
+    assert_eq!((decided.get::<String, _>(0).as_str(), decided.get::<bool, _>(1)), ("cancelled", true));
     assert_eq!(rows(&url).await, ["a4 p1 s1 booked", "a5 p2 s2 booked"]);
 }

@@ -17,7 +17,7 @@ use crate::worker_fixture::{
 };
 
 #[tokio::test]
-async fn an_event_answers_its_command_and_keeps_its_id_when_it_is_sent_again() {
+async fn an_event_names_its_command_and_keeps_its_id_when_it_is_sent_again() {
     let url = database().await;
     let bus = Bus::default();
     let worker = worker(&url, &bus);
@@ -98,7 +98,7 @@ async fn event_bridge(refused: Vec<AppointmentId>) -> (EventBridge, Arc<Mutex<Ve
                     assert!(head.contains("authorization: aws4-hmac-sha256"), "{head}");
                     let body: Value = serde_json::from_str(body).unwrap();
                     let entries = body["Entries"].as_array().unwrap().clone();
-                    let answers: Vec<Value> = entries
+                    let results: Vec<Value> = entries
                         .iter()
                         .map(|entry| {
                             let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
@@ -110,12 +110,12 @@ async fn event_bridge(refused: Vec<AppointmentId>) -> (EventBridge, Arc<Mutex<Ve
                         })
                         .collect();
                     kept.lock().unwrap().push(entries);
-                    let answer = json!({ "FailedEntryCount": refused.len(), "Entries": answers }).to_string();
+                    let response = json!({ "FailedEntryCount": refused.len(), "Entries": results }).to_string();
                     let head = format!(
                         "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
-                        answer.len()
+                        response.len()
                     );
-                    stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+                    stream.write_all(format!("{head}{response}").as_bytes()).await.unwrap();
                     bytes.clear();
                 }
             });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use appointment::{AppointmentId, Country};
 use aws_lambda_events::event::sqs::SqsEvent;
-use country_worker::{Answer, DecideError, Decisions, Worker};
+use country_worker::{CommandOutcome, DecideError, Decisions, Worker};
 use messages::{AppointmentMessage, Command};
 use serde_json::{Value, json};
 use sqlx::Executor as _;
@@ -92,7 +92,7 @@ async fn a_command_that_the_database_refuses_fails_alone_and_is_reported_on_the_
 struct Failing;
 
 impl Decisions for Failing {
-    async fn decide(&self, _: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, Answer>, DecideError> {
+    async fn decide(&self, _: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, CommandOutcome>, DecideError> {
         Err(DecideError::TimedOut)
     }
 }

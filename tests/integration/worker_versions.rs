@@ -74,9 +74,9 @@ async fn a_decision_of_a_later_version_comes_again_with_an_alarm_and_touches_no_
 
 #[tokio::test]
 async fn a_message_of_a_later_version_is_read_where_it_can_be_and_else_fails_alone_with_an_alarm() {
-    let changed = |number: u64, member: &str, value: Value| {
+    let changed = |number: u64, field: &str, value: Value| {
         let mut body = serde_json::to_value(request(number, 1, number)).unwrap();
-        body[member] = value;
+        body[field] = value;
         body.to_string()
     };
     let url = database().await;

@@ -40,7 +40,7 @@ impl Booking {
         format!("/appointments/{}/{}", self.insured, self.id)
     }
 
-    /// The envelope of the country's answer to the request.
+    /// The envelope of the country's outcome of the request.
     #[must_use]
     pub fn outcome(&self, outcome: Outcome) -> Value {
         let detail = json!({

@@ -111,7 +111,7 @@ impl Browser {
     pub async fn tell(&self, command: &str, parameters: Value) -> Value {
         let command = DevTools(json!({"cmd": command, "params": parameters}));
         match self.page.issue_cmd(command).await {
-            Ok(answer) => answer,
+            Ok(response) => response,
             Err(error) => panic!("the browser refuses: {error}"),
         }
     }

@@ -5,6 +5,7 @@ mod booking;
 mod browser;
 mod fresh;
 mod log;
+pub mod module_uses;
 mod processes;
 mod shared;
 mod stack;

@@ -1,12 +1,17 @@
 //! Something that several tests use, and that runs as long as one of them uses it.
 
 use std::ops::Deref;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
-use crate::stack::BACKGROUND;
+/// Runs what something shared does in the background; the runtime of a single test ends with that test.
+pub(crate) static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
+    Ok(runtime) => runtime,
+    Err(error) => panic!("no runtime: {error}"),
+});
 
 /// How long it stays for the next test. An idle stack uses a tenth of a processor.
 const LINGER: Duration = Duration::from_secs(3);

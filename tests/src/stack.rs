@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, Mutex, Once, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use aws_http::Endpoint;
 use local_stack::application::Host;
@@ -15,19 +15,12 @@ use local_stack::{
     remove_leftovers_of_tests, setup,
 };
 use operator::backplane::{Backplane, CatalogueKind, Durations};
-use tokio::runtime::Runtime;
 
-use crate::shared::{Lease, Shared};
+use crate::shared::{BACKGROUND, Lease, Shared};
 use crate::workspace;
 
 /// A quarter of what people get, because projecting a slot costs the emulator about as much as booking it.
 pub const SAMPLE_DAYS: i64 = 7;
-
-/// Runs what a shared stack does in the background; the runtime of a single test ends with that test.
-pub(crate) static BACKGROUND: LazyLock<Runtime> = LazyLock::new(|| match Runtime::new() {
-    Ok(runtime) => runtime,
-    Err(error) => panic!("no runtime: {error}"),
-});
 
 /// The emulator with the backplane, the databases and the workers, [`Shared`] by the tests that ask for them.
 ///

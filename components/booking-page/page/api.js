@@ -2,13 +2,13 @@
 
 import { language, t } from "./texts.js";
 
-/** How long an answer may take: longer than the most that the page asks the API to wait. */
+/** How long a response may take: longer than the most that the page asks the API to wait. */
 const LIMIT_MS = 20_000;
 
 /** Who calls: the bearer token, in memory alone. */
 export const caller = { token: undefined, refused: () => {} };
 
-/** Why a call failed, in words. Its `status` is 0 where no answer came. */
+/** Why a call failed, in words. Its `status` is 0 if no response came. */
 export class Problem extends Error {
   constructor(status, code, title, detail, retryAfter) {
     super(title);
@@ -21,7 +21,7 @@ export class Problem extends Error {
   }
 }
 
-/** Calls the API; the answer's status, headers and body. Throws a `Problem`. */
+/** Calls the API; returns the response's status, headers and body. Throws a `Problem`. */
 export async function call(method, path, { body, headers = {}, signal } = {}) {
   const limit = AbortSignal.timeout(LIMIT_MS);
   const all = { "Accept-Language": language, ...headers };
@@ -57,7 +57,7 @@ function parsed(text) {
   }
 }
 
-/** What a refusal says in its own words, or in the page's where a gateway or a proxy answered. */
+/** What a refusal says in its own words, or in the page's if it came from a gateway or a proxy. */
 function problem(response, content) {
   const seconds = retryAfter(response.headers);
   const { status } = response;
@@ -69,7 +69,7 @@ function problem(response, content) {
   return new Problem(status, content?.code, title, fields || content?.detail || t("unexpectedDo"), seconds);
 }
 
-/** The seconds of `Retry-After`; a date, which the API does not write, is none. */
+/** The seconds of `Retry-After`; `undefined` for a date, which the API does not write. */
 export function retryAfter(headers) {
   const seconds = Number.parseInt(headers.get("Retry-After") ?? "", 10);
   return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 1), 120);

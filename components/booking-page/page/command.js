@@ -59,10 +59,10 @@ export function prepare(insuredId, slot, search, moving) {
 export async function settle(command, tell, accepted, signal) {
   try {
     const headers = { "Idempotency-Key": command.key, Prefer: WAIT };
-    const answer = await insist(() => call("POST", command.path, { body: command.body, headers, signal }), tell, signal);
+    const response = await insist(() => call("POST", command.path, { body: command.body, headers, signal }), tell, signal);
     sessionStorage.setItem(STORE, JSON.stringify({ ...command, isAccepted: true }));
     accepted();
-    const appointment = await follow(answer, tell, signal);
+    const appointment = await follow(response, tell, signal);
     forget();
     return appointment;
   } catch (error) {
@@ -71,11 +71,11 @@ export async function settle(command, tell, accepted, signal) {
   }
 }
 
-/** Asks for the cancellation and follows it. It may be repeated, so that it needs no key. */
+/** Asks for the cancellation and follows it. It needs no key, because it may be repeated. */
 export async function cancel(insuredId, appointmentId, tell, signal) {
   const path = `/appointments/${insuredId}/${appointmentId}`;
-  const answer = await insist(() => call("DELETE", path, { headers: { Prefer: WAIT }, signal }), tell, signal);
-  return follow(answer, tell, signal);
+  const response = await insist(() => call("DELETE", path, { headers: { Prefer: WAIT }, signal }), tell, signal);
+  return follow(response, tell, signal);
 }
 
 /** Repeats a call while the service says that it is busy. */
@@ -92,9 +92,9 @@ async function insist(attempt, tell, signal) {
 }
 
 /** Polls an appointment until its status is final: first after `Retry-After`, then with pauses that double up to 30 seconds. */
-async function follow(answer, tell, signal) {
-  let appointment = answer.body;
-  let seconds = retryAfter(answer.headers) ?? 1;
+async function follow(response, tell, signal) {
+  let appointment = response.body;
+  let seconds = retryAfter(response.headers) ?? 1;
   let etag;
   while (!isFinal(appointment)) {
     tell(appointment.message);

@@ -18,7 +18,7 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Puts a view in place of the one that is there. Its heading gets the focus, so that a screen reader reads on from there. */
+/** Puts a view in place of the one that is there. Its heading gets the focus, because a screen reader reads on from there. */
 export function show(...children) {
   document.getElementById("main").replaceChildren(...children.flat().filter(Boolean));
 }

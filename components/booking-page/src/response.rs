@@ -48,7 +48,7 @@ impl Resource {
     }
 }
 
-/// Responds to a request. The host logs every request; the component logs a line of its own only for a failure.
+/// Responds to a request. The host logs every request; the component logs a line only for a failure.
 pub fn respond<B>(host: impl Host, request: &http::Request<B>, arrived: SystemTime) -> Response {
     let variables = Variables::of(host);
     let headers = request.headers();

@@ -86,7 +86,7 @@ async fn confirm(host: impl Host, body: &[u8], delivery: &Delivery, seen: &mut S
             (None, Done { level: Level::Info, message: "outcome overtaken", status: Some(status) })
         }
         Applied::Contradicted(status) => {
-            let message = "a country decided twice: the first decision stands";
+            let message = "a country decided twice: the first decision is kept";
             (None, Done { level: Level::Error, message, status: Some(status) })
         }
         Applied::NeedsOperator => {
@@ -107,7 +107,7 @@ async fn confirm(host: impl Host, body: &[u8], delivery: &Delivery, seen: &mut S
             None => Ok(()),
         }
     };
-    // Whatever became of the row, the slot's state is the country's, and has a version of its own.
+    // Whatever became of the row, the slot's state is the country's, and has its own version.
     let (announced, projected) = join(announce, project(&settings, &client, event.detail.slot.as_ref())).await;
     announced.and(projected)?;
     Ok(Done { status: change.map(|change| change.status).or(done.status), ..done })

@@ -54,7 +54,7 @@ impl Subject {
     }
 }
 
-/// Keeps what a message tells of a catalogue, and writes one log line about it.
+/// Stores what a message says about a catalogue, and writes one log line about it.
 pub(crate) async fn deliver(host: impl Host, subject: Subject, body: &[u8], delivery: &Delivery) -> Delivered {
     let arrived = delivery.arrived;
     let entropy = RequestEntropy::draw(host);
@@ -152,7 +152,7 @@ fn envelope<Detail: DeserializeOwned>(body: &[u8]) -> Result<Envelope<Detail>, H
     })
 }
 
-/// Keeps the state that an outcome gives a slot.
+/// Stores the state that an outcome gives a slot.
 pub(crate) async fn project<H: Host>(
     settings: &Settings<H>,
     client: &Client<H::Transport>,

@@ -1,4 +1,4 @@
-//! `POST /internal/republish`: publishes again what its country has not answered, and gives up what it never will.
+//! `POST /internal/republish`: publishes again the commands that have no outcome, and gives up those that will get none.
 
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
@@ -120,8 +120,8 @@ struct Republisher<H: Host> {
     shards: PendingShards,
 }
 
-/// Answers a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
-pub async fn answer(host: impl Host, request: &http::Request<impl Body>, arrived: SystemTime) -> Response {
+/// Handles a call of the schedule, and writes one log line about it, and one about each appointment that it gives up.
+pub async fn handle(host: impl Host, request: &http::Request<impl Body>, arrived: SystemTime) -> Response {
     let trace = RequestEntropy::draw(host).trace(caller(request.headers()));
     let mut country = None;
     let result = match order(request) {
@@ -138,7 +138,7 @@ pub async fn answer(host: impl Host, request: &http::Request<impl Body>, arrived
         Err(problem) => Err((problem, Level::Warn, None)),
     };
     let (response, level, message, report) = match result {
-        Ok(report) => (json(&report), report.level(), "unanswered commands published again", report),
+        Ok(report) => (json(&report), report.level(), "undecided commands published again", report),
         Err((problem, level, error)) => {
             let response = problem.into_response(Language::English);
             (response, level, "nothing published again", Report { error, ..Report::default() })
@@ -161,7 +161,7 @@ pub async fn answer(host: impl Host, request: &http::Request<impl Body>, arrived
 }
 
 fn json(report: &Report) -> Response {
-    // Numbers and truth values always serialise.
+    // Numbers and booleans always serialise.
     let mut response = Response::new(serde_json::to_vec(report).unwrap_or_default());
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -302,7 +302,7 @@ impl<H: Host> Republisher<H> {
         let until = now + CLAIM_DURATION;
         // What the table returns counts: the index may be older.
         let Some(stored) = table.claim(&row, until).await.map_err(text)? else { return Ok(RowResult::Gone) };
-        let Some(message) = stored.unanswered_command() else { return Ok(RowResult::Gone) };
+        let Some(message) = stored.undecided_command() else { return Ok(RowResult::Gone) };
         let before = row.attempt;
         let claimed = row.claimed_until(until);
         if let Err(error) = CommandTopic::new(client, &self.sns, &self.topic_arn).publish(&message).await {
@@ -338,7 +338,7 @@ impl<H: Host> Republisher<H> {
         }
     }
 
-    /// A request that its country never answered fails, which is announced; a cancellation stays `cancelling`. A log line
+    /// A request whose country sent no outcome fails, which is announced; a cancellation stays `cancelling`. A log line
     /// raises the alarm for both, and only then the row leaves its shard: where a run dies in between, the next one finds
     /// the row again, `failed` already, and finishes.
     async fn give_up(
@@ -364,7 +364,7 @@ impl<H: Host> Republisher<H> {
     ) -> Result<RowResult, String> {
         let table = self.table(client);
         if stored.appointment.status == Status::Pending {
-            let failed = table.fail_unanswered(claimed, stored.trace, now).await.map_err(text)?;
+            let failed = table.fail_undecided(claimed, stored.trace, now).await.map_err(text)?;
             let Some(failed) = failed else { return Ok(RowResult::Gone) };
             stored = failed;
         }
@@ -375,10 +375,10 @@ impl<H: Host> Republisher<H> {
                 if let Some(change) = change {
                     self.settings.announce(client, &change).await.map_err(text)?;
                 }
-                self.alarm("request given up: its country never answered", &stored);
+                self.alarm("request given up: its country sent no outcome", &stored);
             }
-            Status::Cancelling => self.alarm("cancellation given up: its country never answered", &stored),
-            // It is answered, and no longer waits.
+            Status::Cancelling => self.alarm("cancellation given up: its country sent no outcome", &stored),
+            // It has its outcome, and no longer waits.
             _ => {
                 table.leave_index(claimed).await.map_err(text)?;
                 return Ok(RowResult::Gone);

@@ -28,7 +28,7 @@ pub(crate) struct Accepted {
     waited: Option<Wait>,
 }
 
-/// Keeps a new appointment, or finds the one that came with the same key, and answers.
+/// Stores a new appointment, or finds the one that came with the same key, and responds with it.
 pub(crate) async fn keep<H: Host>(
     appointment: Appointment,
     command: &CommandRequest<'_>,
@@ -47,7 +47,7 @@ pub(crate) async fn keep<H: Host>(
     respond(booked, appointment, command, backend, context).await
 }
 
-/// Answers what became of a new appointment, and publishes it where it is kept just now.
+/// Responds with what became of a new appointment, and publishes it if it was stored just now.
 pub(crate) async fn respond<H: Host>(
     booked: Booked,
     appointment: Appointment,
@@ -70,9 +70,9 @@ pub(crate) async fn respond<H: Host>(
     };
     let kind = if appointment.replaces.is_some() { Command::Move } else { Command::Request };
     let (trace, written) = (context.trace, appointment.created_at);
-    let answerable = replayed || backend.publish(&appointment, kind, trace, written, context).await;
+    let may_wait = replayed || backend.publish(&appointment, kind, trace, written, context).await;
     let accepted = Accepted { appointment, created: true, waited: None };
-    let accepted = accepted.after(command.wait.filter(|_| answerable), &backend.table(), replayed, context).await;
+    let accepted = accepted.after(command.wait.filter(|_| may_wait), &backend.table(), replayed, context).await;
     let mut response = accepted.response(context.language);
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));

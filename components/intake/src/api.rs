@@ -23,8 +23,8 @@ const SERVICE: &str = "intake";
 /// What a request's id follows in the `instance` of its problem.
 const REQUEST_URN: &str = "urn:medical-appointments:request:";
 
-/// Answers a request that came at this instant, and writes one log line about it.
-pub async fn answer<H: Host>(host: H, request: &http::Request<impl Body>, arrived: SystemTime) -> Response {
+/// Handles a request that came at this instant, and writes one log line about it.
+pub async fn handle<H: Host>(host: H, request: &http::Request<impl Body>, arrived: SystemTime) -> Response {
     let entropy = RequestEntropy::draw(host);
     let variables = Variables::of(host);
     let headers = request.headers();
@@ -43,7 +43,7 @@ pub async fn answer<H: Host>(host: H, request: &http::Request<impl Body>, arrive
         authentication: None,
         caller: None,
         audit: Audit::default(),
-        message: "request answered",
+        message: "request handled",
         level: None,
         error: None,
     };
@@ -79,7 +79,7 @@ pub async fn answer<H: Host>(host: H, request: &http::Request<impl Body>, arrive
         }
         Ok(Some(origin)) => cors::share(response.headers_mut(), origin),
         Ok(None) => {}
-        // Pages of other origins are shut out, which their users will tell of; everybody else is served.
+        // Pages of other origins are shut out, which their users will report; everybody else is served.
         Err(error) => {
             context.level = Some(Level::Error);
             context.error = Some(error.to_string());
@@ -122,23 +122,23 @@ async fn dispatch<H: Host>(
     match route {
         Route::Health => {
             context.level.get_or_insert(Level::Debug);
-            Ok(health::answer())
+            Ok(health::handle())
         }
-        Route::Describe => Ok(openapi::answer()),
-        Route::Book => book::answer(request, &caller, context).await,
-        Route::List(insured_id) => list::answer(insured_id, &role, query, context).await,
-        Route::Read(insured_id, id) => show::answer(insured_id, id, &role, headers, context).await,
-        Route::Cancel(insured_id, id) => cancel::answer(insured_id, id, &role, headers, context).await,
-        Route::Move(insured_id, id) => moves::answer(insured_id, id, &role, request, context).await,
-        Route::FreeSlots => slots::answer(query, headers, context).await,
-        Route::ReadSlot(country, schedule_id) => slot::answer(country, schedule_id, headers, context).await,
-        Route::ReadCatalog(country) => catalog::answer(country, headers, context).await,
-        Route::Options(resource) => Ok(options::answer(resource)),
+        Route::Describe => Ok(openapi::handle()),
+        Route::Book => book::handle(request, &caller, context).await,
+        Route::List(insured_id) => list::handle(insured_id, &role, query, context).await,
+        Route::Read(insured_id, id) => show::handle(insured_id, id, &role, headers, context).await,
+        Route::Cancel(insured_id, id) => cancel::handle(insured_id, id, &role, headers, context).await,
+        Route::Move(insured_id, id) => moves::handle(insured_id, id, &role, request, context).await,
+        Route::FreeSlots => slots::handle(query, headers, context).await,
+        Route::ReadSlot(country, schedule_id) => slot::handle(country, schedule_id, headers, context).await,
+        Route::ReadCatalog(country) => catalog::handle(country, headers, context).await,
+        Route::Options(resource) => Ok(options::handle(resource)),
     }
 }
 
 /// Refuses who may not act for the person of the path, before anything but the head of the request is read. A booking names
-/// the person in its body, so [`book::answer`] asks about that one.
+/// the person in its body, so [`book::handle`] asks about that one.
 async fn admit<H: Host>(
     route: &Route,
     headers: &HeaderMap,

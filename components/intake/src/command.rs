@@ -70,7 +70,7 @@ impl<H: Host> Backend<H> {
         self.settings.appointments().with_shards(self.commands.shards)
     }
 
-    /// When what is not answered is published again.
+    /// When a command that has no outcome is published again.
     pub(crate) const fn schedule(&self) -> &RepublishSchedule {
         &self.commands.schedule
     }

@@ -1,4 +1,4 @@
-//! One module per endpoint, each with the function that answers it. They use no module of each other.
+//! One module per endpoint, each with the function that handles it. They use no module of each other.
 
 pub(crate) mod book;
 pub(crate) mod cancel;

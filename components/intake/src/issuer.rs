@@ -19,7 +19,7 @@ use crate::settings::{JWT_JWKS_ORIGIN, JWT_JWKS_PATH, JWT_KEYS};
 /// How long fetched keys are used without asking, in seconds.
 const FRESH_SECONDS: u64 = 5 * 60;
 
-/// How long they are used where the issuer does not answer.
+/// How long they are used while the issuer does not respond.
 const USABLE_SECONDS: u64 = 24 * 60 * 60;
 
 /// The least between two questions, where there are keys that can be used.
@@ -44,7 +44,7 @@ pub(crate) struct IssuerKey {
 /// The issuer's document as the store keeps it, with instants of the wall clock in seconds: an instance's own clock ends with
 /// it.
 #[derive(Default, Serialize, Deserialize)]
-struct Kept {
+struct StoredDocument {
     /// When the issuer gave the document; 0 where it never did.
     fetched: u64,
     /// When the issuer was asked last.
@@ -141,7 +141,7 @@ async fn published_keys<H: Host>(
     // Other settings have other keys.
     let name = format!("jwks {url}");
     let kept = store.get(&name).ok().flatten();
-    let kept: Kept = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
+    let kept: StoredDocument = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
     let now = context.arrived.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     // What lies in the future was written before the clock was put right: it counts as long past.
     let since = |instant: u64| now.checked_sub(instant).unwrap_or(u64::MAX);
@@ -156,18 +156,18 @@ async fn published_keys<H: Host>(
         }
         Some(_) | None => {}
     }
-    let keep = |kept: &Kept| {
+    let keep = |kept: &StoredDocument| {
         // If it cannot be kept, the next instance asks again.
         let _ = serde_json::to_vec(kept).map(|kept| store.set(&name, &kept));
     };
-    let kept = Kept { asked: now, ..kept };
+    let kept = StoredDocument { asked: now, ..kept };
     if usable.is_some() {
         // Others use the kept keys meanwhile.
         keep(&kept);
     }
     match fetch(&url, context.host.transport()).await {
         Ok((document, keys)) => {
-            keep(&Kept { fetched: now, asked: now, document });
+            keep(&StoredDocument { fetched: now, asked: now, document });
             Ok(keys)
         }
         Err(reason) => {
@@ -187,7 +187,7 @@ async fn fetch(url: &Uri, transport: impl Transport) -> Result<(String, Vec<Jwk>
     let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
     let response = transport.send(request, Terms::within(LIMIT)).await.map_err(|error| error.to_string())?;
     if response.status() != StatusCode::OK {
-        return Err(format!("it answers with status {}", response.status().as_u16()));
+        return Err(format!("it responds with status {}", response.status().as_u16()));
     }
     if response.body().len() > MAX_DOCUMENT_BYTES {
         return Err(format!("its document is longer than {MAX_DOCUMENT_BYTES} bytes"));

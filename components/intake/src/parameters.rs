@@ -27,7 +27,7 @@ const QUERY_LIMIT_PARAMETERS: usize = 16;
 ///
 /// # Errors
 ///
-/// 400 that names every parameter at fault. An unknown one is at fault too: a mistyped filter would answer the whole list.
+/// 400 that names every parameter at fault. An unknown one is at fault too: a mistyped filter would return the whole list.
 /// 414 for a query that is too long to be looked at.
 pub(crate) fn page_request(query: Option<&str>) -> Result<PageRequest, Problem> {
     let mut page = PageRequest { limit: DEFAULT_LIMIT, status: None, after: None };

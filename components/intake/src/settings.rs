@@ -51,7 +51,7 @@ pub(crate) struct CommandSettings {
 }
 
 impl<H: Host> Settings<H> {
-    /// For a request, whose log line tells of the client's calls.
+    /// For a request, whose log line lists the client's calls.
     pub(crate) fn read(context: &RequestContext<H>) -> Result<Self, SettingError> {
         let variables = &context.variables;
         let credentials = Credentials::from_keys(

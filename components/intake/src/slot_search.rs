@@ -143,7 +143,7 @@ impl Search {
         }
     }
 
-    /// Whether a slot that the table answered begins on one of the dates: those of the night, in a country of several zones, may not.
+    /// Whether a slot that the table returned begins on one of the dates: those of the night, in a country of several zones, may not.
     pub(crate) fn holds(&self, slot: &Slot) -> bool {
         !self.from.is_after(slot) && self.to.is_after(slot)
     }

@@ -27,20 +27,26 @@ fn host(values: &[(&str, &str)]) -> TestHost {
 }
 
 /// A response, and its body if that is JSON.
-struct Answered {
+struct ApiResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: Value,
 }
 
-impl Answered {
+impl ApiResponse {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 /// Sends a request that comes at [`NOW`], whose body is JSON if there is one.
-async fn call(host: &TestHost, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Answered {
+async fn call(
+    host: &TestHost,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> ApiResponse {
     call_at(now().into(), host, method, path, headers, body).await
 }
 
@@ -52,7 +58,7 @@ async fn call_at(
     path: &str,
     headers: &[(&str, &str)],
     body: Option<Value>,
-) -> Answered {
+) -> ApiResponse {
     let mut request = http::Request::builder().method(method).uri(path);
     if body.is_some() {
         request = request.header("content-type", "application/json");
@@ -61,12 +67,12 @@ async fn call_at(
         request = request.header(*name, *value);
     }
     let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let response = crate::answer(host, &request.body(WholeBody(body)).unwrap(), arrived).await;
+    let response = crate::handle(host, &request.body(WholeBody(body)).unwrap(), arrived).await;
     let (head, body) = response.into_parts();
     let body = serde_json::from_slice(&body).unwrap_or_default();
     assert!(!host.lines().is_empty(), "each request writes a line");
     assert!(!format!("{:?}", host.lines()).contains("00123"), "no line holds the code of a person: {:?}", host.lines());
-    Answered { status: head.status, headers: head.headers, body }
+    ApiResponse { status: head.status, headers: head.headers, body }
 }
 
 fn now() -> Timestamp {

@@ -23,7 +23,7 @@ use crate::signatures;
 /// The longest token, in bytes. Those of the usual issuers are shorter than 4 KiB.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// How many keys are tried for a token that names none, so that a token costs a bounded number of signatures.
+/// How many keys are tried for a token that names none: each costs the verification of a signature.
 const MAX_TRIES: usize = 4;
 
 /// How far apart the clocks of issuer and host may be.

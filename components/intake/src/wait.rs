@@ -1,7 +1,7 @@
-//! Waiting for the country's answer in place of the client, who would poll (`Prefer: wait=N`, RFC 7240, section 4.3).
+//! Waiting for the country's outcome in place of the client, who would poll (`Prefer: wait=N`, RFC 7240, section 4.3).
 //!
 //! Whoever waits holds an instance. Therefore waits have places, in the key-value store, which the instances of a host
-//! share; a request that finds its place taken is answered at once, as if it had not asked to wait.
+//! share; a request that finds its place taken gets its response at once, as if it had not asked to wait.
 
 use std::time::{Duration, SystemTime};
 
@@ -84,7 +84,7 @@ impl Wait {
 }
 
 impl<S: KeyValueStore> Place<S> {
-    /// Takes a place, `None` where it is taken or the store does not answer. What a dead instance held is free after its time.
+    /// Takes a place, `None` where it is taken or the store does not respond. What a dead instance held is free after its time.
     ///
     /// The store knows no transaction: two requests that ask for the same place in the same instant may both get it, which
     /// makes the bound a soft one.

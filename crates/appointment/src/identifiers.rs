@@ -8,7 +8,7 @@ use crate::Timestamp;
 
 /// The code of an insured person: exactly five ASCII digits, leading zeros kept (`00123`).
 ///
-/// It is personal data: `Debug` does not show it, and there is no `Display`, so that it cannot slip into a log line. Ask
+/// It is personal data: `Debug` does not show it, and there is no `Display` by which it could slip into a log line. Ask
 /// for it with [`InsuredId::as_str`] where it belongs: keys, messages and responses to the person.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -164,7 +164,7 @@ impl From<AppointmentId> for Uuid {
 impl FromStr for AppointmentId {
     type Err = InvalidAppointmentId;
 
-    /// Takes the lower-case hyphenated form alone, so that one appointment has one path.
+    /// Takes only the lower-case hyphenated form: one appointment has one path.
     fn from_str(text: &str) -> Result<Self, InvalidAppointmentId> {
         if text.len() != Self::LENGTH || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(InvalidAppointmentId);

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 /// The place of a hop in the trace of a booking: the `traceparent` of W3C Trace Context, version 00
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 ///
-/// The trace id stays the same from the person's request through every hop and back, so that one search shows a
-/// booking's whole life; each hop has its own span id.
+/// The trace id stays the same from the person's request through every hop and back: one search shows
+/// everything that happened to a booking. Each hop has its own span id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TraceContext {

@@ -175,12 +175,6 @@ impl Error {
     pub fn took_effect_unknown(&self) -> bool {
         self.effect_unknown
     }
-
-    /// Whether the same call may succeed later, without anyone changing anything.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        self.kind.is_transient()
-    }
 }
 
 impl ErrorKind {

@@ -45,27 +45,6 @@ pub struct RefusedEntry {
     pub code: String,
 }
 
-impl RefusedEntry {
-    /// Whether the same entry may be accepted later ("PutEvents", EventBridge API reference).
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(self.code.as_str(), "ThrottlingException" | "InternalFailure" | "InternalException")
-    }
-}
-
-impl PutEventsOutput {
-    /// The refused entries, by their position in the request.
-    pub fn refused(&self) -> impl Iterator<Item = (usize, &RefusedEntry)> {
-        self.entries.iter().enumerate().filter_map(|(position, entry)| Some((position, entry.as_ref().err()?)))
-    }
-
-    /// Whether every entry was accepted.
-    #[must_use]
-    pub fn all_accepted(&self) -> bool {
-        self.refused().next().is_none()
-    }
-}
-
 impl<'a, T: Transport> EventBridge<'a, T> {
     /// EventBridge through this client.
     pub fn new(client: &'a Client<T>, endpoint: &'a Endpoint) -> Self {

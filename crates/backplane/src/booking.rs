@@ -18,7 +18,7 @@ pub const IDEMPOTENCY_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// What an `Idempotency-Key` was used for, where that was a booking.
 const BOOKING: &str = "POST /appointments";
 
-/// How a booking was kept.
+/// What became of a booking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Booked {
     /// It is new.
@@ -30,11 +30,11 @@ pub enum Booked {
 }
 
 impl<T: Transport> AppointmentsTable<'_, T> {
-    /// Keeps a new appointment in `pending`: one write. Its publication follows, during which the write's response arrives.
+    /// Stores a new appointment in `pending`: one write. Its publication follows, during which the write's response arrives.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Call`]. The appointment may have been kept all the same ([`aws_http::Error::took_effect_unknown`]).
+    /// [`StoreError::Call`]. The appointment may have been stored all the same ([`aws_http::Error::took_effect_unknown`]).
     pub async fn book(
         &self,
         appointment: &Appointment,
@@ -50,7 +50,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
         }
     }
 
-    /// Keeps a new appointment in `pending` under an `Idempotency-Key`: one transaction, and none that is read.
+    /// Stores a new appointment in `pending` under an `Idempotency-Key`: one transaction, and none that is read.
     ///
     /// # Errors
     ///

@@ -164,7 +164,7 @@ impl StoredAppointment {
     ///
     /// Of a `failed` request the country is asked for its decision alone: the person was told, and may have booked elsewhere.
     #[must_use]
-    pub fn unanswered_command(&self) -> Option<AppointmentMessage> {
+    pub fn undecided_command(&self) -> Option<AppointmentMessage> {
         let command = match self.appointment.status {
             Status::Pending if self.appointment.replaces.is_some() => Command::Move,
             Status::Pending => Command::Request,

@@ -124,7 +124,7 @@ impl<T: Transport> AppointmentsTable<'_, T> {
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn fail_unanswered(
+    pub async fn fail_undecided(
         &self,
         pending: &PendingAppointment,
         trace: TraceContext,

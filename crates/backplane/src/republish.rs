@@ -18,8 +18,8 @@ pub const CLAIMS_AT_ONCE: usize = 16;
 /// How many calls a run makes for a row, one after the other: two to the table, and one to the topic between them.
 pub const CALLS_PER_CLAIM: u32 = 3;
 
-/// How many shards of the index `pending` each country has, so that no partition of the index takes every write: the
-/// settings `pending_shards_written` and `pending_shards_read`.
+/// How many shards of the index `pending` each country has. With one, a single partition of the index would take every write.
+/// They are the settings `pending_shards_written` and `pending_shards_read`.
 ///
 /// It may grow: first for those who read, and then for those who write. It may shrink in the opposite order, with all shards
 /// read until no row is in those that are left.

@@ -75,7 +75,7 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
         Self { dynamodb: DynamoDb::new(client, endpoint), name }
     }
 
-    /// Keeps a slot's state unless a later one is there, and says whether it was written.
+    /// Stores a slot's state unless a later one is there, and says whether it was written.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl<'a, T: Transport> SlotsTable<'a, T> {
         self.put_version(item, *version).await
     }
 
-    /// Keeps a country's catalogue unless a later one is there, and says whether it was written.
+    /// Stores a country's catalogue unless a later one is there, and says whether it was written.
     ///
     /// # Errors
     ///

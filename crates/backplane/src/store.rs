@@ -23,7 +23,7 @@ pub(crate) fn is_condition_failed(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ConditionFailed { .. })
 }
 
-/// The item because of which a condition failed, `None` where there is none; any other error stays one.
+/// The item because of which a condition failed; `None` if no item was there. Any other error is returned.
 pub(crate) fn condition_failed_item(error: Error) -> Result<Option<Item<'static>>, StoreError> {
     if !is_condition_failed(&error) {
         return Err(error.into());

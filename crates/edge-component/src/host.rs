@@ -19,7 +19,7 @@ pub trait Host: Copy {
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// Why the variable has no value.
     fn variable(self, name: &str) -> Result<String, &'static str>;
 
     /// Fills the bytes by a cryptographically secure generator.

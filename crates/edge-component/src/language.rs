@@ -1,4 +1,4 @@
-/// A language in which people are answered.
+/// A language of the texts that people read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Language {
     /// Spanish, the language of both countries.

@@ -1,4 +1,4 @@
-//! What the Wasm components share at their edge, so that the rest of them knows nothing of WASI:
+//! What the Wasm components share at their edge. The rest of them knows nothing of WASI:
 //!
 //! - [`Host`] is what a component has of its host, and [`Body`] the body of a request. Both are parameters, so a test runs a component natively.
 //! - `WasiHost` is the host of production. `serve` turns one call of it into an [`http::Request`] and the response back into one write.

@@ -41,7 +41,7 @@ struct ToldHop<'a> {
 
 /// One line of JSON on standard output: what became of one request.
 ///
-/// Members are flat; identifiers are members of their own, and numbers carry their unit in the name (`duration_ms`). An
+/// Fields are flat; each identifier has its own field, and numbers carry their unit in the name (`duration_ms`). An
 /// insured id, a key, a token or a body is never in a line.
 #[derive(Debug)]
 pub struct LogLine {
@@ -70,7 +70,7 @@ impl LogLine {
             .with("span_id", trace.span_id())
     }
 
-    /// Adds a member. A value that does not serialise is left out: a log line never fails a request.
+    /// Adds a field. A value that does not serialise is left out: a log line never fails a request.
     #[must_use]
     pub fn with(self, name: &'static str, value: impl Serialize) -> Self {
         self.with_json(name, serde_json::to_string(&value).ok())
@@ -90,7 +90,7 @@ impl LogLine {
         self
     }
 
-    /// Adds a member where there is a value.
+    /// Adds a field if there is a value.
     #[must_use]
     pub fn with_some(self, name: &'static str, value: Option<impl Serialize>) -> Self {
         match value {

@@ -34,7 +34,7 @@ pub enum ProblemCode {
     AppointmentNotFound,
     /// The country's catalogue has no such slot.
     SlotNotFound,
-    /// The country has no catalogue of its own.
+    /// The country has no catalogue in this system.
     CatalogNotFound,
     /// The resource does not know the method; `Allow` lists those that it knows.
     MethodNotAllowed,
@@ -58,7 +58,7 @@ pub enum ProblemCode {
     IdempotencyKeyReused,
     /// The system failed in a way that does not heal by itself.
     Internal,
-    /// A dependency does not answer; it is worth trying again.
+    /// A dependency does not respond; it is worth trying again.
     TemporarilyUnavailable,
 }
 
@@ -298,7 +298,7 @@ impl Problem {
         Self { code, detail: None, errors: Vec::new(), allow: None, challenge: None, instance: None }
     }
 
-    /// The same problem with a detail of its own, in Spanish and in English.
+    /// The same problem with another detail, in Spanish and in English.
     #[must_use]
     pub fn with_detail(mut self, spanish: String, english: String) -> Self {
         self.detail = Some(Box::new((spanish, english)));

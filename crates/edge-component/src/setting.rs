@@ -34,7 +34,7 @@ impl<H: Host> Variables<H> {
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     name: &'static str,
-    /// The names of the document's lines, where it is one of them; else it is a variable of its own.
+    /// The names of the document's lines, if it is one of them; else it is a separate variable.
     lines: Option<&'static [&'static str]>,
 }
 
@@ -91,7 +91,7 @@ impl Setting {
         Self { name, lines: Some(lines) }
     }
 
-    /// A variable of its own: for a text of several lines, and for what few requests need.
+    /// A separate variable: for a text of several lines, and for what few requests need.
     #[must_use]
     pub const fn variable(name: &'static str) -> Self {
         Self { name, lines: None }

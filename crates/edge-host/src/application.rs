@@ -55,7 +55,7 @@ pub(crate) enum Code {
     /// Their sources, compiled by this engine.
     Sources(WasmEngine),
     /// `<component>.cwasm` in a folder, compiled before. Only [`compiled_ahead`](crate::EdgeHostBuilder::compiled_ahead)
-    /// makes one, whose caller answers for the files.
+    /// makes one, whose caller vouches for the files.
     Ahead(WasmEngine, PathBuf),
 }
 

@@ -99,7 +99,7 @@ impl EdgeHostBuilder {
     }
 
     /// How many instances may run at once ([`DEFAULT_INSTANCES`], at most 1024 in the whole process). A request for which
-    /// there is none waits for 2 s and is then answered 503.
+    /// there is none waits for 2 s and then gets a 503.
     #[must_use]
     pub fn instances(mut self, instances: u32) -> Self {
         self.instances = instances.clamp(1, MAX_INSTANCES);
@@ -137,7 +137,7 @@ impl EdgeHostBuilder {
     /// The files must be what `compile_ahead` made, and nobody may change them while the process runs: they are mapped into
     /// memory and executed, with all rights of the process.
     #[must_use]
-    #[expect(unsafe_code, reason = "machine code cannot be checked; the caller answers for the folder")]
+    #[expect(unsafe_code, reason = "machine code cannot be checked; the caller vouches for the folder")]
     pub unsafe fn compiled_ahead(mut self, folder: impl Into<PathBuf>, engine: WasmEngine) -> Self {
         self.code = CodeChoice::Code(Code::Ahead(engine, folder.into()));
         self

@@ -14,7 +14,7 @@ use crate::code::{CodeOrigin, LoadError};
 #[derive(Default)]
 pub(crate) struct CompilationCache {
     cache: Option<Cache>,
-    /// What was compiled or loaded, by what was read. Held while compiling, so that nothing is compiled twice.
+    /// What was compiled or loaded, by what was read. Held while compiling: nothing is compiled twice.
     components: Mutex<HashMap<FileVersion, Component>>,
 }
 

@@ -34,7 +34,7 @@ impl WasmEngine {
         Ok(engine)
     }
 
-    /// An engine of its own, which shares only what is on disk. Most callers want [`shared`](Self::shared).
+    /// A separate engine, which shares only what is on disk. Most callers want [`shared`](Self::shared).
     ///
     /// # Errors
     ///

@@ -69,7 +69,7 @@ impl WasmEngine {
     ///
     /// The file must be what [`compile_ahead`](crate::compile_ahead) made, and nobody may change it while the process runs:
     /// it is mapped into memory and executed.
-    #[expect(unsafe_code, reason = "machine code cannot be checked; the caller answers for the file")]
+    #[expect(unsafe_code, reason = "machine code cannot be checked; the caller vouches for the file")]
     pub(crate) unsafe fn load_ahead(&self, path: &Path) -> Result<Component, LoadError> {
         std::fs::metadata(path).map_err(LoadError::Read)?;
         // SAFETY: the caller's promise is the one that wasmtime asks for.

@@ -1,4 +1,4 @@
-//! Everything that keeps the host from starting, said so that the reader knows what to change.
+//! Everything that keeps the host from starting. Each text says what to change.
 
 use std::io;
 use std::net::SocketAddr;

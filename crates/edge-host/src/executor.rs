@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::Answer;
 use crate::application::Application;
 use crate::host_response::{ResponseBody, buffered, no_response};
 use crate::instance_error::{InstanceError, MessageFailure, Refusal};
 use crate::linked::{LinkedComponent, Message, MessageAction, MessageError};
 use crate::logs::{Level, host_message};
 use crate::outbound::ConnectionPool;
+use crate::pending_response::PendingResponse;
 use crate::routes::prepare_call;
 
 /// How long an event waits for an instance when all are in use.
@@ -63,7 +63,7 @@ impl Executor {
         self.0.connections.clone()
     }
 
-    /// Has the component whose public route matches handle a request, and answers when its instance has ended, so that
+    /// Has the component whose public route matches handle a request, and returns when its instance has ended:
     /// nothing runs on. The request's URI has an authority, or it has a `Host`. Failures are responses too: 404 without a
     /// route, 503 without a free instance, 500 after a trap or when `limit` is over.
     pub async fn handle_http(&self, request: Request<Bytes>, client: SocketAddr, limit: Duration) -> Response<Bytes> {
@@ -83,7 +83,7 @@ impl Executor {
         Some(self.to_the_end(component, Request::from_parts(head, body), limit).await)
     }
 
-    /// Has a component handle a message of a queue, and answers when its instance has ended. A failure is logged.
+    /// Has a component handle a message of a queue, and returns when its instance has ended. A failure is logged.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Executor {
     ) -> Result<MessageAction, MessageFailure> {
         let id = message.id.clone();
         let handled = match self.application().component(component) {
-            // A task of its own, so that not even a panic of the host reaches another message.
+            // A separate task: not even a panic of the host reaches another message.
             Some(found) => match self.0.tasks.spawn(self.clone().run_handler(found, message, limit)).await {
                 Ok(handled) => handled,
                 Err(_) => Err(MessageFailure::Instance(InstanceError::Ended("the host failed".to_owned()))),
@@ -122,7 +122,7 @@ impl Executor {
         Ok(component)
     }
 
-    /// Routes a request and answers as soon as the component does; its instance may go on.
+    /// Routes a request and responds as soon as the component does; its instance may go on.
     pub(crate) async fn respond<B>(&self, request: Request<B>, client: SocketAddr) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -135,7 +135,7 @@ impl Executor {
         };
         let limit = self.application().request_timeout;
         match self.start(component, Request::from_parts(head, body), limit).await {
-            Ok((answered, _)) => answered.await.unwrap_or_else(|_| no_response()),
+            Ok((response, _)) => response.await.unwrap_or_else(|_| no_response()),
             Err(refusal) => refusal.response(),
         }
     }
@@ -149,8 +149,8 @@ impl Executor {
         let request =
             request.map(|body| Full::new(body).map_err(|never| -> wasmtime_wasi_http::Error { match never {} }));
         match self.start(component, request, limit).await {
-            Ok((answered, instance)) => {
-                let response = buffered(answered.await.unwrap_or_else(|_| no_response())).await;
+            Ok((response, instance)) => {
+                let response = buffered(response.await.unwrap_or_else(|_| no_response())).await;
                 // A panic of the host has cut the response off already.
                 let _ = instance.await;
                 response
@@ -175,10 +175,10 @@ impl Executor {
             self.report(&component, trace_id, Level::Warn, "turned a request away", "all instances are in use");
             return Err(Refusal::Overloaded);
         };
-        let (answer, answered) = oneshot::channel();
-        // A task of its own, so that a client that goes away does not stop a component half-way through its work.
-        let instance = self.0.tasks.spawn(self.clone().run_instance(component, request, permit, limit, answer));
-        Ok((answered, instance))
+        let (sender, response) = oneshot::channel();
+        // A separate task: a client that goes away does not stop a component half-way through its work.
+        let instance = self.0.tasks.spawn(self.clone().run_instance(component, request, permit, limit, sender));
+        Ok((response, instance))
     }
 
     async fn instance_permit(&self) -> Option<OwnedSemaphorePermit> {
@@ -196,26 +196,26 @@ impl Executor {
         request: Request<B>,
         permit: OwnedSemaphorePermit,
         limit: Duration,
-        answer: oneshot::Sender<Response<ResponseBody>>,
+        sender: oneshot::Sender<Response<ResponseBody>>,
     ) where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
     {
         let trace_id = trace_id(request.headers());
-        let answer = Arc::new(Answer::new(answer));
+        let pending = Arc::new(PendingResponse::new(sender));
         let gave_way = Arc::new(AtomicBool::new(false));
         let outcome = {
             let instance = async {
                 let mut store = component.store(self.connections(), trace_id.clone(), gave_way.clone());
                 let set = {
-                    let answer = answer.clone();
-                    move |response| answer.set(response)
+                    let pending = pending.clone();
+                    move |response| pending.set(response)
                 };
                 let outcome = component.handle(&mut store, request, set).await;
                 match &outcome {
                     // The response goes out before the instance is cleared away.
                     Ok(()) => tokio::task::yield_now().await,
-                    Err(_) => answer.cut_off(),
+                    Err(_) => pending.cut_off(),
                 }
                 outcome
             };
@@ -226,19 +226,19 @@ impl Executor {
                 // what it has written so far go out: head and body in one write where the body is complete. One that only
                 // gave way to others goes on at once.
                 if !gave_way.swap(false, Ordering::Relaxed) && !matches!(poll, Poll::Ready(Err(_))) {
-                    answer.send();
+                    pending.send();
                 }
                 poll
             });
             let outcome = timeout(limit, to_its_end).await;
             if outcome.is_err() {
-                answer.cut_off();
+                pending.cut_off();
             }
             outcome
         };
         drop(permit);
         let failure = match outcome {
-            Ok(Ok(())) if answer.is_set() => return,
+            Ok(Ok(())) if pending.is_set() => return,
             Ok(Ok(())) => InstanceError::NoResponse,
             Ok(Err(error)) => InstanceError::of(&error),
             Err(_) => InstanceError::Timeout(limit),
@@ -250,7 +250,7 @@ impl Executor {
             "a component failed to serve a request",
             &failure.to_string(),
         );
-        answer.fail(failure.response());
+        pending.fail(failure.response());
     }
 
     /// What the component says is to be done with a message, or why it says nothing.

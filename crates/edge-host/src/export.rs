@@ -5,7 +5,7 @@ use spans::Exporter;
 
 use crate::logs::{Level, LogSink, host_message};
 
-/// Sends what lines tell of time to the OpenTelemetry collector that the environment names.
+/// Sends what lines say about time to the OpenTelemetry collector that the environment names.
 #[derive(Clone)]
 pub struct SpanExport {
     exporter: Arc<Exporter>,
@@ -37,7 +37,7 @@ impl SpanExport {
         }
     }
 
-    /// Sends what there is, within a second. A line tells of what was lost.
+    /// Sends what there is, within a second. A line says what was lost.
     pub async fn flush(&self) {
         if let Err(error) = self.exporter.flush().await {
             let fields = json!({ "reason": error.to_string() });

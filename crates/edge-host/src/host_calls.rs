@@ -61,7 +61,7 @@ impl HostCalls {
                 })?;
             })*};
         }
-        // In place of the bindings' own functions, which no span tells of.
+        // In place of the bindings' own functions, which make no span.
         linker.allow_shadowing(true);
         counted! {
             "wasi:io/error" "error" streams::Error: |guest, own| error::HostError::drop(guest.ctx().table, own);

@@ -27,7 +27,7 @@ pub(crate) fn no_response() -> Response<ResponseBody> {
     problem(StatusCode::INTERNAL_SERVER_ERROR, "the component gave no response")
 }
 
-/// The host's own answer, as RFC 9457 has it. It tells nothing of the inside.
+/// The host's own response, a problem of RFC 9457. It says nothing about what went wrong inside.
 pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<ResponseBody> {
     let title = status.canonical_reason().unwrap_or("Error");
     let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });

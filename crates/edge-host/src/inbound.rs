@@ -72,6 +72,6 @@ async fn linger<B: Body + Unpin>(mut body: B) {
             }
         }
     };
-    // What happens to what nobody wants is of no interest.
+    // Nobody needs the rest: whether it arrives does not matter.
     let _ = tokio::time::timeout(LINGER_TIME, read).await;
 }

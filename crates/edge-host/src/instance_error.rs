@@ -1,4 +1,4 @@
-//! Why an event has no response of a component, and what the host answers then.
+//! Why an event has no response of a component, and how the host responds then.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub enum MessageFailure {
     /// The application has no such component.
     #[error("the application has no component `{0}`")]
     NoComponent(String),
-    /// The component answered with an error.
+    /// The component responded with an error.
     #[error("{0}")]
     Handler(String),
     /// The instance ended without a response, or never began.

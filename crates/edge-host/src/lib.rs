@@ -37,13 +37,12 @@
 //! | [`builder`](EdgeHostBuilder) | how an application is set up |
 //! | [`application`](Application) | an application that is loaded |
 //! | [`executor`](Executor) | one instance per request or message |
-//! | `answer`, `host_response`, [`instance_error`](InstanceError) | a component's response on its way to the client, and what the host answers without one |
+//! | `pending_response`, `host_response`, [`instance_error`](InstanceError) | a component's response on its way to the client, and how the host responds without one |
 //! | `inbound`, [`server`](RunningHost) | connections of clients, worker threads |
 //! | `outbound` | requests of components over pooled connections |
 //! | `logs` | lines of components and of the host |
-//! | `export` | what lines tell of time, to an OpenTelemetry collector |
+//! | `export` | what lines say about time, to an OpenTelemetry collector |
 
-mod answer;
 mod application;
 mod builder;
 mod code;
@@ -67,6 +66,7 @@ mod manifest;
 mod manifest_keys;
 mod outbound;
 mod outbound_hosts;
+mod pending_response;
 mod permissions;
 mod routes;
 mod server;

@@ -134,13 +134,13 @@ impl LinkedComponent {
         store
     }
 
-    /// Instantiates the component in `store` and has it handle a request. `answer` gets the response as soon as the
+    /// Instantiates the component in `store` and has it handle a request. `send` gets the response as soon as the
     /// guest sets it; the guest may go on writing its body after that.
     pub(crate) async fn handle<B>(
         &self,
         store: &mut Store<Guest>,
         request: Request<B>,
-        answer: impl FnOnce(GuestResponse) + Send + Sync + 'static,
+        send: impl FnOnce(GuestResponse) + Send + Sync + 'static,
     ) -> wasmtime::Result<()>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -150,7 +150,7 @@ impl LinkedComponent {
         let scheme = if request.uri().scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
         let mut http = store.data_mut().http();
         let request = http.new_incoming_request(scheme, request)?;
-        let response = http.new_response_outparam_from_callback(answer)?;
+        let response = http.new_response_outparam_from_callback(send)?;
         self.seen(proxy.wasi_http_incoming_handler().call_handle(store, request, response)).await
     }
 
@@ -229,7 +229,7 @@ impl wasmtime::component::HasData for Tables {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-/// The imported interfaces with functions or resources that this host lacks. An interface of types alone needs nothing.
+/// The imported interfaces with functions or resources that this host lacks. An interface with only types needs nothing.
 fn unsupported_imports(engine: &Engine, component: &Component) -> Vec<String> {
     component
         .component_type()

@@ -1,7 +1,7 @@
 //! Lines: what components print, and what the host has to say about them.
 //!
-//! A component's output reaches the sink line by line, so that lines of concurrent requests never mix. The host's own
-//! messages are JSON, one object a line, in the form of every other part of the system.
+//! A component's output reaches the sink line by line: lines of concurrent requests never mix. The host's own
+//! messages are JSON, one object per line, in the form of every other part of the system.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -74,7 +74,7 @@ pub enum Level {
     Error,
 }
 
-/// Writes a message of the host. `fields` is a JSON object; members that are null are left out.
+/// Writes a message of the host. `fields` is a JSON object; fields that are null are left out.
 pub fn host_message(sink: &LogSink, level: Level, message: &str, fields: Value) {
     let mut line = Map::new();
     let now = OffsetDateTime::now_utc();

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Reads the same spin.toml (manifest v2) as `spin up`. Components are compiled on the first start and taken from the
 /// cache after that. Whatever the manifest uses that edge-host does not implement is refused by name.
 ///
-/// Spin variables come from the environment alone, so that no secret shows in the list of processes: the variable
+/// Spin variables come only from the environment, because the list of processes shows arguments: the variable
 /// `authentication` is set by SPIN_VARIABLE_AUTHENTICATION.
 ///
 /// With OTEL_EXPORTER_OTLP_ENDPOINT set, for example to http://127.0.0.1:4318, the spans of the components' log lines are sent to that
@@ -56,7 +56,7 @@ struct Options {
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
 
-    /// How long a request may take before it is answered with 500
+    /// How long a request may take before the host responds with 500
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
     request_timeout: Duration,
 }

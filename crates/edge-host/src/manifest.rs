@@ -2,7 +2,7 @@
 //!
 //! What this host does not implement is refused by name: an application that runs here must behave as it does under
 //! `spin up`, and a setting without effect would break that silently. Only `[component.<name>.build]` is read and not
-//! acted upon, since it concerns `spin build` alone.
+//! acted upon, because only `spin build` uses it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -124,7 +124,7 @@ enum ComponentReference {
     Inline(Box<Component>),
 }
 
-/// Under this prefix Spin itself answers.
+/// Under this prefix Spin itself responds.
 const RESERVED_ROUTES: &str = "/.well-known/spin";
 
 impl Manifest {
@@ -220,7 +220,7 @@ impl Manifest {
         self.routes.iter().map(|(_, name)| name).chain(&self.private).any(|name| name == component)
     }
 
-    /// Gives inline components a name, and checks that routes are ones of their own and components exist.
+    /// Gives inline components a name, and checks that no two routes are the same and that their components exist.
     fn add_triggers(&mut self, triggers: Vec<HttpTrigger>) -> Result<(), ManifestError> {
         for (index, trigger) in triggers.into_iter().enumerate() {
             let place = match &trigger.route {

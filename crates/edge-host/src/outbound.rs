@@ -1,6 +1,6 @@
 //! Requests that components send: allowed or refused, over connections that are kept.
 //!
-//! Each worker thread has a pool of its own, so a request and its connections stay on one thread. A connection stays
+//! Each worker thread has its own pool, so a request and its connections stay on one thread. A connection stays
 //! in the pool while it is alive; it serves one request at a time and is free again when the response has been read.
 
 use std::collections::HashMap;
@@ -149,7 +149,7 @@ impl ConnectionPool {
     ) -> Result<Response<WasiBody>, Error> {
         let first_byte = options.first_byte_timeout.unwrap_or(DEFAULT_TIMEOUT);
         let between_bytes = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
-        // The request line has the path alone (RFC 9112, section 3.2.1); the host is in the `Host` header.
+        // The request line has only the path (RFC 9112, section 3.2.1); the host is in the `Host` header.
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(path);
 

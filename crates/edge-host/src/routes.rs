@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use http::header::{HeaderName, HeaderValue, InvalidHeaderValue};
 use http::{HeaderMap, Uri};
 
-/// One route and what the request's headers tell of it.
+/// One route and what the request's headers say about it.
 #[derive(Debug)]
 struct Route {
     /// Index of the component that serves it.
@@ -37,7 +37,7 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// Why the pattern is none.
+    /// Why it is no pattern.
     pub(crate) fn add(&mut self, pattern: &str, component: usize) -> Result<(), String> {
         let prefix = pattern.strip_suffix("/...").unwrap_or(pattern);
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| "a route is printable ASCII".to_owned());

@@ -144,7 +144,7 @@ pub(crate) fn serve(
     Ok(RunningHost { addr, executor: Executor::new(application), workers, stop })
 }
 
-/// Binds the address, so that a port that is taken is known at once.
+/// Binds the address: a port that is taken is an error before anything else starts.
 pub(crate) fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), Error> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -169,7 +169,7 @@ struct Worker {
 /// on, so it travels as a plain socket.
 type Accepted = (std::net::TcpStream, SocketAddr);
 
-/// Starts a worker's thread with a runtime of its own. The receiver gets what [`Worker::run`] returns.
+/// Starts a worker's thread with its own runtime. The receiver gets what [`Worker::run`] returns.
 fn spawn_worker(
     index: usize,
     worker: Worker,
@@ -262,7 +262,7 @@ impl Worker {
                 connection.await
             }
         };
-        // A client that breaks off or speaks no HTTP is its own affair; hyper has answered it where it could.
+        // A client broke off or speaks no HTTP, which is no fault of the host; hyper has responded if it could.
         drop(served);
     }
 

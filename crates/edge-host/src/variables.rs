@@ -1,7 +1,7 @@
 //! Spin variables: declared in `[variables]`, given by the environment, used in templates.
 //!
 //! The rules are Spin's: a value comes from `SPIN_VARIABLE_<NAME>` or from the declaration's `default`; a component sees
-//! only what its own `[component.<name>.variables]` table gives it, and `{{ name }}` there stands for the application's
+//! only what its own `[component.<name>.variables]` table gives it, and `{{ name }}` there means the application's
 //! variable.
 
 use std::collections::{BTreeMap, HashMap};

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::message::json_text;
 use crate::{Command, Version1};
 
-/// The source of [`StatusChanged`] on EventBridge. The rule that feeds the confirmation queue matches the workers'
-/// sources only, so that these never come back in a loop.
+/// The source of [`StatusChanged`] on EventBridge. The rule that feeds the confirmation queue matches only the
+/// workers' sources: these never come back in a loop.
 pub const STATUS_CHANGED_SOURCE: &str = "appointments.confirmation";
 
 /// The detail-type of [`StatusChanged`].

@@ -66,7 +66,7 @@ struct Waiting {
     dropped: usize,
 }
 
-/// Spans were not exported. The work that they tell of is not concerned.
+/// Spans were not exported. The work that they describe is not affected.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The environment says something that cannot be.
@@ -81,7 +81,7 @@ pub enum ExportError {
         source: OTelSdkError,
     },
     /// The collector did not respond.
-    #[error("the collector did not answer within {} s (spans lost: {spans})", FLUSH_LIMIT.as_secs())]
+    #[error("the collector did not respond within {} s (spans lost: {spans})", FLUSH_LIMIT.as_secs())]
     Silent {
         /// How many.
         spans: usize,
@@ -307,7 +307,7 @@ mod tests {
         let began = std::time::Instant::now();
         let error = exporter.flush().await.unwrap_err().to_string();
         assert!(error.contains("(spans lost: 4097)"), "{error}");
-        assert!(began.elapsed() < FLUSH_LIMIT * 3, "a function's answer waits for it");
+        assert!(began.elapsed() < FLUSH_LIMIT * 3, "a function's response waits for it");
         assert!(exporter.flush().await.is_ok(), "they are not sent again");
     }
 

@@ -1,4 +1,4 @@
-//! What log lines tell of time. Every part of the system writes a line of JSON where a hop ends; this crate makes [`Span`]s of it
+//! What log lines say about time. Every part of the system writes a line of JSON where a hop ends; this crate makes [`Span`]s of it
 //! ([`LogLine::spans`]), and an [`Exporter`] sends them to an OpenTelemetry collector. The lines are the one source: whoever looks at
 //! the logs and whoever looks at a trace sees the same.
 //!

@@ -97,7 +97,7 @@ impl LogLine {
         Some(Self { timestamp, level, service, message, trace_id, appointment_id, fields })
     }
 
-    /// What the line tells of time: its own span first, then what was done within it and waited for before it. None where it has
+    /// What the line says about time: its own span first, then what was done within it and waited for before it. None where it has
     /// no trace or no duration.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {

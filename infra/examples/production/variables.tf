@@ -15,7 +15,7 @@ variable "authentication" {
 }
 
 variable "audit_key" {
-  description = "Key of the hashes that stand for people in intake's audit lines (docs/privacy.md), for example from `openssl rand -hex 32`; null leaves people out."
+  description = "Key of the hashes that replace people in intake's audit lines (docs/privacy.md), for example from `openssl rand -hex 32`; null leaves people out."
   type        = string
   sensitive   = true
   default     = null

@@ -2,7 +2,7 @@ variable "functions" {
   description = <<-EOT
     The three functions by the component that each runs, `intake`, `booking_page` and `confirmation`: the name of function and role, the role's policy as
     JSON, the environment, and the sizes. `reserved_concurrency` is the function's part of the account's concurrency, and its limit; null
-    reserves nothing. A paused function does nothing: intake answers no request, confirmation is called by neither queues nor schedule.
+    reserves nothing. A paused function does nothing: intake serves no request, confirmation is called by neither queues nor schedule.
   EOT
   type = map(object({
     name                 = string

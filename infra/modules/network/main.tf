@@ -44,7 +44,7 @@ resource "aws_vpc" "this" {
   tags = { Name = var.name }
 }
 
-# Closed: a resource without a security group of its own can connect to nothing.
+# Closed: a resource without its own security group can connect to nothing.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.this.id
 }

@@ -72,7 +72,7 @@ variable "asynchronous_functions" {
 
 variable "error_lines" {
   description = <<-EOT
-    For each function, by its name: the logical name of its log group, and the messages of ERROR lines that get an alarm of their own, by
+    For each function, by its name: the logical name of its log group, and the messages of ERROR lines that get a separate alarm, by
     the reason that is in the alarm's name. All other lines of level ERROR share one alarm.
   EOT
   type = map(object({

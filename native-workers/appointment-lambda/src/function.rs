@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Deadline, Event, EventError};
-use crate::queue::{BatchAnswer, INSTANCES, SourceQueue};
+use crate::queue::{BatchResponse, INSTANCES, SourceQueue};
 use crate::schedule::Republished;
 use crate::settings::{self, SettingError};
 use crate::{gateway, queue, schedule};
@@ -22,9 +22,9 @@ pub(crate) struct Function {
 /// The function's response.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(crate) enum Answer {
+pub(crate) enum FunctionResult {
     Response(Box<gateway::Response>),
-    Batch(BatchAnswer),
+    Batch(BatchResponse),
     Republished(Republished),
 }
 
@@ -61,29 +61,29 @@ impl Function {
         let builder = EdgeHost::builder(manifest).instances(INSTANCES).log(log);
         let builder = variables.into_iter().fold(builder, |builder, (name, value)| builder.variable(name, value));
         // SAFETY: packaging put the output of `compile_ahead` there. Who can change these files, or this process's
-        // environment, can as well start another program; on Lambda nobody can: the folder is mounted for reading alone.
+        // environment, can as well start another program; on Lambda nobody can: the folder is mounted read-only.
         let builder = unsafe { builder.compiled_ahead(&package, engine) };
         Ok(Self { executor: Executor::new(Arc::new(builder.load()?)), component, queue })
     }
 
-    /// Answers one event.
+    /// Handles one event.
     ///
     /// # Errors
     ///
     /// [`EventError`]: the invocation failed, and the event's source acts on that.
-    pub(crate) async fn handle(&self, event: Value, deadline: Deadline) -> Result<Answer, EventError> {
+    pub(crate) async fn handle(&self, event: Value, deadline: Deadline) -> Result<FunctionResult, EventError> {
         let Self { executor, component, queue } = self;
         match Event::recognise(event)? {
             Event::Request(request) => {
                 let (request, client) = gateway::request(*request)?;
                 let response = executor.handle_http(request, client, deadline.left()).await;
-                Ok(Answer::Response(Box::new(gateway::response(response))))
+                Ok(FunctionResult::Response(Box::new(gateway::response(response))))
             }
             Event::Messages(batch) => {
-                queue::handle(executor, component, queue.as_ref(), batch, deadline).await.map(Answer::Batch)
+                queue::handle(executor, component, queue.as_ref(), batch, deadline).await.map(FunctionResult::Batch)
             }
             Event::Schedule(body) => {
-                schedule::republish(executor, component, &body, deadline).await.map(Answer::Republished)
+                schedule::republish(executor, component, &body, deadline).await.map(FunctionResult::Republished)
             }
         }
     }

@@ -80,15 +80,15 @@ pub(crate) fn request(event: ApiGatewayV2httpRequest) -> Result<(Request<Bytes>,
 pub(crate) fn response(response: http::Response<Bytes>) -> Response {
     let (head, body) = response.into_parts();
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-    let mut answer = Response::default();
-    answer.status_code = head.status.as_u16().into();
-    answer.cookies = head.headers.get_all(SET_COOKIE).iter().filter_map(text).collect();
-    answer.headers = single(&head.headers);
-    (answer.is_base64_encoded, answer.body) = match String::from_utf8(body.into()) {
+    let mut result = Response::default();
+    result.status_code = head.status.as_u16().into();
+    result.cookies = head.headers.get_all(SET_COOKIE).iter().filter_map(text).collect();
+    result.headers = single(&head.headers);
+    (result.is_base64_encoded, result.body) = match String::from_utf8(body.into()) {
         Ok(text) => (false, Some(Body::Text(text))),
         Err(bytes) => (true, Some(Body::Binary(bytes.into_bytes()))),
     };
-    answer
+    result
 }
 
 /// The headers with one value each, joined as RFC 9110 (section 5.3) allows. `Set-Cookie`, which cannot be joined, has a
@@ -173,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn a_response_becomes_the_events_answer() {
+    fn a_response_becomes_the_functions_result() {
         let of = |body: &'static [u8]| {
-            let answer = http::Response::builder()
+            let component = http::Response::builder()
                 .status(201)
                 .header("vary", "a")
                 .header("vary", "b")
@@ -184,7 +184,7 @@ mod tests {
                 .header("set-cookie", "b=2")
                 .body(Bytes::from_static(body))
                 .unwrap();
-            serde_json::to_value(response(answer)).unwrap()
+            serde_json::to_value(response(component)).unwrap()
         };
         let text = of("ñ".as_bytes());
         assert_eq!(text["statusCode"], 201);

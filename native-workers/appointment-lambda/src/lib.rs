@@ -67,15 +67,15 @@ async fn serve(log: LogSink) -> Result<(), Error> {
     let (log, spans) = (&log, &spans);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let deadline = Deadline::at(event.context.deadline);
-        let answer = function.handle(event.payload, deadline).await;
-        if let Err(error) = &answer {
+        let result = function.handle(event.payload, deadline).await;
+        if let Err(error) = &result {
             let fields = json!({ "reason": error.to_string(), "aws_request_id": event.context.request_id });
             host_message(log, Level::Error, "an event failed", fields);
         }
         if let Some(spans) = spans {
             spans.flush().await;
         }
-        answer.map_err(Diagnostic::from)
+        result.map_err(Diagnostic::from)
     }))
     .await
 }
@@ -85,7 +85,7 @@ fn standard_output() -> LogSink {
     Arc::new(|line| {
         let text = format!("{}\n", line.text);
         let mut output = std::io::stdout().lock();
-        // Nobody is left to tell of an output that is gone.
+        // If the output is gone, nobody can be told.
         let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     })
 }

@@ -27,7 +27,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The response that `ReportBatchItemFailures` asks for.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct BatchAnswer {
+pub(crate) struct BatchResponse {
     batch_item_failures: Vec<ItemFailure>,
 }
 
@@ -71,7 +71,7 @@ impl SourceQueue {
     }
 }
 
-/// What of a record concerns its queue alone.
+/// What only the queue needs of a record.
 struct Delivery {
     message_id: Option<String>,
     queue_arn: Option<String>,
@@ -90,7 +90,7 @@ pub(crate) async fn handle(
     queue: Option<&SourceQueue>,
     batch: SqsEvent,
     deadline: Deadline,
-) -> Result<BatchAnswer, EventError> {
+) -> Result<BatchResponse, EventError> {
     let reserve = if queue.is_some() { CALL_TIMEOUT } else { Duration::ZERO };
     let handled = batch.records.into_iter().map(|record| async move {
         let (delivery, message) = parts(record);
@@ -107,7 +107,7 @@ pub(crate) async fn handle(
         stream::iter(handled).buffered(INSTANCES as usize).filter_map(std::future::ready).collect().await;
     let failure = |id: Option<String>| id.map(|item_identifier| ItemFailure { item_identifier });
     let batch_item_failures: Option<Vec<ItemFailure>> = left.into_iter().map(failure).collect();
-    Ok(BatchAnswer { batch_item_failures: batch_item_failures.ok_or(EventError::UnidentifiedFailure)? })
+    Ok(BatchResponse { batch_item_failures: batch_item_failures.ok_or(EventError::UnidentifiedFailure)? })
 }
 
 /// A record as a delivery of the queue, and as a message as Spin's SQS trigger has it.

@@ -59,10 +59,10 @@ pub(crate) async fn republish(
         let response = executor.call(component, request, deadline.left()).await;
         let response = response.ok_or_else(|| failed(format!("no component `{component}`")))?;
         if !response.status().is_success() {
-            return Err(failed(format!("the component answered {}", response.status())));
+            return Err(failed(format!("the component responded with {}", response.status())));
         }
         let round: Round = serde_json::from_slice(response.body())
-            .map_err(|error| failed(format!("the component's answer is malformed: {error}")))?;
+            .map_err(|error| failed(format!("the component's response is malformed: {error}")))?;
         total.calls += 1;
         total.published += round.published;
         total.given_up += round.given_up;

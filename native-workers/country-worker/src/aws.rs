@@ -3,7 +3,7 @@
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, Error, ErrorKind};
 
-use crate::settings::{InvalidSetting, required};
+use crate::setting::{InvalidSetting, required};
 
 /// What the environment of a Lambda function says: credentials from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and
 /// `AWS_SESSION_TOKEN`, the region from `AWS_REGION`, and another endpoint than the region's from `AWS_ENDPOINT_URL`.

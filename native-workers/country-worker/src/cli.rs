@@ -39,7 +39,7 @@ enum Mode {
     /// Safe to repeat, and at the same time from several places. Needs a user that owns the database: that of
     /// DATABASE_URL, or the one in DATABASE_MASTER_SECRET_ARN.
     Migrate,
-    /// Import slots, tell of them anew, or check their time zones.
+    /// Import slots, announce them anew, or check their time zones.
     ///
     /// Needs the user of imports (or one that owns the database), and the event bus.
     #[command(subcommand)]
@@ -58,7 +58,7 @@ enum Slots {
         /// The file; `-` is the standard input.
         file: PathBuf,
     },
-    /// Tell of every slot that has not ended, and of the catalogue, so that the projection is made anew.
+    /// Announce every slot that has not ended, and the catalogue: the projection is made anew.
     Rebuild,
     /// Send the events that the event bus has not taken yet.
     Drain,
@@ -92,7 +92,7 @@ Environment:
                      holds at most so many that have not ended (at first 20); `external` (at first): any number is a
                      slot. What is not set stays as it is
   OTEL_EXPORTER_OTLP_ENDPOINT
-                     an OpenTelemetry collector that gets the spans of each batch before it is answered (OTLP over HTTP,
+                     an OpenTelemetry collector that gets the spans of each batch before the function returns (OTLP over HTTP,
                      protobuf), for example http://127.0.0.1:4318; without it none are sent
   AWS_…              credentials, region and (locally) AWS_ENDPOINT_URL, as Lambda sets them
 
@@ -177,13 +177,13 @@ async fn serve(
     let span_id = || fastrand::u64(..).to_be_bytes();
     let worker = &Worker::new(country, settings.receive_delays, database, bus, queue, span_id);
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        let answer = worker.process(event.payload).await.map_err(Error::from);
+        let response = worker.process(event.payload).await.map_err(Error::from);
         if let Some(exporter) = exporter
             && let Err(error) = exporter.flush().await
         {
             tracing::warn!(error = %error, "spans were not exported");
         }
-        answer
+        response
     }))
     .await
 }
@@ -285,7 +285,7 @@ struct Imported {
     drained: Drained,
 }
 
-/// Imports what S3 tells of; on any other event, as the schedule's, sends what the bus has not taken.
+/// Imports what S3 announces; on any other event, as the schedule's, sends what the bus has not taken.
 async fn serve_imports(country: Country, settings: SlotSettings, objects: Objects) -> Result<(), Error> {
     let bus = &EventBridge::read(variable, settings.event_bus_name)?;
     let (database, objects) = (&settings.database, &objects);

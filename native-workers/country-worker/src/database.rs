@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use appointment::{AppointmentId, Reason, ScheduleId, Timestamp};
 use messages::AppointmentMessage;
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{ConnectOptions as _, FromRow, Row as _};
+use sqlx::{FromRow, Row as _};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::{DatabaseLogin, StoredSlot, TokenError};
+use crate::login::{ConnectError, DatabaseLogin};
+use crate::slot::StoredSlot;
 
 /// The longest wait for a new connection, TLS and authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -20,9 +21,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// After this the server ends a call of `decide`, waiting for another batch's slots included.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The longest wait for the response to a batch: for a server that is gone without a word, which no timeout of its own
-/// ends. Two runs with a new connection each take 16 s at most, within the function's 30 s (`infra/backplane.json`).
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for the response to a batch: for a server that is gone without a word, whose own timeout
+/// ends nothing. Two runs with a new connection each take 16 s at most, within the function's 30 s (`infra/backplane.json`).
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const DECIDE: &str = "
     SELECT command_id, appointment_id, outcome, reason, decided_at, schedule_id, replaced_by, slot::text
@@ -37,12 +38,12 @@ pub trait Decisions: Send + Sync {
     fn decide(
         &self,
         commands: &[&AppointmentMessage],
-    ) -> impl Future<Output = Result<HashMap<AppointmentId, Answer>, DecideError>> + Send;
+    ) -> impl Future<Output = Result<HashMap<AppointmentId, CommandOutcome>, DecideError>> + Send;
 }
 
-/// What the country's database says to one command.
+/// What became of one command in the country's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum CommandOutcome {
     /// It is decided.
     Decided(Box<Decision>),
     /// The appointment was erased, and the command is void.
@@ -96,17 +97,14 @@ pub enum Verdict {
 /// Why a batch could not be decided. Perhaps only the response was lost.
 #[derive(Debug, thiserror::Error)]
 pub enum DecideError {
-    /// No token for a new connection.
+    /// No connection to the database.
     #[error(transparent)]
-    NoToken(#[from] TokenError),
+    NotConnected(#[from] ConnectError),
     /// The commands cannot be written as JSON.
     #[error("the commands cannot be written: {0}")]
     Unwritable(#[from] serde_json::Error),
-    /// No connection to the database.
-    #[error("the database cannot be reached: {0}")]
-    Unreachable(#[source] sqlx::Error),
     /// The database did not respond in time.
-    #[error("the database did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    #[error("the database did not respond within {} s", RESPONSE_TIMEOUT.as_secs())]
     TimedOut,
     /// The database refuses what one of the commands would write, and has written nothing.
     #[error("the database refuses a command: {0}")]
@@ -147,15 +145,12 @@ impl Database {
     }
 
     async fn open(&self) -> Result<PgConnection, DecideError> {
-        let options = self.login.options()?.options([("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string())]);
-        match timeout(CONNECT_TIMEOUT, options.connect()).await {
-            Ok(connected) => connected.map_err(DecideError::Unreachable),
-            Err(_elapsed) => Err(DecideError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
-        }
+        let statement_timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
+        Ok(self.login.connect(CONNECT_TIMEOUT, &[statement_timeout]).await?)
     }
 
     /// Runs `commands` on the kept connection, or on a new one. The connection is kept only if it responded: one whose
-    /// answer is still under way, or never comes, must not serve the next batch.
+    /// response is still under way, or never comes, must not serve the next batch.
     async fn run(
         &self,
         kept: &mut Option<PgConnection>,
@@ -168,7 +163,7 @@ impl Database {
         };
         // One statement, prepared once per connection, is one round trip and one transaction.
         let query = sqlx::query_as(DECIDE);
-        match timeout(ANSWER_TIMEOUT, query.bind(commands).fetch_all(&mut connection)).await {
+        match timeout(RESPONSE_TIMEOUT, query.bind(commands).fetch_all(&mut connection)).await {
             Ok(Ok(rows)) => {
                 *kept = Some(connection);
                 Ok(rows)
@@ -182,32 +177,32 @@ impl Database {
         }
     }
 
-    /// Runs each of `commands` by itself, so that the one that the database refuses does not hold up the others; as far
-    /// as the time for one answer reaches.
+    /// Runs each of `commands` by itself: the one that the database refuses does not hold up the others. Stops when the time
+    /// for one response is over.
     async fn run_one_by_one(
         &self,
         kept: &mut Option<PgConnection>,
         commands: &[&AppointmentMessage],
-    ) -> HashMap<AppointmentId, Answer> {
-        let mut answers = HashMap::with_capacity(commands.len());
+    ) -> HashMap<AppointmentId, CommandOutcome> {
+        let mut outcomes = HashMap::with_capacity(commands.len());
         let started = Instant::now();
         for command in commands {
-            if started.elapsed() >= ANSWER_TIMEOUT {
+            if started.elapsed() >= RESPONSE_TIMEOUT {
                 break;
             }
             match self.run(kept, &[command]).await {
-                Ok(rows) => answers.extend(self::answers(rows)),
+                Ok(rows) => outcomes.extend(by_command(rows)),
                 Err(DecideError::Refused(error)) => {
                     tracing::error!(
                         trace_id = command.traceparent.trace_id(),
                         appointment_id = %command.appointment_id,
                         command = command.command.as_str(),
-                        // Its message alone: the detail would quote the row.
+                        // Only its message: the detail would quote the row.
                         error = %error,
                         "the database refuses a command"
                     );
                     // `decide` reads the row before it writes: if it had been there, it would have been the decision.
-                    answers.insert(command.appointment_id, Answer::Undecided);
+                    outcomes.insert(command.appointment_id, CommandOutcome::Undecided);
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "the rest of the batch has to come again");
@@ -215,7 +210,7 @@ impl Database {
                 }
             }
         }
-        answers
+        outcomes
     }
 }
 
@@ -228,12 +223,15 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 }
 
 impl Decisions for Database {
-    async fn decide(&self, commands: &[&AppointmentMessage]) -> Result<HashMap<AppointmentId, Answer>, DecideError> {
+    async fn decide(
+        &self,
+        commands: &[&AppointmentMessage],
+    ) -> Result<HashMap<AppointmentId, CommandOutcome>, DecideError> {
         if commands.is_empty() {
             return Ok(HashMap::new());
         }
         let mut kept = self.connection.lock().await;
-        let answered = match self.run(&mut kept, commands).await {
+        let rows = match self.run(&mut kept, commands).await {
             Ok(rows) => Ok(rows),
             Err(DecideError::Refused(error)) => Err(DecideError::Refused(error)),
             Err(error) => {
@@ -241,8 +239,8 @@ impl Decisions for Database {
                 self.run(&mut kept, commands).await
             }
         };
-        match answered {
-            Ok(rows) => Ok(answers(rows)),
+        match rows {
+            Ok(rows) => Ok(by_command(rows)),
             Err(DecideError::Refused(_)) => Ok(self.run_one_by_one(&mut kept, commands).await),
             Err(error) => Err(error),
         }
@@ -255,7 +253,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// A row that `decide` answers: what it says about one appointment, and to which command.
+/// A row that `decide` returns: what it says about one appointment, and to which command.
 struct Row {
     command_id: Uuid,
     appointment_id: Uuid,
@@ -283,31 +281,33 @@ impl FromRow<'_, PgRow> for Row {
 }
 
 /// The decisions, by the appointments of their commands.
-fn answers(rows: Vec<Row>) -> HashMap<AppointmentId, Answer> {
-    let mut answers = HashMap::with_capacity(rows.len());
+fn by_command(rows: Vec<Row>) -> HashMap<AppointmentId, CommandOutcome> {
+    let mut outcomes = HashMap::with_capacity(rows.len());
     let (own, replaced): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.command_id == row.appointment_id);
     for row in own {
         if let Ok(command) = AppointmentId::try_from(row.command_id) {
-            answers.insert(command, row.answer());
+            outcomes.insert(command, row.command_outcome());
         }
     }
     for row in replaced {
         let command = AppointmentId::try_from(row.command_id).ok();
-        let Some(answer) = command.and_then(|command| answers.get_mut(&command)) else { continue };
-        match (row.replaced(), &mut *answer) {
-            (Some(replaced), Answer::Decided(decision)) => decision.replaced = Some(Box::new(replaced)),
-            _ => *answer = Answer::Unknown,
+        let Some(outcome) = command.and_then(|command| outcomes.get_mut(&command)) else { continue };
+        match (row.replaced(), &mut *outcome) {
+            (Some(replaced), CommandOutcome::Decided(decision)) => decision.replaced = Some(Box::new(replaced)),
+            _ => *outcome = CommandOutcome::Unknown,
         }
     }
-    answers
+    outcomes
 }
 
 impl Row {
-    fn answer(self) -> Answer {
+    fn command_outcome(self) -> CommandOutcome {
         match self.outcome.as_str() {
-            "erased" => Answer::Erased,
-            "unclassified" => Answer::Undecided,
-            _ => self.decision().map_or(Answer::Unknown, |decision| Answer::Decided(Box::new(decision))),
+            "erased" => CommandOutcome::Erased,
+            "unclassified" => CommandOutcome::Undecided,
+            _ => {
+                self.decision().map_or(CommandOutcome::Unknown, |decision| CommandOutcome::Decided(Box::new(decision)))
+            }
         }
     }
 

@@ -6,11 +6,13 @@ use aws_http::eventbridge::{self, PutEventsEntry, RefusedEntry};
 use aws_http::native::NativeTransport;
 use aws_http::{Client, Credentials, Endpoint, Retry, RetryPolicy};
 use futures::StreamExt as _;
-use messages::{CATALOGUE_CHANGED_DETAIL_TYPE, OutcomeEvent, SLOTS_CHANGED_DETAIL_TYPE, worker_source};
+use messages::{
+    CATALOGUE_CHANGED_DETAIL_TYPE, CatalogueChanged, OutcomeEvent, SLOTS_CHANGED_DETAIL_TYPE, SlotsChanged,
+    worker_source,
+};
 
 use crate::aws;
-use crate::outbox::{Announcement, AnnouncementBus};
-use crate::settings::InvalidSetting;
+use crate::setting::InvalidSetting;
 
 /// `PutEvents` takes this many entries (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>).
 const ENTRIES_PER_CALL: usize = 10;
@@ -35,6 +37,23 @@ const RETRIES: RetryPolicy = RetryPolicy { attempts: 3, base: Duration::from_sec
 pub trait EventBus: Send + Sync {
     /// Puts `events` on the bus, and returns for each of them, in their order, whether the bus accepted it.
     fn put(&self, events: &[OutcomeEvent]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
+}
+
+/// What the country tells without a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announcement {
+    /// Slots changed.
+    Slots(SlotsChanged),
+    /// The catalogue did.
+    Catalogue(CatalogueChanged),
+    /// An appointment was cancelled that nobody asked to cancel.
+    Cancelled(OutcomeEvent),
+}
+
+/// The port to the event bus for what the country tells without a command.
+pub trait AnnouncementBus: Send + Sync {
+    /// Puts `announcements`, at most ten, on the bus, and returns for each of them, in their order, whether the bus accepted it.
+    fn announce(&self, announcements: &[Announcement]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
 }
 
 /// The bus did not accept an event, or its response was lost.
@@ -89,9 +108,9 @@ impl EventBridge {
         let count = entries.len();
         let entries: Vec<_> = entries.iter().map(|entry| entry.on(&self.bus_name)).collect();
         match eventbridge::EventBridge::new(&self.client, &self.endpoint).put_events(&entries, Retry::Safe).await {
-            Ok(answer) => {
-                let answers = answer.entries.into_iter();
-                answers.map(|entry| entry.map(drop).map_err(|RefusedEntry { code }| NotAccepted { code })).collect()
+            Ok(response) => {
+                let results = response.entries.into_iter();
+                results.map(|entry| entry.map(drop).map_err(|RefusedEntry { code }| NotAccepted { code })).collect()
             }
             Err(error) => {
                 let code = aws::code(&error);
@@ -137,12 +156,12 @@ impl EventBus for EventBridge {
 
 impl AnnouncementBus for EventBridge {
     async fn announce(&self, announcements: &[Announcement]) -> Vec<Result<(), NotAccepted>> {
-        let mut answers = Vec::with_capacity(announcements.len());
+        let mut results = Vec::with_capacity(announcements.len());
         // One call after the other: they are told in their order.
         for part in parts(announcements.iter().map(Entry::announcement)) {
-            answers.extend(self.call(part).await);
+            results.extend(self.call(part).await);
         }
-        answers
+        results
     }
 }
 

@@ -10,8 +10,9 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgCopyIn};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
+use crate::event_bus::AnnouncementBus;
 use crate::import_line::{FIELDS, LineReader, Refusal, RefusalCode, StagedSlot};
-use crate::outbox::{self, AnnouncementBus, Drained};
+use crate::outbox::{self, Drained};
 
 /// How many slots are locked and applied at once.
 const CHUNK: i32 = 500;
@@ -32,7 +33,7 @@ pub struct Source {
     pub name: String,
     /// Of its content. An import that was interrupted goes on where it was when the same content comes again under its name.
     pub fingerprint: String,
-    /// Whether an import that is done is not done again: for a source that tells of itself more than once.
+    /// Whether an import that is done is not done again: for a source that may be announced more than once.
     pub once: bool,
 }
 
@@ -91,15 +92,15 @@ pub enum ImportError {
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
     /// This version does not know what the database returned.
-    #[error("the database answers with a report of another version: {0}")]
+    #[error("the database returned a report of another version: {0}")]
     Report(#[from] serde_json::Error),
 }
 
 /// Imports slots of `country` from NDJSON or CSV (which of them, the first line tells), and sends what changed to `bus`, chunk by
 /// chunk. What the bus does not take stays in the outbox.
 ///
-/// `connection` is a session of its own, at best without a statement timeout: until it ends, others wait who import under
-/// this name.
+/// `connection` serves nothing else, and is best without a statement timeout. Until it ends, other imports of
+/// the same name wait.
 ///
 /// # Errors
 /// See [`ImportError`]. A refused line is not an error: the report names it.

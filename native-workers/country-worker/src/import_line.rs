@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use appointment::{ScheduleId, Timestamp, UtcOffset, is_catalog_name};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use unicode_normalization::UnicodeNormalization as _;
 
 use crate::local_time::{InvalidTime, Zone};
 
@@ -255,6 +255,6 @@ fn integer(value: &Value) -> Option<u64> {
 
 /// A name as people read it, trimmed, in normalisation form C.
 fn read_name(text: &str) -> Option<String> {
-    let name: String = text.trim().nfc().collect();
-    is_catalog_name(&name).then_some(name)
+    let name = ComposingNormalizerBorrowed::new_nfc().normalize(text.trim());
+    is_catalog_name(&name).then(|| name.into_owned())
 }

@@ -13,13 +13,13 @@
 //!
 //! [`Worker::process`] is that flow, over three ports: [`Decisions`] ([`Database`] in production), [`EventBus`]
 //! ([`EventBridge`]) and [`SourceQueue`] ([`SqsQueue`]). Nothing is acknowledged before its event is accepted, and everything may be repeated: `decide`
-//! answers a repeated command from its row, and the event of a repeated outcome carries the same `eventId`.
+//! repeats the decision of its row for a repeated command, and the event of a repeated outcome carries the same `eventId`.
 //!
 //! [`migrate`] prepares the database: it applies the migrations, and creates the user that the worker connects as.
 //! [`DatabaseLogin`] is how that user gets in: on RDS with a token that is signed for each new connection.
 //!
 //! What can be booked comes by [`import`]: a file is streamed into the database and applied under `decide`'s locks. What changes by
-//! it, and without any command, is told through an outbox ([`drain`]); [`rebuild`] tells of everything anew, and [`check_zones`] what
+//! it, and without any command, is announced through an outbox ([`drain`]). [`rebuild`] announces everything anew, and [`check_zones`] says what
 //! a change of time zones' rules would do.
 //!
 //! [`run`] is the whole program of a country's binary.
@@ -38,6 +38,7 @@ mod migration;
 mod object;
 mod outbox;
 mod projection;
+mod setting;
 mod settings;
 mod slot;
 mod source_queue;
@@ -45,17 +46,20 @@ mod span;
 mod worker;
 
 pub use cli::run;
-pub use database::{Answer, Database, DecideError, Decision, Decisions, Replaced, Verdict};
-pub use event_bus::{EventBridge, EventBus, NotAccepted};
+pub use database::{CommandOutcome, Database, DecideError, Decision, Decisions, Replaced, Verdict};
+pub use event_bus::{Announcement, AnnouncementBus, EventBridge, EventBus, NotAccepted};
 pub use import::{ImportError, RefusedLine, Report, Source, import};
 pub use import_line::RefusalCode;
 pub use inbox::Unreadable;
 pub use local_time::{InvalidTime, Moment, Zone};
-pub use login::{DatabaseLogin, DatabasePlace, DatabaseUrl, DatabaseUser, IamLogin, RDS_ROOTS, RdsAddress, TokenError};
+pub use login::{
+    ConnectError, DatabaseLogin, DatabasePlace, DatabaseUrl, DatabaseUser, IamLogin, RDS_ROOTS, RdsAddress, TokenError,
+};
 pub use migration::{MigrateError, migrate};
-pub use outbox::{Announcement, AnnouncementBus, Drained, drain};
+pub use outbox::{Drained, drain};
 pub use projection::{MovedByRules, check_zones, rebuild};
-pub use settings::{CatalogueKind, CountryRules, InvalidSetting, MigrationSettings, Settings, SlotSettings};
+pub use setting::InvalidSetting;
+pub use settings::{CatalogueKind, CountryRules, MigrationSettings, Settings, SlotSettings};
 pub use slot::{OffsetMinutes, StoredSlot};
 pub use source_queue::{Left, SourceQueue, SqsQueue};
 pub use worker::{UnidentifiedFailure, Worker};

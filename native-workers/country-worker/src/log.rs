@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Writes this crate's log lines from `INFO` on, and the libraries' from `WARN` on (below that they show requests and
-/// answers, which hold personal data), to the standard output: one JSON object a line with `timestamp`, `level`,
+/// responses, which hold personal data), to the standard output: one JSON object a line with `timestamp`, `level`,
 /// `service`, `message` and the event's fields beside them. A panic becomes a line with its place; its message may quote
 /// what was being handled, and stays out.
 ///

@@ -11,10 +11,9 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use tokio::time::timeout;
 
-use crate::DecideError;
-use crate::settings::{InvalidSetting, required};
+use crate::setting::{InvalidSetting, required};
 
-/// The longest wait for a session, TLS and authentication included.
+/// The longest wait for a connection that runs more than batches of commands, TLS and authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The roots of the certificates of RDS. `rds-roots/README.md` says where they are from.
@@ -47,16 +46,25 @@ impl DatabaseLogin {
         }
     }
 
-    /// A session for work that takes longer than a batch of commands.
-    pub(crate) async fn connect_alone(&self) -> Result<PgConnection, DecideError> {
-        match timeout(CONNECT_TIMEOUT, self.options()?.connect()).await {
-            Ok(connected) => connected.map_err(DecideError::Unreachable),
-            Err(_elapsed) => Err(DecideError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
+    /// A connection for work that takes longer than a batch of commands.
+    pub(crate) async fn connect_alone(&self) -> Result<PgConnection, ConnectError> {
+        self.connect(CONNECT_TIMEOUT, &[]).await
+    }
+
+    /// Connects within `limit`, TLS and authentication included, with the server's `parameters` for the session.
+    pub(crate) async fn connect(
+        &self,
+        limit: Duration,
+        parameters: &[(&str, String)],
+    ) -> Result<PgConnection, ConnectError> {
+        match timeout(limit, self.options()?.options(parameters.iter().cloned()).connect()).await {
+            Ok(connected) => connected.map_err(ConnectError::Unreachable),
+            Err(_elapsed) => Err(ConnectError::Unreachable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
         }
     }
 
     /// For one new connection.
-    pub(crate) fn options(&self) -> Result<PgConnectOptions, TokenError> {
+    fn options(&self) -> Result<PgConnectOptions, TokenError> {
         match self {
             Self::Url(url) => Ok(url.options()),
             Self::Iam(login) => login.options(),
@@ -91,8 +99,8 @@ impl DatabasePlace {
 
 /// The address of a PostgreSQL database, with the credentials to it. `Debug` shows where it is, never the password.
 ///
-/// Off this machine it has to verify the server (`sslmode=verify-full`): by default the driver speaks without TLS where a
-/// server, or who stands in for it, has none.
+/// Off this machine it has to verify the server (`sslmode=verify-full`): by default the driver speaks without TLS if the
+/// server, or an impostor in its place, offers none.
 #[derive(Clone)]
 pub struct DatabaseUrl(Box<PgConnectOptions>);
 
@@ -266,6 +274,17 @@ impl IamLogin {
         let token = self.token((self.clock)())?;
         Ok(self.address.options().username(&self.user.0).password(&token))
     }
+}
+
+/// Why there is no connection to the database.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No token for a new connection.
+    #[error(transparent)]
+    NoToken(#[from] TokenError),
+    /// The server refused it, or did not respond in time.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(#[source] sqlx::Error),
 }
 
 /// A token cannot be signed. The cause is not kept, because it can quote a credential.

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlStr};
 use tokio::time::timeout;
 
 use crate::aws::{self, Environment};
-use crate::settings::InvalidSetting;
+use crate::setting::InvalidSetting;
 use crate::{CatalogueKind, CountryRules, DatabaseUser, MigrationSettings};
 
 /// The longest wait for a new connection, TLS and authentication included: right after its creation an instance is slow.
@@ -79,7 +79,7 @@ pub enum MigrateError {
 }
 
 /// Applies the migrations that are embedded in this crate and missing in the database, sets the rules that the country decides
-/// by, creates the users of the worker and of the import with the rights to connect and to execute their functions, and answers the
+/// by, creates the users of the worker and of the import with the rights to connect and to execute their functions, and returns the
 /// version that the schema then has. Runs at the same time wait for each other; a run that has nothing to do changes nothing.
 ///
 /// # Errors
@@ -168,11 +168,11 @@ impl Master {
         let client = environment.client().with_attempt_limit(ATTEMPT_TIMEOUT).with_deadline(CALL_TIMEOUT);
         let endpoint = environment.endpoint("secretsmanager").map_err(setting)?;
         let (service, target) = (endpoint.service("secretsmanager"), "secretsmanager.GetSecretValue");
-        let answer: SecretValue = client
+        let response: SecretValue = client
             .json(service, JsonVersion::V1_1, target, &json!({"SecretId": arn}), Retry::Safe)
             .await
             .map_err(|error| MigrateError::SecretUnreadable(aws::code(&error)))?;
-        let text = answer.secret_string.ok_or(MigrateError::SecretMalformed)?;
+        let text = response.secret_string.ok_or(MigrateError::SecretMalformed)?;
         // The parser's own error may quote the text, and with it the password.
         serde_json::from_str(&text).map_err(|_| MigrateError::SecretMalformed)
     }

@@ -14,9 +14,9 @@ use sqlx::postgres::PgConnection;
 use tokio_util::io::StreamReader;
 
 use crate::aws::Environment;
+use crate::event_bus::AnnouncementBus;
 use crate::import::{ImportError, Report, Source, import};
-use crate::outbox::AnnouncementBus;
-use crate::settings::InvalidSetting;
+use crate::setting::InvalidSetting;
 
 /// What is read at once.
 const PART_BYTES: u64 = 1024 * 1024;
@@ -109,7 +109,7 @@ impl Objects {
         let Place { bucket, object } = &created.s3;
         let key = decoded(&object.key);
         let Some(name) = key.strip_prefix(FILES).filter(|name| !name.is_empty()) else { return Ok(()) };
-        // S3 may tell of one object twice, and of one that was replaced after its replacement.
+        // S3 may announce one object twice, and one that was replaced after its replacement.
         let fingerprint = format!("{} {}", object.sequencer, object.e_tag);
         let source = Source { name: key.clone(), fingerprint, once: true };
         let reader = StreamReader::new(Box::pin(self.parts(&bucket.name, &key, object)));
@@ -127,7 +127,7 @@ impl Objects {
         Ok(())
     }
 
-    /// The object's bytes, as long as it is the one that the event tells of.
+    /// The object's bytes, as long as it is the one that the event announces.
     fn parts<'a>(
         &'a self,
         bucket: &'a str,

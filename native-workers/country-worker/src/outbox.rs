@@ -1,40 +1,22 @@
 //! What the country tells without a command: from the outbox, in the transaction that changed something, to the event bus.
 
-use std::future::Future;
-
 use appointment::{
     AppointmentId, Catalogue, Country, InsuredId, Practitioner, Reason, ScheduleId, Timestamp, TraceContext,
 };
+use icu_normalizer::DecomposingNormalizerBorrowed;
+use icu_normalizer::properties::CanonicalCombiningClassMapBorrowed;
 use messages::{CatalogueChanged, Command, Outcome, OutcomeDetail, OutcomeEvent, SlotsChanged, Version1};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection as _, FromRow, Row as _};
 use time::OffsetDateTime;
-use unicode_normalization::UnicodeNormalization as _;
-use unicode_normalization::char::is_combining_mark;
 use uuid::Uuid;
 
-use crate::{NotAccepted, StoredSlot};
+use crate::event_bus::{Announcement, AnnouncementBus};
+use crate::slot::StoredSlot;
 
 /// `PutEvents` takes this many.
 const BATCH: i32 = 10;
-
-/// What the country tells without a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Announcement {
-    /// Slots changed.
-    Slots(SlotsChanged),
-    /// The catalogue did.
-    Catalogue(CatalogueChanged),
-    /// An appointment was cancelled that nobody asked to cancel.
-    Cancelled(OutcomeEvent),
-}
-
-/// The port to the event bus for what the country tells without a command.
-pub trait AnnouncementBus: Send + Sync {
-    /// Puts `announcements`, at most ten, on the bus, and returns for each of them, in their order, whether the bus accepted it.
-    fn announce(&self, announcements: &[Announcement]) -> impl Future<Output = Vec<Result<(), NotAccepted>>> + Send;
-}
 
 /// What became of the outbox's events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -93,9 +75,9 @@ pub async fn drain(
             transaction.rollback().await?;
             continue;
         }
-        let answers = bus.announce(&announcements).await;
+        let results = bus.announce(&announcements).await;
         let taken: Vec<i64> =
-            ids.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(id, _)| *id).collect();
+            ids.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(id, _)| *id).collect();
         let refused = ids.len() - taken.len();
         drained.sent += taken.len() as u64;
         drained.left += refused as u64;
@@ -103,7 +85,7 @@ pub async fn drain(
             sqlx::query("SELECT public.outbox_taken($1)").bind(&taken).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
-        if let Some(error) = answers.iter().find_map(|answer| answer.as_ref().err()) {
+        if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
             tracing::warn!(country = country.code(), refused, error = %error, "events stay in the outbox");
             // A bus that takes nothing is not asked for the rest.
             if taken.is_empty() {
@@ -201,7 +183,7 @@ impl Row {
                         command,
                         reason: Some(stored.reason),
                         replaced_by: None,
-                        // Its own event tells of the slot.
+                        // The slot has a separate event.
                         slot: None,
                         occurred_at: stored.occurred_at,
                         traceparent: stored.traceparent,
@@ -228,6 +210,10 @@ fn catalogue(country: Country, catalogue_version: u64, mut practitioners: Vec<Pr
 
 /// Sorts as people look for it: without accents and case, and only then by them.
 fn alphabetical(text: &str) -> (String, String) {
-    let plain = text.nfd().filter(|character| !is_combining_mark(*character)).flat_map(char::to_lowercase).collect();
+    let classes = CanonicalCombiningClassMapBorrowed::new();
+    let decomposed = DecomposingNormalizerBorrowed::new_nfd().normalize(text);
+    // What combines with a letter has another class than 0.
+    let letters = decomposed.chars().filter(|character| classes.get_u8(*character) == 0);
+    let plain = letters.flat_map(char::to_lowercase).collect();
     (plain, text.to_owned())
 }

@@ -6,8 +6,9 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use time::OffsetDateTime;
 
+use crate::event_bus::AnnouncementBus;
 use crate::local_time::Zone;
-use crate::outbox::{self, AnnouncementBus, Drained};
+use crate::outbox::{self, Drained};
 
 /// How many slots are put into the outbox, or compared, at once.
 const CHUNK: i32 = 2500;
@@ -44,8 +45,8 @@ pub async fn rebuild(
     Ok(Drained { sent: drained.sent + end.sent, left: end.left })
 }
 
-/// A slot whose offset is another by the rules that are compiled in now than it was when it was imported. Its instant stands
-/// until it is imported again; people would come at another time by the clock on the wall.
+/// A slot whose offset would be another by the rules that are compiled in now than it was at its import. Its instant stays the same
+/// until it is imported again, while the clock on the wall shows another time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MovedByRules {

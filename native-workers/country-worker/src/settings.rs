@@ -2,7 +2,8 @@ use std::num::NonZeroU16;
 
 use aws_http::sqs::ReceiveDelays;
 
-use crate::{DatabaseLogin, DatabasePlace, DatabaseUser};
+use crate::login::{DatabaseLogin, DatabasePlace, DatabaseUser};
+use crate::setting::{InvalidSetting, required};
 
 /// What the worker reads from its environment, once, when it starts.
 #[derive(Debug, Clone)]
@@ -149,33 +150,4 @@ impl MigrationSettings {
         let importer = DatabaseUser::importer(&variable)?;
         Ok(Self { place, master_secret, worker, importer, rules: CountryRules::read(variable)? })
     }
-}
-
-/// A variable of the environment that the worker cannot start with.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSetting {
-    /// It is not set, or empty.
-    #[error("the environment variable {variable} is not set: expected {expected}")]
-    Missing {
-        /// Its name.
-        variable: &'static str,
-        /// What belongs there.
-        expected: &'static str,
-    },
-    /// Its value cannot be used.
-    #[error("the environment variable {variable} is malformed: expected {expected}")]
-    Malformed {
-        /// Its name.
-        variable: &'static str,
-        /// What belongs there.
-        expected: &'static str,
-    },
-}
-
-pub(crate) fn required(
-    variable: impl Fn(&str) -> Option<String>,
-    name: &'static str,
-    expected: &'static str,
-) -> Result<String, InvalidSetting> {
-    variable(name).filter(|value| !value.is_empty()).ok_or(InvalidSetting::Missing { variable: name, expected })
 }

@@ -29,7 +29,7 @@ pub struct StoredSlot {
 }
 
 impl StoredSlot {
-    /// The slot as `country` tells of it.
+    /// The slot in the form of an event of `country`.
     #[must_use]
     pub fn of(self, country: Country) -> SlotState {
         SlotState {

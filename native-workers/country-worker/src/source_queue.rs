@@ -8,7 +8,7 @@ use aws_http::{Client, Credentials, Endpoint, RetryPolicy};
 use futures::StreamExt as _;
 
 use crate::aws::Environment;
-use crate::settings::InvalidSetting;
+use crate::setting::InvalidSetting;
 
 /// The time that a message left may take: with the database's and the bus's within the function's 30 s
 /// (`infra/backplane.json`).

@@ -1,4 +1,4 @@
-//! What a line tells of time beside its own duration.
+//! What a line says about time beside its own duration.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -64,7 +64,7 @@ impl Beginning {
     }
 }
 
-/// What the queue tells of this delivery.
+/// What the queue says about this delivery.
 pub(crate) fn delivery(record: &SqsMessage) -> DeliveryTimes {
     DeliveryTimes::read(|name| record.attributes.get(name).map(String::as_str))
 }

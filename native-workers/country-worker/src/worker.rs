@@ -11,7 +11,7 @@ use messages::{AppointmentMessage, Command, Outcome, OutcomeDetail, OutcomeEvent
 use crate::inbox::{self, Unreadable};
 use crate::log::milliseconds;
 use crate::span::{Beginning, Step, delivery};
-use crate::{Answer, Decision, Decisions, EventBus, Left, NotAccepted, Replaced, SourceQueue, Verdict};
+use crate::{CommandOutcome, Decision, Decisions, EventBus, Left, NotAccepted, Replaced, SourceQueue, Verdict};
 
 /// Draws the random bytes of a span id (W3C Trace Context).
 type SpanIds = Box<dyn Fn() -> [u8; 8] + Send + Sync>;
@@ -52,8 +52,8 @@ enum RetryReason {
     #[error("undecided")]
     Undecided,
     /// There may be a decision: the database did not respond, now or at an earlier delivery.
-    #[error("unanswered")]
-    Unanswered,
+    #[error("no_response")]
+    NoResponse,
     /// There is a decision of a later version.
     #[error("unknown_decision")]
     UnknownDecision,
@@ -101,21 +101,21 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         let (mut events, mut purposes) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands.values() {
             let disposition = match decided.get(&command.appointment_id) {
-                Some(Answer::Decided(decision)) => match isolated(|| self.answer(command, decision)) {
-                    Ok((answer, of_replaced)) => {
-                        places.insert(command, &answer);
-                        purposes.push((command.appointment_id, Purpose::Answer));
-                        events.push(answer);
+                Some(CommandOutcome::Decided(decision)) => match isolated(|| self.outcomes(command, decision)) {
+                    Ok((outcome, of_replaced)) => {
+                        places.insert(command, &outcome);
+                        purposes.push((command.appointment_id, Purpose::Outcome));
+                        events.push(outcome);
                         purposes.extend(of_replaced.iter().map(|_| (command.appointment_id, Purpose::Replaced)));
                         events.extend(of_replaced);
                         continue;
                     }
                     Err(Panicked) => Disposition::Retry(RetryReason::Panicked),
                 },
-                Some(Answer::Erased) => Disposition::Erased,
-                Some(Answer::Undecided) => Disposition::Retry(RetryReason::Undecided),
-                Some(Answer::Unknown) => Disposition::Retry(RetryReason::UnknownDecision),
-                None => Disposition::Retry(RetryReason::Unanswered),
+                Some(CommandOutcome::Erased) => Disposition::Erased,
+                Some(CommandOutcome::Undecided) => Disposition::Retry(RetryReason::Undecided),
+                Some(CommandOutcome::Unknown) => Disposition::Retry(RetryReason::UnknownDecision),
+                None => Disposition::Retry(RetryReason::NoResponse),
             };
             dispositions.insert(command.appointment_id, disposition);
         }
@@ -125,22 +125,22 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             events.push(final_failure);
         }
 
-        let mut answers = Vec::new();
+        let mut accepted = Vec::new();
         if !events.is_empty() {
             let started = Instant::now();
-            answers = self.bus.put(&events).await;
+            accepted = self.bus.put(&events).await;
             steps.push(Step { name: "events.PutEvents", started, duration: started.elapsed() });
         }
-        for ((event, (command, purpose)), answer) in events.iter().zip(purposes).zip(answers) {
-            settle(&mut dispositions, command, purpose, event, answer);
+        for ((event, (command, purpose)), accepted) in events.iter().zip(purposes).zip(accepted) {
+            settle(&mut dispositions, command, purpose, event, accepted);
         }
 
         let report = Report { country: self.country, delays: &self.delays, began, steps, places };
-        let (answer, left) = respond(&records, &messages, &dispositions, &report);
+        let (response, left) = respond(&records, &messages, &dispositions, &report);
         if !left.is_empty() {
             self.queue.leave(&left).await;
         }
-        let failed = answer.as_ref().map_or(records.len(), |response| response.batch_item_failures.len());
+        let failed = response.as_ref().map_or(records.len(), |response| response.batch_item_failures.len());
         let trace_ids: HashSet<String> =
             messages.iter().flatten().map(|message| message.traceparent.trace_id()).collect();
         tracing::info!(
@@ -154,7 +154,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             trace_ids = trace_ids.into_iter().collect::<Vec<_>>().join(" "),
             "batch processed"
         );
-        answer
+        response
     }
 
     /// The database's decisions. A batch that could not be decided has none.
@@ -162,7 +162,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         &self,
         commands: &BTreeMap<AppointmentId, AppointmentMessage>,
         steps: &mut Vec<Step>,
-    ) -> HashMap<AppointmentId, Answer> {
+    ) -> HashMap<AppointmentId, CommandOutcome> {
         if commands.is_empty() {
             return HashMap::new();
         }
@@ -176,7 +176,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
     }
 
     /// The event with the `decision` about `command`, and the event about the appointment that this one replaced.
-    fn answer(&self, command: &AppointmentMessage, decision: &Decision) -> (OutcomeEvent, Option<OutcomeEvent>) {
+    fn outcomes(&self, command: &AppointmentMessage, decision: &Decision) -> (OutcomeEvent, Option<OutcomeEvent>) {
         let place = self.place(command);
         let of_replaced = decision.replaced.as_deref().map(|Replaced { appointment_id, schedule_id, decision }| {
             let replaced =
@@ -207,7 +207,7 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
         place: TraceContext,
     ) -> OutcomeEvent {
         // What was cancelled although nobody asked is told in several ways, and is one event.
-        let answered = match (outcome, reason) {
+        let reported = match (outcome, reason) {
             (Outcome::Cancelled, Some(_)) => Command::Cancellation,
             _ => command.command,
         };
@@ -215,12 +215,12 @@ impl<D: Decisions, B: EventBus, Q: SourceQueue> Worker<D, B, Q> {
             outcome,
             detail: OutcomeDetail {
                 version: Version1,
-                event_id: OutcomeEvent::event_id(command.appointment_id, outcome, answered),
+                event_id: OutcomeEvent::event_id(command.appointment_id, outcome, reported),
                 appointment_id: command.appointment_id,
                 insured_id: command.insured_id,
                 schedule_id: command.schedule_id,
                 country: self.country,
-                command: answered,
+                command: reported,
                 reason,
                 replaced_by: None,
                 slot: None,
@@ -301,8 +301,8 @@ fn fold(messages: &mut [Result<AppointmentMessage, Unreadable>]) -> BTreeMap<App
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// It is the outcome of the command.
-    Answer,
-    /// It tells of the appointment whose place the command's took.
+    Outcome,
+    /// It is about the appointment that the command's replaced.
     Replaced,
     /// It tells that the command failed for good. A failure that was reported still is one.
     FinalFailure,
@@ -314,25 +314,25 @@ fn settle(
     command: AppointmentId,
     purpose: Purpose,
     event: &OutcomeEvent,
-    answer: Result<(), NotAccepted>,
+    accepted: Result<(), NotAccepted>,
 ) {
     let detail = &event.detail;
-    match (purpose, answer) {
-        (Purpose::Answer, Ok(())) => {
+    match (purpose, accepted) {
+        (Purpose::Outcome, Ok(())) => {
             let disposition =
                 Disposition::Reported { command: detail.command, outcome: event.outcome, reason: detail.reason };
             dispositions.insert(command, disposition);
         }
         (Purpose::Replaced, Ok(())) => {}
-        (Purpose::Answer | Purpose::Replaced, Err(error)) => {
+        (Purpose::Outcome | Purpose::Replaced, Err(error)) => {
             dispositions.insert(command, Disposition::Retry(RetryReason::NotAccepted(error)));
         }
-        (Purpose::FinalFailure, answer) => tracing::error!(
+        (Purpose::FinalFailure, accepted) => tracing::error!(
             trace_id = detail.traceparent.trace_id(),
             appointment_id = %detail.appointment_id,
             country = detail.country.code(),
             command = detail.command.as_str(),
-            event_accepted = answer.is_ok(),
+            event_accepted = accepted.is_ok(),
             "appointment given up: delivered for the last time, and undecided"
         ),
     }
@@ -378,7 +378,7 @@ fn respond(
         };
         // A bus that reports on fewer events than it got has not accepted the rest.
         let disposition = disposition
-            .unwrap_or(Disposition::Retry(RetryReason::NotAccepted(NotAccepted { code: "NoAnswer".to_owned() })));
+            .unwrap_or(Disposition::Retry(RetryReason::NotAccepted(NotAccepted { code: "NoResponse".to_owned() })));
         report.log(record, message.as_ref().ok(), &disposition);
         let Disposition::Retry(failure) = disposition else { continue };
         match record.message_id.as_deref().filter(|id| !id.is_empty()) {

@@ -130,24 +130,24 @@ def follow(appointment: Appointment, headers: Any) -> Appointment | AppointmentW
         assert time.monotonic() < end, latest.status
         time.sleep(pause)
         pause = min(2 * pause, 1)
-        answer = read_appointment.sync_detailed(
+        response = read_appointment.sync_detailed(
             appointment.insured_id, appointment.appointment_id, client=api, if_none_match=etag
         )
-        etag = answer.headers["etag"]
-        if isinstance(answer.parsed, AppointmentWithHistory):
-            latest = answer.parsed
+        etag = response.headers["etag"]
+        if isinstance(response.parsed, AppointmentWithHistory):
+            latest = response.parsed
             assert latest.history[-1].status == latest.status
         else:
-            assert answer.status_code == 304, answer
+            assert response.status_code == 304, response
     return latest
 
 
 def book(insured_id: str, schedule_id: int, key: str | Unset = UNSET) -> Appointment | AppointmentWithHistory:
     body = AppointmentRequest(insured_id=insured_id, schedule_id=schedule_id, country_iso="PE")
-    answer = book_appointment.sync_detailed(client=api, body=body, idempotency_key=key)
-    assert isinstance(answer.parsed, Appointment), answer
-    assert answer.headers["location"] == f"/appointments/{insured_id}/{answer.parsed.appointment_id}"
-    return follow(answer.parsed, answer.headers)
+    response = book_appointment.sync_detailed(client=api, body=body, idempotency_key=key)
+    assert isinstance(response.parsed, Appointment), response
+    assert response.headers["location"] == f"/appointments/{insured_id}/{response.parsed.appointment_id}"
+    return follow(response.parsed, response.headers)
 
 
 def appointments_of(insured_id: str) -> Iterator[Appointment]:
@@ -162,9 +162,9 @@ def appointments_of(insured_id: str) -> Iterator[Appointment]:
 
 
 def cancel(insured_id: str, appointment_id: str) -> Appointment | AppointmentWithHistory:
-    answer = cancel_appointment.sync_detailed(insured_id, appointment_id, client=api, prefer="wait=10")
-    assert isinstance(answer.parsed, Appointment), answer
-    return follow(answer.parsed, answer.headers)
+    response = cancel_appointment.sync_detailed(insured_id, appointment_id, client=api, prefer="wait=10")
+    assert isinstance(response.parsed, Appointment), response
+    return follow(response.parsed, response.headers)
 
 
 def read(problem: Problem) -> str:
@@ -174,9 +174,9 @@ def read(problem: Problem) -> str:
     return problem.code
 
 
-def problem_of(answer: Response[Any]) -> str:
-    assert answer.status_code >= 400 and answer.parsed is not None, answer
-    return read(answer.parsed)
+def problem_of(response: Response[Any]) -> str:
+    assert response.status_code >= 400 and response.parsed is not None, response
+    return read(response.parsed)
 
 
 def problem_in(operation: str, response: httpx.Response) -> str:

@@ -168,8 +168,8 @@ function bookSlowly(): Promise<{ error: unknown }> {
   });
 }
 
-async function problemOf(answer: Promise<{ error?: unknown }>): Promise<Problem> {
-  const { error } = await answer;
+async function problemOf(response: Promise<{ error?: unknown }>): Promise<Problem> {
+  const { error } = await response;
   const problem = error as Problem;
   assert(problem.code in ADVICE, `an unknown problem: ${JSON.stringify(error)}`);
   assert.equal(problem.type, `urn:medical-appointments:problem:${problem.code}`);

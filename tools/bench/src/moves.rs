@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use appointment::{Appointment, AppointmentId, Country, InsuredId, ScheduleId, Timestamp, TraceContext};
 use country_worker::{
-    Answer, CatalogueKind, CountryRules, Database, DatabaseLogin, DatabasePlace, Decisions, MigrationSettings, Verdict,
-    migrate,
+    CatalogueKind, CommandOutcome, CountryRules, Database, DatabaseLogin, DatabasePlace, Decisions, MigrationSettings,
+    Verdict, migrate,
 };
 use local_stack::postgres::Postgres;
 use messages::{AppointmentMessage, Command};
@@ -145,7 +145,7 @@ async fn ask(database: &Database, people: &[usize], rounds: usize) -> Result<Ask
             let answers = database.decide(&messages.iter().collect::<Vec<_>>()).await?;
             for (command, appointment) in asked {
                 let answer = answers.get(&appointment.appointment_id);
-                let Some(Answer::Decided(decision)) = answer else { anyhow::bail!("no decision: {answer:?}") };
+                let Some(CommandOutcome::Decided(decision)) = answer else { anyhow::bail!("no decision: {answer:?}") };
                 match decision.verdict {
                     Verdict::Booked => {
                         moved += usize::from(*command == Command::Move);

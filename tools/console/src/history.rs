@@ -343,8 +343,8 @@ mod tests {
     #[test]
     fn a_look_at_an_appointment_is_no_booking() {
         let mut history = History::default();
-        let look = r#""message":"request answered","trace_id":"a","appointment_id":"1","method":"GET","duration_ms":1"#;
-        let health = r#""message":"request answered","trace_id":"b","duration_ms":1"#;
+        let look = r#""message":"request handled","trace_id":"a","appointment_id":"1","method":"GET","duration_ms":1"#;
+        let health = r#""message":"request handled","trace_id":"b","duration_ms":1"#;
         told(&mut history, [line(1.0, "intake", look), line(2.0, "intake", health)]);
         assert_eq!(history.latest(10), []);
     }
@@ -383,11 +383,12 @@ mod tests {
         let mut history = History::default();
         let mut batch = line(5.0, "w", r#""message":"batch undecided","error":"no database""#);
         batch.level = Level::Error;
-        let message = line(5.001, "w", r#""message":"goes to the dead letters","trace_id":"a","failure":"unanswered""#);
+        let message =
+            line(5.001, "w", r#""message":"goes to the dead letters","trace_id":"a","failure":"no_response""#);
         told(&mut history, [batch, message.clone()]);
-        assert_eq!(history.cause(&message).as_deref(), Some("unanswered: no database"));
-        let later = line(6.0, "w", r#""message":"goes to the dead letters","trace_id":"a","failure":"unanswered""#);
-        assert_eq!(history.cause(&later).as_deref(), Some("unanswered"));
+        assert_eq!(history.cause(&message).as_deref(), Some("no_response: no database"));
+        let later = line(6.0, "w", r#""message":"goes to the dead letters","trace_id":"a","failure":"no_response""#);
+        assert_eq!(history.cause(&later).as_deref(), Some("no_response"));
     }
 
     #[test]

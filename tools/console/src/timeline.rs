@@ -259,7 +259,7 @@ mod tests {
                 r#""appointment_status":"completed","error":"slow","duration_ms":20,"spans":[{"name":"sqs.wait","start_offset_ms":-36,"duration_ms":36},
                 {"name":"dynamodb.UpdateItem","start_offset_ms":0,"duration_ms":10}]"#,
             ),
-            line(140, "INFO", "intake", "request answered", r#""method":"GET","duration_ms":3"#),
+            line(140, "INFO", "intake", "request handled", r#""method":"GET","duration_ms":3"#),
         ]
     }
 

@@ -3,11 +3,12 @@
 mod arns;
 mod functions;
 mod principals;
+mod provisioned;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use aws_http::{Credentials, Endpoint};
+use aws_http::Endpoint;
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all, try_join3, try_join4};
 use http::Method;
@@ -24,18 +25,7 @@ pub(crate) use functions::Function;
 pub use functions::{Api, WorkerCode, register_application, register_workers};
 use principals::create_principals;
 pub use principals::lambda_trust_policy;
-
-/// What the application and the tests need to know of a provisioned backplane.
-pub struct Provisioned {
-    /// The ARN of the topic.
-    pub topic_arn: String,
-    /// The URL of each queue and dead-letter queue, by its name.
-    pub queue_urls: BTreeMap<String, String>,
-    /// The access key of each principal that is not a role, by its logical name in `infra/backplane.json`.
-    pub credentials: BTreeMap<String, Credentials>,
-    /// The ARN of the secret with the owner of each country's database, by the country's code.
-    pub master_secrets: BTreeMap<String, String>,
-}
+pub use provisioned::Provisioned;
 
 /// Creates everything that no function's code depends on; `databases` are the countries', by code.
 ///

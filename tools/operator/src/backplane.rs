@@ -23,21 +23,21 @@
 //! is as strict as `StringEquals`; the emulator does not supply it and would refuse every event.
 
 mod durations;
+mod error;
+mod policy;
 mod principal;
 mod table;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use durations::Durations;
+pub use error::{BackplaneError, FILE};
 pub use principal::{Principal, PrincipalKind, Resource, Statement};
 pub use table::{Index, KeyAttribute, SlotsIndexes, SlotsTable, Table};
-
-/// The path of the file inside the repository.
-pub const FILE: &str = "infra/backplane.json";
 
 /// `infra/backplane.json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -325,28 +325,6 @@ pub struct Country {
     pub batch_size: u32,
     /// `FunctionResponseTypes` of the event source mapping.
     pub function_response_types: Vec<String>,
-}
-
-/// Why `infra/backplane.json` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BackplaneError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// Where it was expected.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file is not what this type describes.
-    #[error("{FILE}: {0}")]
-    Malformed(#[from] serde_json::Error),
-    /// The `local` block names something that is no duration.
-    #[error("{FILE}: local.durations_seconds: {0}; only a duration of `durations_seconds` can be overridden")]
-    NoDuration(serde_json::Error),
-    /// A principal has the statements of one that does not exist, or that has another's itself.
-    #[error("{FILE}: principals.{0}.statements_of names a principal that has no statements, or has others' too")]
-    NoStatements(String),
 }
 
 impl Backplane {

@@ -291,7 +291,7 @@ impl Account {
                 let stored: Vec<_> = stream::iter(stored.collect::<Vec<_>>()).buffered(IN_FLIGHT).try_collect().await?;
                 let found =
                     page.appointments.iter().zip(stored).map(|(row, stored): (_, Option<StoredAppointment>)| {
-                        let command = stored.as_ref()?.unanswered_command()?;
+                        let command = stored.as_ref()?.undecided_command()?;
                         Some(GivenUp { status: row.status, next: row.since, command })
                     });
                 all.extend(found.flatten());

@@ -9,7 +9,7 @@ const ONE_SHARD: &[(&str, &str)] = &[("pending_shards_read", "1")];
 async fn republish(host: &TestHost, order: &Value) -> (StatusCode, Value) {
     let request = http::Request::builder().method(Method::POST).uri("/internal/republish");
     let request = request.body(WholeBody(order.to_string())).unwrap();
-    let (head, body) = crate::answer(host, &request, SystemTime::now()).await.into_parts();
+    let (head, body) = crate::handle(host, &request, SystemTime::now()).await.into_parts();
     (head.status, serde_json::from_slice(&body).unwrap())
 }
 

@@ -10,7 +10,7 @@ use crate::context::RequestContext;
 use crate::error::{RequestError, forbidden};
 
 /// Keeps a booking and publishes it: one write and one publication.
-pub(crate) async fn answer<H: Host>(
+pub(crate) async fn handle<H: Host>(
     request: &http::Request<impl Body>,
     caller: &Caller,
     context: &mut RequestContext<H>,

@@ -14,9 +14,9 @@ use crate::error::RequestError;
 use crate::shown::{Shown, json_in};
 use crate::wait::Wait;
 
-/// Records a person's wish to cancel and publishes it: one write and one publication. A wish that was recorded before is
-/// answered alike and not published again: the republisher sees to it.
-pub(crate) async fn answer<H: Host>(
+/// Records a person's wish to cancel and publishes it: one write and one publication. A wish that was recorded before
+/// gets the same response and is not published again: the republisher sees to it.
+pub(crate) async fn handle<H: Host>(
     insured_id: InsuredId,
     appointment_id: AppointmentId,
     role: &Role,
@@ -33,7 +33,7 @@ pub(crate) async fn answer<H: Host>(
     let now = Timestamp::from(context.arrived);
     let cancelled =
         table.request_cancellation(&insured_id, appointment_id, context.trace, now, backend.schedule()).await?;
-    let (stored, answerable, known) = match cancelled {
+    let (stored, may_wait, known) = match cancelled {
         Cancelled::Requested(stored) => {
             context.message = "cancellation accepted";
             let published =
@@ -65,5 +65,5 @@ pub(crate) async fn answer<H: Host>(
     };
     context.about(&stored.appointment);
     let accepted = Accepted::of(stored.appointment);
-    Ok(accepted.after(wait.filter(|_| answerable), &table, known, context).await.response(context.language))
+    Ok(accepted.after(wait.filter(|_| may_wait), &table, known, context).await.response(context.language))
 }

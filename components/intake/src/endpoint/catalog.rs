@@ -21,7 +21,7 @@ struct ShownCatalog<'a> {
 }
 
 /// The specialties, centers and practitioners of a country.
-pub(crate) async fn answer<H: Host>(
+pub(crate) async fn handle<H: Host>(
     country: Country,
     headers: &HeaderMap,
     context: &mut RequestContext<H>,

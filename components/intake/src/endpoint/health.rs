@@ -12,6 +12,6 @@ struct Health {
     version: &'static str,
 }
 
-pub(crate) fn answer() -> Response {
+pub(crate) fn handle() -> Response {
     json(StatusCode::OK, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }

@@ -22,7 +22,7 @@ struct List<'a> {
 }
 
 /// A page of a person's appointments, newest first.
-pub(crate) async fn answer<H: Host>(
+pub(crate) async fn handle<H: Host>(
     insured_id: InsuredId,
     role: &Role,
     query: Option<&str>,

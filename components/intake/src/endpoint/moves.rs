@@ -11,7 +11,7 @@ use crate::error::RequestError;
 
 /// Keeps the new appointment and publishes it: one read, one write and one publication. The country decides about both: the new
 /// one is booked and the other one cancelled, or the new one is rejected and the other one stays as it is.
-pub(crate) async fn answer<H: Host>(
+pub(crate) async fn handle<H: Host>(
     insured_id: InsuredId,
     original_id: AppointmentId,
     role: &Role,

@@ -4,7 +4,7 @@ use edge_component::Response;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
-pub(crate) fn answer() -> Response {
+pub(crate) fn handle() -> Response {
     let mut response = Response::new(include_bytes!("../../../../docs/openapi.yaml").to_vec());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/yaml"));

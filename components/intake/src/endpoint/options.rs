@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::route::Resource;
 
-pub(crate) fn answer(resource: Resource) -> Response {
+pub(crate) fn handle(resource: Resource) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(resource.allow()));

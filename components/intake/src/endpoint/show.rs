@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::shown::{Shown, json_in};
 
 /// One appointment with its history; nothing but its headers where the client has it already.
-pub(crate) async fn answer<H: Host>(
+pub(crate) async fn handle<H: Host>(
     insured_id: InsuredId,
     appointment_id: AppointmentId,
     role: &Role,

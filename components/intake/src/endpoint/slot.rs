@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::shown::ShownSlot;
 
 /// One slot, whether it can be booked or not.
-pub(crate) async fn answer<H: Host>(
+pub(crate) async fn handle<H: Host>(
     country: Country,
     schedule_id: ScheduleId,
     headers: &HeaderMap,

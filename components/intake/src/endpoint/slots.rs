@@ -23,7 +23,7 @@ struct FreeSlots<'a> {
 }
 
 /// A page of free slots in the order of their time. What has begun is not there.
-pub(crate) async fn answer<H: Host>(
+pub(crate) async fn handle<H: Host>(
     query: Option<&str>,
     headers: &HeaderMap,
     context: &mut RequestContext<H>,

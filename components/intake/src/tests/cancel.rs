@@ -1,15 +1,15 @@
 use super::*;
 
-async fn cancel(host: &TestHost) -> Answered {
+async fn cancel(host: &TestHost) -> ApiResponse {
     call(host, Method::DELETE, &format!("/appointments/00123/{ID}"), &[], None).await
 }
 
 #[tokio::test]
 async fn a_cancellation_is_one_write_and_one_publication() {
     let host = host(&[]).then("UpdateItem", 200, &json!({"Attributes": row("cancelling")})).then_published();
-    let answered = cancel(&host).await;
-    assert_eq!((answered.status, answered.header("location")), (StatusCode::ACCEPTED, None));
-    assert_eq!(answered.body["status"], "cancelling");
+    let response = cancel(&host).await;
+    assert_eq!((response.status, response.header("location")), (StatusCode::ACCEPTED, None));
+    assert_eq!(response.body["status"], "cancelling");
     let sent = host.sent();
     assert_eq!(sent[0].json()["Key"]["sk"]["S"], format!("appointment#{ID}"));
     let (message, _) = sent[1].published();
@@ -23,8 +23,8 @@ async fn a_cancellation_is_one_write_and_one_publication() {
 async fn what_is_cancelled_or_about_to_be_is_not_published_again() {
     for (status, expected) in [("cancelling", StatusCode::ACCEPTED), ("cancelled", StatusCode::OK)] {
         let host = host(&[]).then("UpdateItem", 400, &condition_failed(&row(status)));
-        let answered = cancel(&host).await;
-        assert_eq!((answered.status, &answered.body["status"]), (expected, &json!(status)));
+        let response = cancel(&host).await;
+        assert_eq!((response.status, &response.body["status"]), (expected, &json!(status)));
         assert_eq!(host.operations(), ["UpdateItem"]);
     }
 }

@@ -8,15 +8,15 @@ async fn a_catalogue_lists_what_can_be_booked() {
         "practitioners": {"L": [{"M": {"name": {"S": "Dr. Soto"}, "specialty": {"S": "Pediatría"}, "center": {"S": "Ñuñoa"}}}]},
     });
     let host = host(&[]).then("GetItem", 200, &json!({"Item": item}));
-    let answered = call(&host, Method::GET, "/catalog/CL", &[], None).await;
+    let response = call(&host, Method::GET, "/catalog/CL", &[], None).await;
     assert_eq!(
-        answered.body,
+        response.body,
         json!({
             "countryISO": "CL", "specialties": ["Pediatría"], "centers": ["Ñuñoa"],
             "practitioners": [{"name": "Dr. Soto", "specialty": "Pediatría", "center": "Ñuñoa"}],
         })
     );
-    assert_eq!(answered.header("cache-control"), Some("public, max-age=2"));
+    assert_eq!(response.header("cache-control"), Some("public, max-age=2"));
 }
 
 #[tokio::test]

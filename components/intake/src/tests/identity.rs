@@ -40,7 +40,7 @@ fn bearer(subject: &str, scope: &str) -> String {
 }
 
 /// Asks for one appointment, with this `Authorization`.
-async fn show(host: &TestHost, authorization: &str) -> Answered {
+async fn show(host: &TestHost, authorization: &str) -> ApiResponse {
     let path = format!("/appointments/00123/{ID}");
     call_at(SystemTime::now(), host, Method::GET, &path, &[("authorization", authorization)], None).await
 }
@@ -70,9 +70,9 @@ async fn nobody_is_believed_without_the_issuers_keys() {
 #[tokio::test]
 async fn who_may_not_is_refused_before_anything_is_read() {
     let host = host(VARIABLES).then(KEYS, 200, &jwks());
-    let answered = call(&host, Method::DELETE, &format!("/appointments/00123/{ID}"), &[], None).await;
-    assert_eq!(answered.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(answered.header("www-authenticate"), Some("Bearer realm=\"appointments\""));
+    let response = call(&host, Method::DELETE, &format!("/appointments/00123/{ID}"), &[], None).await;
+    assert_eq!(response.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"appointments\""));
     assert_eq!(show(&host, &bearer("00124", "")).await.status, StatusCode::FORBIDDEN);
     let mut forged = bearer("00123", "");
     forged.truncate(forged.len() - 86);
@@ -95,8 +95,8 @@ async fn staff_see_what_belongs_to_their_country() {
     let chile = host(VARIABLES).then(KEYS, 200, &jwks()).then("GetItem", 200, &item);
     let authorization = bearer("ana", "appointments:staff:CL");
     let path = format!("/appointments/00123/{ID}");
-    let answered =
+    let response =
         call_at(SystemTime::now(), &chile, Method::DELETE, &path, &[("authorization", &authorization)], None).await;
-    assert_eq!(answered.status, StatusCode::NOT_FOUND);
+    assert_eq!(response.status, StatusCode::NOT_FOUND);
     assert_eq!(chile.operations(), [KEYS, "GetItem"]);
 }

@@ -5,20 +5,20 @@ async fn a_page_says_where_the_next_one_begins() {
     let key = json!({"insuredId": {"S": "00123"}, "sk": {"S": format!("appointment#{ID}")}});
     let page = json!({"Items": [row("completed")], "LastEvaluatedKey": key});
     let first = host(&[]).then("Query", 200, &page);
-    let answered = call(&first, Method::GET, "/appointments/00123?limit=1", &[], None).await;
-    assert_eq!(answered.status, StatusCode::OK);
-    assert_eq!(answered.body["insuredId"], "00123");
-    assert_eq!(answered.body["appointments"][0]["status"], "completed");
-    assert_eq!(answered.body["appointments"][0]["message"], "Su cita está confirmada.");
-    assert_eq!(answered.body["appointments"][0].get("history"), None);
+    let response = call(&first, Method::GET, "/appointments/00123?limit=1", &[], None).await;
+    assert_eq!(response.status, StatusCode::OK);
+    assert_eq!(response.body["insuredId"], "00123");
+    assert_eq!(response.body["appointments"][0]["status"], "completed");
+    assert_eq!(response.body["appointments"][0]["message"], "Su cita está confirmada.");
+    assert_eq!(response.body["appointments"][0].get("history"), None);
     let query = first.sent()[0].json();
     assert_eq!((&query["Limit"], &query["ConsistentRead"]), (&json!(1), &json!(true)));
 
-    let cursor = answered.body["pagination"]["nextCursor"].as_str().unwrap();
+    let cursor = response.body["pagination"]["nextCursor"].as_str().unwrap();
     let second = host(&[]).then("Query", 200, &json!({"Items": []}));
-    let answered = call(&second, Method::GET, &format!("/appointments/00123?cursor={cursor}"), &[], None).await;
+    let response = call(&second, Method::GET, &format!("/appointments/00123?cursor={cursor}"), &[], None).await;
     assert_eq!(second.sent()[0].json()["ExclusiveStartKey"], key);
-    assert_eq!(answered.body["pagination"], json!({"limit": 20, "nextCursor": null}));
+    assert_eq!(response.body["pagination"], json!({"limit": 20, "nextCursor": null}));
 }
 
 #[tokio::test]
@@ -26,8 +26,8 @@ async fn a_row_that_cannot_be_read_hides_no_other() {
     let mut broken = row("completed");
     broken["scheduleId"] = json!({"S": "none"});
     let host = host(&[]).then("Query", 200, &json!({"Items": [broken, row("pending")]}));
-    let answered = call(&host, Method::GET, "/appointments/00123", &[], None).await;
-    assert_eq!(answered.body["appointments"].as_array().unwrap().len(), 1);
+    let response = call(&host, Method::GET, "/appointments/00123", &[], None).await;
+    assert_eq!(response.body["appointments"].as_array().unwrap().len(), 1);
     assert_eq!(host.lines()[0]["level"], "ERROR");
 }
 
@@ -38,8 +38,8 @@ async fn a_filter_reads_at_most_four_pages() {
     for _ in 0..4 {
         played = played.then("Query", 200, &json!({"Items": [], "LastEvaluatedKey": key}));
     }
-    let answered = call(&played, Method::GET, "/appointments/00123?status=rejected", &[], None).await;
-    assert_eq!(answered.body["appointments"], json!([]));
-    assert!(answered.body["pagination"]["nextCursor"].is_string());
+    let response = call(&played, Method::GET, "/appointments/00123?status=rejected", &[], None).await;
+    assert_eq!(response.body["appointments"], json!([]));
+    assert!(response.body["pagination"]["nextCursor"].is_string());
     assert_eq!(played.operations().len(), 4);
 }

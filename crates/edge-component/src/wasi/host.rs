@@ -30,7 +30,7 @@ impl Host for WasiHost {
     }
 
     fn fill_random(self, bytes: &mut [u8]) {
-        // The host answers exactly as many bytes as it is asked for (wasi:random/random).
+        // The host returns exactly as many bytes as it is asked for (wasi:random/random).
         let random = get_random_bytes(bytes.len() as u64);
         for (byte, random) in bytes.iter_mut().zip(random) {
             *byte = random;

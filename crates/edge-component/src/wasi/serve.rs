@@ -14,17 +14,17 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use super::IncomingBody;
 use crate::Response;
 
-/// Serves one call of the host: hands the request to `answer`, with the instant at which it came, and sends what it gives.
+/// Serves one call of the host: hands the request to `handle`, with the instant at which it came, and sends what it gives.
 ///
 /// That instant is the only reading of a clock that a request needs before its end: it dates whatever the request does.
 pub fn serve<F: Future<Output = Response>>(
     incoming: IncomingRequest,
     outgoing: ResponseOutparam,
-    answer: impl FnOnce(http::Request<IncomingBody>, SystemTime) -> F,
+    handle: impl FnOnce(http::Request<IncomingBody>, SystemTime) -> F,
 ) {
     let arrived = SystemTime::now();
     let response = match request(incoming) {
-        Some(request) => run(answer(request, arrived)),
+        Some(request) => run(handle(request, arrived)),
         None => {
             let mut response = Response::default();
             *response.status_mut() = http::StatusCode::BAD_REQUEST;
@@ -64,8 +64,8 @@ fn request(incoming: IncomingRequest) -> Option<http::Request<IncomingBody>> {
     Some(request)
 }
 
-/// Hands the response over with its body already written and finished, so that the host has both when it first writes: head
-/// and body then leave in one write, where two would wait for the peer's delayed acknowledgement (about 44 ms).
+/// Hands the response over with its body already written and finished. The host then has both when it first writes: head
+/// and body leave in one write, where two would wait for the peer's delayed acknowledgement (about 44 ms).
 fn send(outgoing: ResponseOutparam, response: Response) {
     let (mut head, content) = response.into_parts();
     // What has no body announces none (RFC 9110, section 8.6).
@@ -74,7 +74,7 @@ fn send(outgoing: ResponseOutparam, response: Response) {
     }
     let fields: Vec<(String, Vec<u8>)> =
         head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned())).collect();
-    // The host refuses only headers of its own (`Connection`, …), which no answer of ours sets.
+    // The host refuses only the headers that it sets itself (`Connection`, …), which no response of ours sets.
     let fields = Fields::from_list(&fields).unwrap_or_else(|_| Fields::new());
     let response = OutgoingResponse::new(fields);
     if head.status != http::StatusCode::OK {
@@ -90,7 +90,7 @@ fn send(outgoing: ResponseOutparam, response: Response) {
     if let Ok(stream) = &stream
         && rest.len() <= WRITE_BYTES
     {
-        // The host has room for one piece and the next before anybody reads, so that nothing waits for the client. Where it
+        // The host has room for one piece and the next before anybody reads: nothing waits for the client. If it
         // cannot take the body, the client has gone away.
         let _ = stream.blocking_write_and_flush(rest);
         rest = &[];
@@ -109,8 +109,8 @@ fn send(outgoing: ResponseOutparam, response: Response) {
         ResponseOutparam::set(outgoing, Ok(response));
         return;
     }
-    // Longer than the host takes before anybody reads: the rest follows the head. A client that has gone away is none of
-    // our business any more.
+    // Longer than the host takes before anybody reads: the rest follows the head. A client that has gone away needs
+    // nothing more.
     ResponseOutparam::set(outgoing, Ok(response));
     if let Ok(stream) = stream {
         for piece in rest.chunks(WRITE_BYTES) {

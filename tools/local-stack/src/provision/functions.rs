@@ -14,8 +14,8 @@ use operator::aws::Aws;
 use operator::backplane::{Backplane, BusQueue, Country};
 use serde_json::{Value, json};
 
-use super::Provisioned;
 use super::arns::{arn, log_group};
+use super::provisioned::Provisioned;
 use crate::database::Database;
 use crate::emulator;
 use crate::ministack::ACCOUNT;

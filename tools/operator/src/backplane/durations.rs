@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::BackplaneError;
+use super::error::BackplaneError;
 
 /// Every duration of the system, in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

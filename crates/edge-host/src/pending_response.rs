@@ -16,34 +16,34 @@ use crate::host_response::{ResponseBody, problem};
 use crate::linked::GuestResponse;
 
 /// A response on its way: awaited, set by the guest, or sent.
-pub(crate) struct Answer {
-    state: Mutex<AnswerState>,
+pub(crate) struct PendingResponse {
+    state: Mutex<ResponseState>,
     /// Set when the guest ended before its response's body did.
     cut_off: Arc<AtomicBool>,
 }
 
-enum AnswerState {
+enum ResponseState {
     Awaited(oneshot::Sender<Response<ResponseBody>>),
     Set(oneshot::Sender<Response<ResponseBody>>, GuestResponse),
     Sent,
 }
 
-impl Answer {
+impl PendingResponse {
     pub(crate) fn new(sender: oneshot::Sender<Response<ResponseBody>>) -> Self {
-        Self { state: Mutex::new(AnswerState::Awaited(sender)), cut_off: Arc::default() }
+        Self { state: Mutex::new(ResponseState::Awaited(sender)), cut_off: Arc::default() }
     }
 
     /// Changes the state by a function of it. The lock is held for no longer than that.
-    fn advance(&self, step: impl FnOnce(AnswerState) -> AnswerState) {
+    fn advance(&self, step: impl FnOnce(ResponseState) -> ResponseState) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *state, AnswerState::Sent);
+        let before = std::mem::replace(&mut *state, ResponseState::Sent);
         *state = step(before);
     }
 
     /// Takes the guest's response. The interface lets a guest set one only once.
     pub(crate) fn set(&self, response: GuestResponse) {
         self.advance(|state| match state {
-            AnswerState::Awaited(sender) => AnswerState::Set(sender, response),
+            ResponseState::Awaited(sender) => ResponseState::Set(sender, response),
             other => other,
         });
     }
@@ -51,16 +51,16 @@ impl Answer {
     /// Sends the guest's response, where there is one that is not sent yet.
     pub(crate) fn send(&self) {
         self.advance(|state| match state {
-            AnswerState::Set(sender, response) => {
+            ResponseState::Set(sender, response) => {
                 let response = match response {
                     Ok(response) => {
                         response.map(|body| GuestBody { body, cut_off: self.cut_off.clone() }.boxed_unsync())
                     }
-                    Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the component answered with an error"),
+                    Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the component responded with an error"),
                 };
                 // The client may be gone.
                 let _ = sender.send(response);
-                AnswerState::Sent
+                ResponseState::Sent
             }
             other => other,
         });
@@ -69,15 +69,15 @@ impl Answer {
     /// Sends the host's own response, where the guest's is not sent yet.
     pub(crate) fn fail(&self, response: Response<ResponseBody>) {
         self.advance(|state| {
-            if let AnswerState::Awaited(sender) | AnswerState::Set(sender, _) = state {
+            if let ResponseState::Awaited(sender) | ResponseState::Set(sender, _) = state {
                 let _ = sender.send(response);
             }
-            AnswerState::Sent
+            ResponseState::Sent
         });
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), AnswerState::Awaited(_))
+        !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), ResponseState::Awaited(_))
     }
 
     /// Marks the response's body as incomplete. To be called while the instance is still there: with it goes the body's
