@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use aws_lambda_events::event::sqs::SqsEvent;
 use country_worker::{
-    CountryRules, Database, DatabasePlace, DatabaseUrl, EventBridge, EventBus, MigrationSettings, NotAccepted, Worker,
-    migrate,
+    CountryRules, Database, DatabasePlace, DatabaseUrl, EventBus, MigrationSettings, NotAccepted, Worker, migrate,
 };
 use local_stack::postgres::{self, Postgres};
 use local_stack::progress::Progress;
