@@ -1,7 +1,9 @@
 //! `cargo xtask test`.
 
+use std::panic::resume_unwind;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::thread;
 
 use anyhow::{Context, Result};
 use local_stack::application::{Host, spin_program};
@@ -43,13 +45,22 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     let progress = Progress::steps(setup::TEST_STEPS + 2);
     setup::run_for_tests(root, &progress)?;
     let backplane = Backplane::load(root)?;
-    let step = progress.noisy_step("building components, workers and host");
-    Artifacts::build(root, &backplane)?;
+    let step = progress.noisy_step("building components, workers, host and tests");
+    // At the same time, because the last steps of a component keep one processor busy. cargo locks a folder per profile.
+    let compiled = thread::scope(|scope| {
+        let tests = scope.spawn(|| cargo_test(root).arg("--no-run").status());
+        Artifacts::build(root, &backplane)?;
+        tests.join().unwrap_or_else(|panic| resume_unwind(panic)).context("cannot run cargo test")
+    })?;
+    if !compiled.success() {
+        step.done("the tests do not compile");
+        return Ok(ExitCode::FAILURE);
+    }
     step.done("");
 
     let step = progress.noisy_step("cargo test");
-    let mut test = command::cargo();
-    test.args(["test", "--workspace"]).args(arguments).env(Host::VARIABLE, host.key()).current_dir(root);
+    let mut test = cargo_test(root);
+    test.args(arguments).env(Host::VARIABLE, host.key());
     if host == Host::Spin && arguments.is_empty() {
         test.args(["--test", "integration", "--"]).args(OVER_HTTP);
     }
@@ -69,4 +80,10 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     remove_leftovers_of_tests(root, Leftovers::Data);
     step.done(if status.success() { "passed" } else { "failed" });
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn cargo_test(root: &Path) -> Command {
+    let mut test = command::cargo();
+    test.args(["test", "--workspace"]).current_dir(root);
+    test
 }
