@@ -142,10 +142,12 @@ async fn ask(database: &Database, people: &[usize], rounds: usize) -> Result<Ask
                 .iter()
                 .map(|(command, appointment)| AppointmentMessage::new(*command, appointment, trace).context("Peru"))
                 .collect::<Result<_>>()?;
-            let answers = database.decide(&messages.iter().collect::<Vec<_>>()).await?;
+            let outcomes = database.decide(&messages.iter().collect::<Vec<_>>()).await?;
             for (command, appointment) in asked {
-                let answer = answers.get(&appointment.appointment_id);
-                let Some(CommandOutcome::Decided(decision)) = answer else { anyhow::bail!("no decision: {answer:?}") };
+                let outcome = outcomes.get(&appointment.appointment_id);
+                let Some(CommandOutcome::Decided(decision)) = outcome else {
+                    anyhow::bail!("no decision: {outcome:?}")
+                };
                 match decision.verdict {
                     Verdict::Booked => {
                         moved += usize::from(*command == Command::Move);

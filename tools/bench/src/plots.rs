@@ -21,7 +21,7 @@ pub(crate) fn draw(intake: &Intake, folder: &Path) -> Result<()> {
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// CPU time per booking of every subject, at 16 connections and a backend that answers at once.
+/// CPU time per booking of every subject, at 16 connections and a backend that responds at once.
 fn cpu(intake: &Intake, file: &Path) -> Drawn {
     let rows: Vec<&Row> = intake.rows.iter().filter(|row| row.is_setting(16, 0)).collect();
     let most = rows.iter().map(|row| row.cpu_us_per_booking.max).fold(1.0, f64::max);

@@ -193,7 +193,7 @@ impl Page {
     pub(crate) fn function_start(&mut self, function_start: &FunctionStart) {
         self.heading(FUNCTION_START);
         self.line(&format!(
-            "From the start of the process until the runtime API has the response to its first booking, which makes both calls to the stand-in: {} starts of each, in turn, files in the page cache. The package of `appointment` has {:.1} MB. The Node.js peer is its routes behind the runtime API (`bench/peers/node-aws-sdk/function.js`). Both have this machine's whole processor, of which Lambda gives 256 MB a seventh; and Lambda first has to find a place and to fetch the package, which this does not show. Of the address space nearly all is reserved for instances and never touched.",
+            "From the start of the process until the runtime API has the response to its first booking, which makes both calls to the stand-in: {} starts of each, in turn, files in the page cache. The package of `appointment` has {:.1} MB. The Node.js peer is its routes behind the runtime API (`tools/bench/peers/node-aws-sdk/function.js`). Both have this machine's whole processor, of which Lambda gives 256 MB a seventh; and Lambda first has to find a place and to fetch the package, which this does not show. Of the address space nearly all is reserved for instances and never touched.",
             function_start.starts,
             function_start.package_bytes as f64 / 1e6,
         ));

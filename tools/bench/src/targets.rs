@@ -99,7 +99,7 @@ impl Results {
             Target::at_most("CPU per booking, component against axum + AWS SDK", 1.0, "x", 2, ratio(cpu, Kind::AxumAwsSdk, 16))
                 .or_because("the crossings between host and component, its instance and code that is built for size come on top of the same work ([what costs](#what-costs))"),
             Target::at_most("CPU per booking, component against Node.js", 0.2, "x", 3, ratio(cpu, Kind::NodeAwsSdk, 16))
-                .or_because("the component needs more cache and memory than its peers, which neighbours on the machine take ([what costs](#what-costs))"),
+                .or_because("against Node.js 24, which the benchmark brings ([ADR 165](adr/0165-the-benchmark-knows-its-parts-before-it-builds.md)); against the Node.js 20 of the machine it was 0.180x (commit 89f4e16)"),
             Target::at_most("p50 at one connection, component against axum + AWS SDK", 1.5, "x", 2, ratio(|row| row.p50_ms.median, Kind::AxumAwsSdk, 1)),
             Target::at_most("host memory after 100,000 bookings", 150.0, " MB", 1, memory),
             Target::at_most("host memory, 100,000 bookings against 50,000", 1.05, "x", 3, growth),

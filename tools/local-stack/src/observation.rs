@@ -208,7 +208,7 @@ pub async fn rows(database_url: &str, table: CountryTable, page: u32) -> Result<
 async fn within_limit<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(DATABASE_LIMIT, work)
         .await
-        .with_context(|| format!("the database does not answer within {} s", DATABASE_LIMIT.as_secs()))?
+        .with_context(|| format!("the database does not respond within {} s", DATABASE_LIMIT.as_secs()))?
 }
 
 /// A connection that cannot write.

@@ -218,16 +218,16 @@ fn spawn(command: Command) -> io::Result<Child> {
     let spawner = SPAWNER.get_or_init(|| {
         let (orders, received) = mpsc::channel::<Order>();
         thread::spawn(move || {
-            for (mut command, answer) in received {
-                let _ = answer.send(command.spawn());
+            for (mut command, result) in received {
+                let _ = result.send(command.spawn());
             }
         });
         orders
     });
-    let (answer, answered) = mpsc::channel();
+    let (result, spawned) = mpsc::channel();
     let gone = |_| io::Error::other("the thread that starts processes has ended");
-    spawner.send((command, answer)).map_err(|_| gone(mpsc::RecvError))?;
-    answered.recv().map_err(gone)?
+    spawner.send((command, result)).map_err(|_| gone(mpsc::RecvError))?;
+    spawned.recv().map_err(gone)?
 }
 
 fn tail(log: &Path) -> io::Result<String> {

@@ -257,7 +257,7 @@ impl Account {
         Ok(given_up.len() as u64)
     }
 
-    /// Publishes the command of an appointment that was given up. To do it twice is harmless: the country answers with the same
+    /// Publishes the command of an appointment that was given up. To do it twice is harmless: the country responds with the same
     /// decision.
     ///
     /// # Errors
