@@ -251,21 +251,9 @@ pub(crate) fn elsewhere() -> Vec<Target> {
     let test = |name: &str| format!("`{name}`");
     vec![
         Target::elsewhere("`cargo xtask demo`, nothing built", "at most 9 min and 15 CPU min", FRESH_CLONE, None),
-        Target::elsewhere(
-            "disk after it",
-            "at most 2 GB",
-            FRESH_CLONE,
-            Some("most of it are the compiled dependencies of the host and of the local stack"),
-        ),
+        Target::elsewhere("disk after it", "at most 2 GB", FRESH_CLONE, None),
         Target::elsewhere("`cargo xtask test` after it", "at most 10 min", FRESH_CLONE, None),
-        Target::elsewhere(
-            "`cargo xtask test`, warm, one changed line of `intake`",
-            "at most 4 min",
-            FRESH_CLONE,
-            Some(
-                "every test runs, whatever changed, and most of the time is theirs: stacks start, browsers and generators run",
-            ),
-        ),
+        Target::elsewhere("`cargo xtask test`, warm, one changed line of `intake`", "at most 4 min", FRESH_CLONE, None),
         Target::elsewhere(
             "`cargo xtask check`, warm",
             "at most 1 min",
