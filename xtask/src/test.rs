@@ -1,9 +1,7 @@
 //! `cargo xtask test`.
 
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::thread;
 
 use anyhow::{Context, Result};
 use local_stack::application::{Host, spin_program};
@@ -47,11 +45,10 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     let backplane = Backplane::load(root)?;
     let step = progress.noisy_step("building components, workers, host and tests");
     // At the same time, because the last steps of a component keep one processor busy. cargo locks a folder per profile.
-    let compiled = thread::scope(|scope| {
-        let tests = scope.spawn(|| cargo_test(root).arg("--no-run").status());
-        Artifacts::build(root, &backplane)?;
-        tests.join().unwrap_or_else(|panic| resume_unwind(panic)).context("cannot run cargo test")
-    })?;
+    let mut compiling = cargo_test(root, host, &["--no-run"], arguments).spawn().context("cannot run cargo test")?;
+    let built = Artifacts::build(root, &backplane);
+    let compiled = compiling.wait().context("cannot wait for cargo test")?;
+    built?;
     if !compiled.success() {
         step.done("the tests do not compile");
         return Ok(ExitCode::FAILURE);
@@ -59,11 +56,7 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     step.done("");
 
     let step = progress.noisy_step("cargo test");
-    let mut test = cargo_test(root);
-    test.args(arguments).env(Host::VARIABLE, host.key());
-    if host == Host::Spin && arguments.is_empty() {
-        test.args(["--test", "integration", "--"]).args(OVER_HTTP);
-    }
+    let mut test = cargo_test(root, host, &[], arguments);
     if std::env::var_os(THREADS).is_none() {
         // The tests wait more than they compute.
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -82,8 +75,13 @@ pub(crate) fn run(root: &Path, host: Host, arguments: &[String]) -> Result<ExitC
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn cargo_test(root: &Path) -> Command {
+/// `cargo test` with `options` of its own before what people gave it, which may end with options of the test harness.
+fn cargo_test(root: &Path, host: Host, options: &[&str], arguments: &[String]) -> Command {
     let mut test = command::cargo();
-    test.args(["test", "--workspace"]).current_dir(root);
+    test.args(["test", "--workspace"]).args(options).args(arguments);
+    if host == Host::Spin && arguments.is_empty() {
+        test.args(["--test", "integration", "--"]).args(OVER_HTTP);
+    }
+    test.env(Host::VARIABLE, host.key()).current_dir(root);
     test
 }
