@@ -294,14 +294,14 @@ async fn the_deadline_ends_a_call_whatever_its_attempts_would_still_be_allowed()
     let generous = RetryPolicy { attempts: 1_000, ..RetryPolicy::NONE };
     let many = |step: Step| std::iter::repeat_n(step, 1_000);
     let client = |attempt| {
-        let deadline = Duration::from_millis(350);
+        let deadline = Duration::from_secs(1);
         client().with_deadline(deadline).with_attempt_limit(attempt).with_retries(generous)
     };
     let slow = Duration::from_secs(20);
 
-    // Each attempt may wait 150 ms: the third is cut short, and there is no fourth.
+    // Each attempt may wait 400 ms: the third is cut short, and there is no fourth.
     let double = Double::start(many(Step::Hang)).await;
-    let error = put(&client(Duration::from_millis(150)), &double.endpoint, Retry::Safe).await.unwrap_err();
+    let error = put(&client(Duration::from_millis(400)), &double.endpoint, Retry::Safe).await.unwrap_err();
     assert_eq!(name(&error), "DeadlineExceeded");
     assert!(error.took_effect_unknown());
     assert!((1..=3).contains(&double.seen().len()), "{} attempts", double.seen().len());

@@ -641,15 +641,10 @@ async fn three_hundred_bodies_that_trickle_leave_the_service_to_others() {
         });
         clients.push(reading);
     }
-    // The machine may be busy with other tests: the best of some calls is what the host can do meanwhile.
-    let mut best = std::time::Duration::MAX;
-    for _ in 0..20 {
-        let started = std::time::Instant::now();
-        let (status, _, _) = call(&host, Method::GET, "/health", &[], "").await;
-        assert_eq!(status, StatusCode::OK);
-        best = best.min(started.elapsed());
-    }
-    assert!(best < std::time::Duration::from_millis(50), "{best:?}");
+    let (status, _, _) = call(&host, Method::GET, "/health", &[], "").await;
+    assert_eq!(status, StatusCode::OK);
+    let waiting = clients.last().unwrap().try_read(&mut [0]).unwrap_err();
+    assert_eq!(waiting.kind(), std::io::ErrorKind::WouldBlock, "another was served while the last one still sent");
     for mut client in clients {
         let mut response = vec![0; 4096];
         let size = client.read(&mut response).await.unwrap();

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -614,6 +615,7 @@ async fn a_component_that_fails_gives_500_and_harms_no_other_request() {
         .start()
         .await
         .unwrap();
+    let served = AtomicU32::new(0);
     let failing = async {
         let mut failures = Vec::new();
         for (path, reason) in [
@@ -625,21 +627,26 @@ async fn a_component_that_fails_gives_500_and_harms_no_other_request() {
             ("/loop", "it took longer than 1s"),
             ("/sleep/5000", "it took longer than 1s"),
         ] {
+            let before = served.load(Ordering::Relaxed);
             failures.push((path, reason, get(&host, path).await));
+            if path == "/loop" {
+                // It holds the thread for a second, and is interrupted every 10 ms for the others.
+                let meanwhile = served.load(Ordering::Relaxed) - before;
+                assert!(meanwhile >= 5, "{meanwhile} requests were served beside a component that computes");
+            }
         }
         failures
     };
     let well_behaved = async {
-        let mut slowest = Duration::ZERO;
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(2) {
-            let asked = Instant::now();
+        loop {
             assert!(get_text(&host, "/echo").await.starts_with("GET\n/echo\n"));
-            slowest = slowest.max(asked.elapsed());
+            served.fetch_add(1, Ordering::Relaxed);
         }
-        slowest
     };
-    let (failures, slowest) = tokio::join!(failing, well_behaved);
+    let failures = tokio::select! {
+        failures = failing => failures,
+        () = well_behaved => unreachable!("it serves for ever"),
+    };
     for (path, reason, response) in failures {
         // If an epoch ends between a complete response and the trap after it, the response is sent.
         if path != "/late-trap" || response.status != StatusCode::OK {
@@ -650,8 +657,6 @@ async fn a_component_that_fails_gives_500_and_harms_no_other_request() {
         let found = lines.iter().any(|line| line.contains("\"level\":\"ERROR\"") && line.contains(reason));
         assert!(found, "{path}: {reason:?} is not in {lines:#?}");
     }
-    // The loop was interrupted every 10 ms for the others; a machine under load is allowed much more.
-    assert!(slowest < Duration::from_millis(900), "{slowest:?}");
     assert_eq!(get_text(&host, "/memory/100").await, (100 << 20).to_string());
 }
 
@@ -697,11 +702,10 @@ async fn requests_beyond_the_instances_wait_and_are_then_turned_away() {
     let (first, second) = tokio::join!(get(&host, "/sleep/300"), get(&host, "/sleep/300"));
     assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK));
 
-    let (_, turned_away) = tokio::join!(get(&host, "/sleep/3000"), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        get(&host, "/echo").await
-    });
-    assert_eq!(turned_away.status, StatusCode::SERVICE_UNAVAILABLE);
+    // Either may be the first.
+    let (one, other) = tokio::join!(get(&host, "/sleep/3000"), get(&host, "/sleep/3000"));
+    let (served, turned_away) = if one.status == StatusCode::OK { (one, other) } else { (other, one) };
+    assert_eq!((served.status, turned_away.status), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(turned_away.headers["retry-after"], "1");
 }
 
@@ -736,20 +740,27 @@ async fn a_port_that_is_taken_is_a_clear_error() {
 
 #[tokio::test]
 async fn shutdown_lets_requests_in_flight_finish_and_takes_no_more() {
-    let host = fixture("").start().await.unwrap();
+    let silent = RawDouble::start("", usize::MAX).await;
+    let host = fixture("allowed_outbound_hosts = ['http://127.0.0.1:*']").start().await.unwrap();
     let addr = host.addr();
-    let request = Request::get("/sleep/500").header("host", "a").body(Full::default()).unwrap();
-    let in_flight = tokio::spawn(send(addr, request));
-    // A second connection that idles must not keep the host from stopping.
+    // A second connection, which idles, must not keep the host from stopping.
     let mut idle = TcpStream::connect(addr).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    idle.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(idle.read(&mut [0; 1024]).await.unwrap() > 0);
+    // It is in flight once the server that it calls has its call, which ends by its time.
+    let call = format!("/call?{}", silent.url("/"));
+    let in_flight = tokio::spawn(send(addr, Request::get(call).header("host", "a").body(Full::default()).unwrap()));
+    while silent.reads.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 
     let started = Instant::now();
     assert_eq!(host.shutdown().await, 0);
     assert!(started.elapsed() < Duration::from_secs(5));
     let response = in_flight.await.unwrap().unwrap();
-    assert_eq!((response.status, response.body.as_str()), (StatusCode::OK, "slept"));
-    assert_eq!(idle.read(&mut [0; 8]).await.unwrap(), 0, "the idle connection is closed");
+    assert_eq!(response.status, StatusCode::BAD_GATEWAY);
+    assert!(response.body.contains("ConnectionReadTimeout"), "{}", response.body);
+    idle.read_to_end(&mut Vec::new()).await.expect("the idle connection is closed");
     assert!(TcpStream::connect(addr).await.is_err());
 }
 

@@ -20,17 +20,29 @@ async fn book(put_ms: u64, publish_ms: u64) -> (Vec<String>, Duration) {
     (double.operations(), started.elapsed())
 }
 
+/// Books as [`book`], without a call that takes too long, and returns how long it took. A machine that is busy may be late once;
+/// a timer that is wrong is wrong each time.
+async fn book_in_time(put_ms: u64, publish_ms: u64) -> Duration {
+    let mut attempts = Vec::new();
+    for _ in 0..3 {
+        let (operations, took) = book(put_ms, publish_ms).await;
+        if operations == ["PutItem", "Publish"] {
+            return took;
+        }
+        attempts.push((operations, took));
+    }
+    panic!("a call took too long each time: {attempts:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timer_that_ends_within_a_later_call_leaves_it_the_rest_of_its_time() {
-    let (operations, took) = book(700, 600).await;
-    assert_eq!(operations, ["PutItem", "Publish"], "both in time");
+    let took = book_in_time(700, 600).await;
     assert!(took >= Duration::from_millis(1_300), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_has_more_time_than_one_timer() {
-    let (operations, _) = book(1_200, 0).await;
-    assert_eq!(operations, ["PutItem", "Publish"], "no second attempt");
+    book_in_time(1_200, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
