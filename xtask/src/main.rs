@@ -240,7 +240,7 @@ enum Task {
     ///
     /// Examples:
     ///   cargo xtask test                      everything
-    ///   cargo xtask test pipeline::           the tests of the whole pipeline
+    ///   cargo xtask test pipeline:: domain::  the tests of these modules
     ///   cargo xtask test chaos                the long chaos run (CHAOS_SEED=7: again)
     ///   cargo xtask test reconcile            a restored country of 5,000 bookings
     ///   cargo xtask test -- --nocapture       with what the tests print
@@ -250,9 +250,11 @@ enum Task {
         /// What runs the application of the tests that speak to it over HTTP; with `spin`, only these tests run.
         #[arg(long, value_enum, default_value = "embedded")]
         host: HostChoice,
-        /// Passed on to `cargo test`: a part of the tests' names, and after `--` options of the test program.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
+        /// Parts of the names of the tests to run.
+        names: Vec<String>,
+        /// Options of the test program, such as `--nocapture` (`cargo test -- --help` lists them).
+        #[arg(last = true, value_name = "TEST_OPTIONS")]
+        options: Vec<String>,
     },
     /// Check infra/: formatting, validity, Terraform's tests against mocks, and a static policy scan by checkov.
     ///
@@ -362,7 +364,7 @@ async fn run(task: Task) -> Result<ExitCode> {
             reconcile::run(&root, &place, country, restored_to, dry_run).await
         }
         Task::Bench(options) => bench::run(&root, &options),
-        Task::Test { host, arguments } => test::run(&root, host.into(), &arguments),
+        Task::Test { host, names, options } => test::run(&root, host.into(), &names, &options),
         Task::Package(package) => package::run(&root, &package).map(|()| ExitCode::SUCCESS),
         Task::Terraform => terraform::run(&root).map(|()| ExitCode::SUCCESS),
     }

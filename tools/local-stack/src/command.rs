@@ -27,8 +27,11 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Runs a command to its end; when it fails, the error has its output.
-pub(crate) fn successful(command: &mut Command, name: &str) -> Result<Output> {
+/// Runs a command to its end and gives what it printed.
+///
+/// # Errors
+/// When it cannot be run, or fails; the error has the last lines of its errors.
+pub fn successful(command: &mut Command, name: &str) -> Result<Output> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
     ensure!(output.status.success(), "{name} failed ({}): {}", output.status, last_lines(&output));
     Ok(output)
