@@ -16,6 +16,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tests::{PATIENCE, component, program};
@@ -210,7 +211,7 @@ impl Upstream {
                 }
             });
             while let Ok((stream, _)) = listener.accept().await {
-                kept.lock().unwrap().push(tokio::spawn(exchange(stream, end, requests.clone())));
+                kept.lock().unwrap().push(tokio::spawn(exchange(Closing(stream), end, requests.clone())));
             }
         });
         Self { address, connections }
@@ -240,9 +241,20 @@ impl Upstream {
     }
 }
 
-async fn exchange(mut stream: TcpStream, end: &str, requests: mpsc::UnboundedSender<Arrival>) {
+/// A connection of which the peer knows at once when it is dropped. To close it alone may tell the peer later: programs that other
+/// tests start in that moment have it too until they run.
+struct Closing(TcpStream);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // Fails if the peer closed it before.
+        let _ = shutdown(&self.0, Shutdown::Both);
+    }
+}
+
+async fn exchange(mut stream: Closing, end: &str, requests: mpsc::UnboundedSender<Arrival>) {
     let mut received = Vec::new();
-    while let Ok(1..) = stream.read_buf(&mut received).await {
+    while let Ok(1..) = stream.0.read_buf(&mut received).await {
         if !received.ends_with(end.as_bytes()) {
             continue;
         }
@@ -250,7 +262,7 @@ async fn exchange(mut stream: TcpStream, end: &str, requests: mpsc::UnboundedSen
         let _ = requests.send((String::from_utf8(std::mem::take(&mut received)).unwrap(), reply));
         let Ok(body) = replied.await else { return };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        if stream.write_all(head.as_bytes()).await.is_err() {
+        if stream.0.write_all(head.as_bytes()).await.is_err() {
             return;
         }
     }

@@ -38,6 +38,8 @@ impl RawDouble {
                             _ => return,
                         }
                     }
+                    // The peer knows of it at once, also if a program that another test starts has the connection still.
+                    let _ = stream.shutdown().await;
                 });
             }
         });

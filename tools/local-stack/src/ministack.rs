@@ -17,6 +17,10 @@ pub const ACCOUNT: &str = "000000000000";
 /// How long the emulator may take to start; it needs about a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// Starts uvicorn. The emulator imports `http.server` in each function's thread, and where two threads do so at once for the first
+/// time, one may find `http` without it: here it is imported before.
+const MAIN: [&str; 2] = ["-c", "import http.server, uvicorn; uvicorn.main()"];
+
 /// How uvicorn serves it. Idle connections are kept as long as its own program keeps them; at its end it waits for none.
 const SERVER: [&str; 12] = [
     "ministack.app:app",
@@ -51,7 +55,7 @@ pub struct Ministack {
 }
 
 impl Ministack {
-    /// Starts the emulator on `port`, or on a free one, and waits until it is ready.
+    /// Starts the emulator on `port`, or on a free one, and waits until it is ready. `program` is the uvicorn of its environment.
     ///
     /// `directory` gets its log and its temporary files. The environment is a clean one, since functions inherit it.
     ///
@@ -89,8 +93,13 @@ impl Ministack {
         ];
         let process = Process::start(Launch {
             name: "ministack",
-            program,
-            args: SERVER.iter().map(ToString::to_string).chain(["--port".to_owned(), port.to_string()]).collect(),
+            program: &program.with_file_name("python"),
+            args: MAIN
+                .iter()
+                .chain(&SERVER)
+                .map(ToString::to_string)
+                .chain(["--port".to_owned(), port.to_string()])
+                .collect(),
             environment: inherited.chain(settings.map(|(name, value)| (name.to_owned(), value))).collect(),
             clean_environment: true,
             account: None,
