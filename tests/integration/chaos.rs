@@ -364,8 +364,8 @@ async fn queue_of_events(stack: &LocalStack) -> String {
     url
 }
 
-/// Waits until nothing is under way: every row is final and no queue that leads to a function holds a message. Whether that
-/// comes about.
+/// Waits until nothing is under way: every row is final, no queue that leads to a function holds a message, and the databases have
+/// recovered from their last crash. Whether that comes about.
 async fn at_rest(stack: &LocalStack) -> bool {
     let started = Instant::now();
     loop {
@@ -381,11 +381,15 @@ async fn at_rest(stack: &LocalStack) -> bool {
             let number = |name: &str| attributes["Attributes"][name].as_str().and_then(|text| text.parse::<u32>().ok());
             waiting += names.into_iter().filter_map(number).sum::<u32>();
         }
-        if open.is_empty() && waiting == 0 {
+        let mut recovering = 0;
+        for country in ["PE", "CL"] {
+            recovering += u32::from(connect(stack.services().database_url(country).unwrap()).await.is_err());
+        }
+        if open.is_empty() && waiting == 0 && recovering == 0 {
             return true;
         }
         if started.elapsed() > SETTLE_LIMIT {
-            println!("chaos: {} rows open, {waiting} messages waiting", open.len());
+            println!("chaos: {} rows open, {waiting} messages waiting, {recovering} databases recovering", open.len());
             return false;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
