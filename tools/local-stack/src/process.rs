@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -164,13 +165,27 @@ impl Drop for TemporaryFolder {
     }
 }
 
-/// A port of the loopback interface that was free a moment ago, for programs that cannot choose one themselves.
+/// A free port of the loopback interface, for programs that cannot choose one themselves. This process gives it to nobody else.
+///
+/// It is below the ports that a system gives to whoever asks for any (Linux from 32768, RFC 6335 from 49152): none of these can take it
+/// before the program does.
 ///
 /// # Errors
 /// When no port is free.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at the same time begin at different ports.
+    let begin = std::process::id().wrapping_mul(61);
+    for _ in 0..COUNT {
+        let number = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + number)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of 127.0.0.1 from {FIRST} to {} is free", FIRST + COUNT - 1)
 }
 
 /// Says clearly when a port that was asked for is taken.
