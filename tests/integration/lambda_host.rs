@@ -183,7 +183,7 @@ fn batch(bodies: &[String]) -> Value {
 /// A request that has arrived at the server.
 type Arrival = (String, oneshot::Sender<String>);
 
-/// A server that responds to every request alike and keeps its connections until it has to close them.
+/// A server that responds to requests, or is silent, and keeps its connections until it has to close them.
 struct Upstream {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
@@ -192,11 +192,15 @@ struct Upstream {
 impl Upstream {
     /// For the fixture's calls.
     async fn start(mut respond: impl FnMut(usize) -> String + Send + 'static) -> Self {
-        Self::start_for("the request's body", move |count, _| respond(count)).await
+        Self::start_for("the request's body", move |count, _| Some(respond(count))).await
     }
 
-    /// For requests that end with `end`. The response may depend on the number of requests before, and on the request.
-    async fn start_for(end: &'static str, mut respond: impl FnMut(usize, &str) -> String + Send + 'static) -> Self {
+    /// For requests that end with `end`. The response may depend on the number of requests before, and on the request; without one
+    /// the server is silent.
+    async fn start_for(
+        end: &'static str,
+        mut respond: impl FnMut(usize, &str) -> Option<String> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections: Arc<Mutex<Vec<_>>> = Arc::default();
@@ -204,9 +208,12 @@ impl Upstream {
         tokio::spawn(async move {
             let (requests, mut arrivals) = mpsc::unbounded_channel::<Arrival>();
             tokio::spawn(async move {
-                let mut count = 0;
+                let (mut count, mut unanswered) = (0, Vec::new());
                 while let Some((request, reply)) = arrivals.recv().await {
-                    let _ = reply.send(respond(count, &request));
+                    match respond(count, &request) {
+                        Some(response) => drop(reply.send(response)),
+                        None => unanswered.push(reply),
+                    }
                     count += 1;
                 }
             });
@@ -336,7 +343,7 @@ async fn a_record_that_is_left_comes_again_by_its_receive_count() {
     let (calls, mut called) = mpsc::unbounded_channel();
     let sqs = Upstream::start_for("}", move |_, request| {
         let _ = calls.send(request.to_owned());
-        "{}".to_owned()
+        Some("{}".to_owned())
     })
     .await;
     let variables = [("RECEIVE_DELAYS_SECONDS", "5,30,120".to_owned()), ("AWS_ENDPOINT_URL", sqs.origin())];
@@ -383,10 +390,29 @@ async fn the_schedule_goes_on_while_there_is_more_and_time() {
     assert_eq!(result, json!({"calls": 3, "published": 15, "givenUp": 3, "more": false}));
 
     // Without an end it stops for the time's sake, and says that there is more.
-    function.send(json!({"countryISO": "PE"}), Duration::from_secs(2));
+    function.send(json!({"countryISO": "PE"}), Duration::from_secs(3));
     let (kind, result) = function.result().await;
-    assert_eq!((kind.as_str(), &result["more"]), ("response", &json!(true)));
+    assert_eq!((kind.as_str(), &result["more"]), ("response", &json!(true)), "{result}");
     assert!(result["calls"].as_u64().unwrap() > 1, "{result}");
+}
+
+#[tokio::test]
+async fn a_call_of_the_schedule_that_the_time_cuts_off_takes_nothing_from_those_before() {
+    let round = json!({"published": 5, "givenUp": 1, "more": true});
+    let respond = move |count, _: &str| (count == 0).then(|| round.to_string());
+    let upstream = Upstream::start_for("the request's body", respond).await;
+    let mut function = Function::start(&[("SPIN_VARIABLE_UPSTREAM", upstream.url())]).await;
+    // The fixture itself would give up after two seconds.
+    let time = Duration::from_secs(2);
+    function.send(json!({"countryISO": "PE"}), time);
+    let (kind, result) = function.result().await;
+    assert_eq!(kind, "response", "{result}");
+    assert_eq!(result, json!({"calls": 1, "published": 5, "givenUp": 1, "more": true}));
+
+    // Where it is the first, nothing was done.
+    function.send(json!({"countryISO": "PE"}), time);
+    let (kind, result) = function.result().await;
+    assert_eq!((kind.as_str(), &result["errorType"]), ("error", &json!("Republish")));
 }
 
 #[tokio::test]

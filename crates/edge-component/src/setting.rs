@@ -40,8 +40,8 @@ pub struct Setting {
 
 /// Declares the lines of a component's document, in their order: a constant for each.
 ///
-/// ```ignore
-/// settings! {
+/// ```
+/// edge_component::settings! {
 ///     AWS_REGION = "aws_region";
 /// }
 /// ```
