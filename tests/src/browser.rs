@@ -13,6 +13,7 @@ use local_stack::process::{Launch, Process, free_port};
 use local_stack::setup;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use url::{ParseError, Url};
 
 use crate::{scratch_folder, workspace};
@@ -36,8 +37,10 @@ const ARGUMENTS: [&str; 8] = [
 /// A browser with its own empty profile. It ends when it is dropped.
 pub struct Browser {
     page: Client,
-    // Declared last, so it is dropped last: ending the session needs the driver.
+    // After the page, so it is dropped after it: ending the session needs the driver.
     _driver: Process,
+    /// `TMPDIR` of the browser, which leaves its files and sockets there. A socket's path is short, so it is the system's folder.
+    _temporary: TempDir,
 }
 
 impl Browser {
@@ -65,11 +68,12 @@ impl Browser {
     async fn try_start(folder: &Path, languages: &str) -> Result<Self> {
         let chromium = tokio::task::spawn_blocking(|| setup::browser(&workspace())).await??;
         let port = free_port()?;
+        let temporary = tempfile::tempdir().context("cannot create a temporary folder")?;
         let mut driver = Process::start(Launch {
             name: "chromedriver",
             program: &chromium.driver,
             args: vec![format!("--port={port}")],
-            environment: Vec::new(),
+            environment: vec![("TMPDIR".to_owned(), temporary.path().display().to_string())],
             clean_environment: false,
             account: None,
             directory: folder,
@@ -94,7 +98,7 @@ impl Browser {
         let options = json!({"goog:chromeOptions": options});
         let capabilities = options.as_object().cloned().unwrap_or_default();
         let page = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&url).await?;
-        Ok(Self { page, _driver: driver })
+        Ok(Self { page, _driver: driver, _temporary: temporary })
     }
 
     /// Its only window: pages, elements, scripts, screenshots.
