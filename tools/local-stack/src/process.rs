@@ -74,7 +74,7 @@ impl Process {
             launch;
         let output = File::options().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = bound_to_this_program(program, stop_signal, account);
+        let mut command = bound_to_this_program(program, account);
         if clean_environment {
             command.env_clear();
         }
@@ -207,20 +207,12 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 }
 
 /// The command for `program`, as another account where asked, wrapped in `setpriv` where that exists.
-///
-/// At the end of this program, whatever ended it, the kernel sends `end` to it: to PostgreSQL the signal upon which it gives back its
-/// shared memory.
-fn bound_to_this_program(program: &Path, end: Signal, account: Option<Account>) -> Command {
+fn bound_to_this_program(program: &Path, account: Option<Account>) -> Command {
     let Some(setpriv) = on_path("setpriv") else {
         return Command::new(program);
     };
     let mut command = Command::new(setpriv);
-    let name = match end {
-        Signal::INT => "INT",
-        Signal::TERM => "TERM",
-        _ => "KILL",
-    };
-    command.arg(format!("--pdeathsig={name}"));
+    command.arg("--pdeathsig=KILL");
     if let Some(Account { user, group }) = account {
         command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).arg("--init-groups");
     }
@@ -230,7 +222,7 @@ fn bound_to_this_program(program: &Path, end: Signal, account: Option<Account>) 
 
 /// A command that runs as another account and ends by itself.
 pub(crate) fn command_as(program: &Path, account: Option<Account>) -> Command {
-    bound_to_this_program(program, Signal::KILL, account)
+    bound_to_this_program(program, account)
 }
 
 /// Starts a command on a thread that lives as long as this program: the kernel sends the parent-death signal when the
